@@ -1,0 +1,26 @@
+"""The paths of the service. `/v1` is canonical; the same routes answer without the prefix."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+from drf_spectacular.renderers import OpenApiJsonRenderer
+from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
+
+from products.api import urls as api
+from products.api.views import HealthView
+
+urlpatterns = [
+    path("", RedirectView.as_view(url="/docs")),
+    path("v1/", include((api.urlpatterns, "v1"))),
+    path("", include(api.urlpatterns)),
+    path("admin/", admin.site.urls),
+    path("health", HealthView.as_view()),
+    path("health/live", HealthView.as_view(asks_database=False)),
+    path(
+        "openapi.json",
+        SpectacularAPIView.as_view(renderer_classes=[OpenApiJsonRenderer]),
+        name="schema",
+    ),
+    path("docs", SpectacularSwaggerView.as_view(url_name="schema")),
+    path("redoc", SpectacularRedocView.as_view(url_name="schema")),
+]

@@ -1,0 +1,44 @@
+from typing import cast
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+from rest_framework_api_key.permissions import KeyParser
+
+from products.models import ApiKey
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """`Authorization: Api-Key ...`: `request.auth` is the `ApiKey`; there is no user."""
+
+    def authenticate(self, request: Request) -> tuple[None, ApiKey] | None:
+        if "Authorization" not in request.headers:
+            return None
+        key = KeyParser().get(request)
+        # A key is ASCII; anything else could not be looked up on every database.
+        if not key or not key.isascii() or not key.isprintable():
+            raise AuthenticationFailed("The header is not of the form: Api-Key <key>.")
+        try:
+            api_key = cast(ApiKey, ApiKey.objects.get_from_key(key))
+        except ApiKey.DoesNotExist:
+            raise AuthenticationFailed("The API key is unknown or revoked.") from None
+        if api_key.has_expired:
+            raise AuthenticationFailed("The API key has expired.")
+        return None, api_key
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Api-Key"
+
+
+class ApiKeyScheme(OpenApiAuthenticationExtension):
+    target_class = ApiKeyAuthentication
+    name = "ApiKey"
+
+    def get_security_definition(self, auto_schema: object) -> dict[str, str]:
+        return {
+            "type": "apiKey",
+            "in": "header",
+            "name": "Authorization",
+            "description": "`Api-Key <key>`, with a key from `manage.py create_api_key`.",
+        }

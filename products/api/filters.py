@@ -1,0 +1,122 @@
+"""What lists may be filtered by. Anything else in a query is refused."""
+
+import re
+from typing import Any
+
+from django.db.models import QuerySet
+from django_filters import rest_framework as filters
+from rest_framework.request import Request
+
+from products.api.errors import invalid_field
+from products.models import Product, Reservation, StockEvent
+from products.validators import MAX_NAME_LENGTH, MAX_NOTE_LENGTH, SKU_PATTERN
+
+MAX_SKUS = 200
+_BOOLEAN = [("true", "true"), ("false", "false")]
+
+PRODUCT_ORDERS = {"sku": "sku", "-sku": "-sku", "created_at": "id", "-created_at": "-id"}
+"""The column for each order. The id grows with the time of creation and is unique besides, as a
+page needs it; a batch of products has one time of creation."""
+
+
+def check_query(request: Request, allowed: set[str]) -> None:
+    """Refuse a query with a parameter that is not `allowed`, is given twice or is empty."""
+    for name, values in request.query_params.lists():
+        if name not in allowed:
+            raise invalid_field(name, "There is no such parameter here.", "unknown")
+        if len(values) > 1:
+            raise invalid_field(name, "This parameter is given twice.", "duplicate")
+        if not values[0]:
+            raise invalid_field(name, "This parameter is empty.", "empty")
+
+
+class TextFilter(filters.CharFilter):
+    """A text that is compared as it is given."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(strip=False, **kwargs)
+
+
+class SkusFilter(TextFilter):
+    """One SKU or several, separated by commas."""
+
+    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        if not value:
+            return queryset
+        skus = value.split(",")
+        if len(skus) > MAX_SKUS:
+            raise invalid_field("sku", f"At most {MAX_SKUS} SKUs are allowed.")
+        if not all(re.fullmatch(SKU_PATTERN, sku) for sku in skus):
+            raise invalid_field("sku", "SKUs, separated by commas, are required.")
+        return queryset.filter(sku__in=skus)
+
+
+class SkuFilter(TextFilter):
+    """One SKU, of a product in the reservation."""
+
+    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        if not value:
+            return queryset
+        if not re.fullmatch(SKU_PATTERN, value):
+            raise invalid_field("sku", "A SKU is required.")
+        return queryset.filter(lines__product__sku=value)
+
+
+class BooleanFilter(filters.ChoiceFilter):
+    """`true` or `false`, in just these letters."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(choices=_BOOLEAN, **kwargs)
+
+
+class ProductFilters(filters.FilterSet):
+    sku = SkusFilter(help_text=f"SKUs, separated by commas; up to {MAX_SKUS}.")
+    search = TextFilter(
+        method="filter_search",
+        max_length=MAX_NAME_LENGTH,
+        help_text="The beginning of a SKU, or whole words of a name.",
+    )
+    low_stock = BooleanFilter(method="filter_low_stock", help_text="Below the minimum, or not.")
+    in_stock = BooleanFilter(method="filter_in_stock", help_text="Any unit available, or none.")
+
+    # The page needs the order too, to know where it ends: see `ProductViewSet.page_order`.
+    ordering = filters.ChoiceFilter(
+        choices=[(name, name) for name in PRODUCT_ORDERS],
+        method="leave_order_to_page",
+        help_text="The order of the list; `sku` by default.",
+    )
+
+    class Meta:
+        model = Product
+        fields: list[str] = []
+
+    def leave_order_to_page(self, products: Any, name: str, value: str) -> Any:
+        return products
+
+    def filter_search(self, products: Any, name: str, value: str) -> Any:
+        return products.search(value)
+
+    def filter_low_stock(self, products: Any, name: str, value: str) -> Any:
+        return products.low_stock() if value == "true" else products.filter(low_stock=False)
+
+    def filter_in_stock(self, products: Any, name: str, value: str) -> Any:
+        return products.in_stock() if value == "true" else products.out_of_stock()
+
+
+class EventFilters(filters.FilterSet):
+    type = filters.ChoiceFilter(choices=StockEvent.Type.choices, help_text="One event type.")
+    reference = TextFilter(max_length=MAX_NOTE_LENGTH, help_text="The caller's own id.")
+
+    class Meta:
+        model = StockEvent
+        fields: list[str] = []
+
+
+class ReservationFilters(filters.FilterSet):
+    reference = TextFilter(max_length=MAX_NOTE_LENGTH, help_text="The caller's own id.")
+    status = filters.ChoiceFilter(choices=Reservation.Status.choices, help_text="One status.")
+    sku = SkuFilter(help_text="The SKU of a product that the reservation holds or held.")
+
+    class Meta:
+        model = Reservation
+        fields: list[str] = []

@@ -1,0 +1,54 @@
+import re
+from typing import Any
+
+from django.db.models import QuerySet
+from rest_framework.exceptions import NotFound
+from rest_framework.pagination import Cursor, CursorPagination
+from rest_framework.request import Request
+
+from products.api.errors import invalid_field
+from products.validators import SKU_PATTERN
+
+
+class StrictCursorPagination(CursorPagination):
+    """Pages that cost the same however far they are: each starts after the last row of the other.
+
+    The view's `page_order` is one unique column, the SKU or a number. A bad `page_size` or
+    `cursor` is refused, not replaced by a default.
+    """
+
+    page_size = 100
+    max_page_size = 1_000
+    page_size_query_param = "page_size"
+    page_size_query_description = f"Rows on a page, 1 to {max_page_size}; {page_size} by default."
+    cursor_query_description = "The place to go on from, as the links of a page give it."
+
+    def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> tuple[str, ...]:
+        return (view.page_order,)
+
+    def get_page_size(self, request: Request) -> int:
+        text = request.query_params.get(self.page_size_query_param)
+        if text is None:
+            return self.page_size
+        if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= self.max_page_size:
+            raise invalid_field(
+                "page_size", f"A number from 1 to {self.max_page_size} is required."
+            )
+        return int(text)
+
+    def decode_cursor(self, request: Request) -> Cursor | None:
+        try:
+            cursor = super().decode_cursor(request)
+        except (NotFound, ValueError) as error:
+            raise invalid_field("cursor", "This is no cursor of a page.") from error
+        if cursor and cursor.position is not None:
+            # 18 digits always fit the database's integers.
+            pattern = SKU_PATTERN if self.ordering[0].endswith("sku") else "[0-9]{1,18}"
+            if not re.fullmatch(pattern, str(cursor.position)):
+                raise invalid_field("cursor", "This is no cursor of a page in this order.")
+        return cursor
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        cursor, page_size = super().get_schema_operation_parameters(view)
+        page_size["schema"] |= {"minimum": 1, "maximum": self.max_page_size, "default": 100}
+        return [cursor, page_size]

@@ -1,0 +1,83 @@
+"""JSON in, read strictly: what two readers could understand in two ways is refused."""
+
+import json
+from collections.abc import Mapping
+from typing import IO, Any, NoReturn
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import BaseParser
+
+from products.api.errors import invalid_field
+
+MAX_DEPTH = 20
+
+
+class StrictJSONParser(BaseParser):
+    """Refuses, besides what is not JSON: a body that is too large, not UTF-8 or nested too deep,
+    keys given twice, NaN and infinities, and NUL or surrogate characters anywhere."""
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        body = stream.read(limit + 1)
+        if len(body) > limit:
+            raise RequestDataTooBig
+        try:
+            data = json.loads(
+                body.decode("utf-8"),
+                object_pairs_hook=_object_without_duplicates,
+                parse_constant=_refuse_constant,
+            )
+        except RecursionError as error:
+            raise invalid_field(None, f"The body is nested deeper than {MAX_DEPTH}.") from error
+        except ValueError as error:
+            raise ParseError(f"The body is not JSON: {error}.") from error
+        _check(data, path="", depth=0)
+        return data
+
+
+def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise invalid_field(_printable(key), "This key is given twice.", "duplicate_key")
+        result[key] = value
+    return result
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _check(value: Any, *, path: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise invalid_field(None, f"The body is nested deeper than {MAX_DEPTH}.")
+    if isinstance(value, str):
+        _check_text(value, path)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            name = _printable(key) if not path else f"{path}.{_printable(key)}"
+            _check_text(key, name)
+            _check(item, path=name, depth=depth + 1)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check(item, path=f"{path}.{index}" if path else str(index), depth=depth + 1)
+
+
+def _check_text(text: str, path: str) -> None:
+    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
+        raise invalid_field(
+            path, "NUL and surrogate characters are not allowed.", "forbidden_character"
+        )
+
+
+def _printable(key: str) -> str:
+    return key.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")

@@ -1,0 +1,249 @@
+"""The forms of requests and answers. A request is read strictly, an answer written in one form."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from django.core.exceptions import ValidationError as ValueRefused
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from products import stock, validators
+from products.models import Product, Reservation, ReservationLine, StockEvent
+from products.validators import (
+    MAX_DESCRIPTION_LENGTH,
+    MAX_NAME_LENGTH,
+    MAX_NOTE_LENGTH,
+    MAX_UNITS,
+    SKU_PATTERN,
+)
+
+MAX_LINES = 1_000
+MAX_ID = 2**63 - 1
+
+# ------------------------------------------------------------------------------------- requests
+
+
+class StrictField(serializers.Field):
+    """A value that is taken as it is, or refused by one of the `rules`."""
+
+    rules: ClassVar[list[validators.Rule]]
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            for rule in self.rules:
+                rule(data)
+        except ValueRefused as error:
+            raise serializers.ValidationError(error.messages[0], code=error.code) from error
+        return data
+
+
+@extend_schema_field({"type": "string", "pattern": f"^{SKU_PATTERN}$"})
+class SkuField(StrictField):
+    rules = validators.SKU
+
+
+@extend_schema_field({"type": "string", "minLength": 1, "maxLength": MAX_NAME_LENGTH})
+class NameField(StrictField):
+    rules = validators.NAME
+
+
+@extend_schema_field({"type": "string", "maxLength": MAX_DESCRIPTION_LENGTH})
+class DescriptionField(StrictField):
+    rules = validators.DESCRIPTION
+
+
+@extend_schema_field({"type": "string", "maxLength": MAX_NOTE_LENGTH})
+class NoteField(StrictField):
+    rules = validators.NOTE
+
+
+@extend_schema_field({"type": "string", "minLength": 1, "maxLength": MAX_NOTE_LENGTH})
+class ReasonField(StrictField):
+    rules = validators.REASON
+
+
+@extend_schema_field({"type": "integer", "minimum": 1, "maximum": MAX_UNITS})
+class AmountField(StrictField):
+    rules = validators.AMOUNT
+
+
+@extend_schema_field({"type": "integer", "minimum": 0, "maximum": MAX_UNITS})
+class LevelField(StrictField):
+    rules = validators.LEVEL
+
+
+@extend_schema_field({"type": "integer", "minimum": 1, "maximum": MAX_ID})
+class IdField(StrictField):
+    rules = validators.ID
+
+
+class StrictSerializer(serializers.Serializer):
+    """A request body in which a field that is not known is refused."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        unknown = set(data) - set(self.fields) if isinstance(data, Mapping) else set()
+        errors: dict[str, Any] = {}
+        try:
+            value = super().to_internal_value(data)
+        except serializers.ValidationError as error:
+            if not unknown or not isinstance(error.detail, dict):
+                raise
+            errors = error.detail
+        if unknown:
+            no_such_field = serializers.ErrorDetail("There is no such field here.", "unknown")
+            errors |= {name: [no_such_field] for name in sorted(unknown)}
+            raise serializers.ValidationError(errors)
+        return value
+
+
+class ProductCreateSerializer(StrictSerializer):
+    sku = SkuField()
+    name = NameField()
+    description = DescriptionField(required=False)
+    quantity = LevelField(required=False, help_text="The opening stock; 0 by default.")
+    minimum_stock_level = LevelField(required=False, help_text="The reorder point.")
+
+
+class ProductEditSerializer(StrictSerializer):
+    name = NameField(required=False)
+    description = DescriptionField(required=False)
+    minimum_stock_level = LevelField(required=False, help_text="The reorder point.")
+
+
+class AmountSerializer(StrictSerializer):
+    amount = AmountField()
+    reason = NoteField(required=False)
+    reference = NoteField(required=False, help_text="The caller's own id for this.")
+
+
+class ReserveSerializer(StrictSerializer):
+    amount = AmountField()
+    reference = NoteField(required=False, help_text="The caller's own id, such as an order id.")
+
+
+class ProductReleaseSerializer(AmountSerializer):
+    reservation = IdField(
+        required=False,
+        source="reservation_id",
+        help_text="By default the units come from reservations without a reference, oldest first.",
+    )
+
+
+class AdjustSerializer(StrictSerializer):
+    quantity = LevelField(help_text="What was counted.")
+    reason = ReasonField()
+    reference = NoteField(required=False, help_text="The caller's own id for this.")
+    expected_quantity = LevelField(
+        required=False, help_text="Refuse the count if this is no longer what is on hand."
+    )
+
+
+class LineSerializer(StrictSerializer):
+    sku = SkuField()
+    amount = AmountField()
+
+    def to_internal_value(self, data: Any) -> stock.Line:
+        return stock.Line(**super().to_internal_value(data))
+
+
+class LinesField(serializers.ListField):
+    """One line or several. Lines with the same SKU are summed."""
+
+    child = LineSerializer()
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_empty=False, max_length=MAX_LINES, **kwargs)
+
+
+class ReservationCreateSerializer(StrictSerializer):
+    reference = NoteField(required=False, help_text="The caller's own id, such as an order id.")
+    lines = LinesField()
+
+
+class ReservationEndSerializer(StrictSerializer):
+    lines = LinesField(
+        required=False, help_text="A part of the reservation; without it, all that is open."
+    )
+    reason = NoteField(required=False)
+    reference = NoteField(required=False, help_text="The caller's own id for this.")
+
+
+# -------------------------------------------------------------------------------------- answers
+
+
+class ProductSerializer(serializers.ModelSerializer):
+    available_quantity = serializers.IntegerField(
+        help_text="`quantity - reserved_quantity`: what can still be removed or reserved."
+    )
+    # Not the generated column: that one is stale after a change.
+    low_stock = serializers.BooleanField(
+        source="is_low_stock", help_text="`available_quantity < minimum_stock_level`."
+    )
+
+    class Meta:
+        model = Product
+        fields = [
+            "sku",
+            "name",
+            "description",
+            "quantity",
+            "reserved_quantity",
+            "available_quantity",
+            "minimum_stock_level",
+            "low_stock",
+            "version",
+            "created_at",
+            "updated_at",
+        ]
+
+
+class ReservationLineSerializer(serializers.ModelSerializer):
+    sku = serializers.CharField(source="product.sku")
+
+    class Meta:
+        model = ReservationLine
+        fields = ["sku", "amount", "fulfilled", "released", "expired", "open"]
+
+
+class ReservationSerializer(serializers.ModelSerializer):
+    lines = ReservationLineSerializer(source="loaded_lines", many=True)
+
+    class Meta:
+        model = Reservation
+        fields = ["id", "reference", "status", "expires_at", "created_at", "lines"]
+
+
+class ProductReservedSerializer(ProductSerializer):
+    """A product together with the reservation that was just made of it."""
+
+    reservation = ReservationSerializer()
+
+    class Meta(ProductSerializer.Meta):
+        fields = [*ProductSerializer.Meta.fields, "reservation"]
+
+
+class StockEventSerializer(serializers.ModelSerializer):
+    sku = serializers.CharField(source="product.sku")
+    reservation = serializers.IntegerField(source="reservation_id", allow_null=True)
+    available_quantity = serializers.IntegerField()
+
+    class Meta:
+        model = StockEvent
+        fields = [
+            "id",
+            "sku",
+            "version",
+            "type",
+            "quantity_change",
+            "reserved_change",
+            "quantity",
+            "reserved_quantity",
+            "available_quantity",
+            "reservation",
+            "reason",
+            "reference",
+            "actor",
+            "source",
+            "request_id",
+            "occurred_at",
+        ]

@@ -1,0 +1,281 @@
+"""The HTTP entrances: each action reads the request, makes one call, and writes the answer."""
+
+import hashlib
+import logging
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
+
+from django.db import connection
+from django.db.models import QuerySet
+from django.urls import reverse
+from django_filters import FilterSet
+from django_guid import get_guid
+from rest_framework.decorators import action
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.views import APIView
+from rest_framework.viewsets import GenericViewSet
+
+from products import stock
+from products.api import filters
+from products.api.errors import Problem
+from products.api.serializers import (
+    AdjustSerializer,
+    AmountSerializer,
+    ProductCreateSerializer,
+    ProductEditSerializer,
+    ProductReleaseSerializer,
+    ProductSerializer,
+    ReservationCreateSerializer,
+    ReservationEndSerializer,
+    ReservationSerializer,
+    ReserveSerializer,
+    StockEventSerializer,
+    StrictSerializer,
+)
+from products.models import ApiKey, Product, Reservation, Role, StockEvent
+from products.validators import SKU_PATTERN
+
+logger = logging.getLogger(__name__)
+
+MAX_LOGGED_SKUS = 20
+
+
+class InventoryViewSet(GenericViewSet[Any]):
+    """What all entrances share: strict reading, one form of answers, and the log."""
+
+    required_roles: ClassVar[Mapping[str, Role]]
+    """The role that each action asks for."""
+
+    filtersets: ClassVar[Mapping[str, type[FilterSet] | None]]
+    """The filters of each action that answers with pages."""
+
+    @property
+    def page_order(self) -> str:
+        """The column, with its sign, that orders the pages."""
+        return "-id"
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if "Transfer-Encoding" in request.headers:
+            # WSGI shows such a body as an empty one, which would fulfill all instead of a part.
+            raise Problem("length_required", "A body needs a Content-Length.")
+        paged = self.action in self.filtersets
+        filters.check_query(request, self._filter_names() if paged else set())
+        sku = kwargs.get("sku")
+        if sku is not None and not re.fullmatch(SKU_PATTERN, sku):
+            raise stock.ProductNotFound(sku)
+
+    def _filter_names(self) -> set[str]:
+        filterset = self.filterset_class
+        return {"cursor", "page_size", *(filterset.base_filters if filterset else ())}
+
+    @property
+    def filterset_class(self) -> type[FilterSet] | None:
+        return self.filtersets.get(self.action)
+
+    @property
+    def actor(self) -> stock.Actor:
+        api_key = cast(ApiKey, self.request.auth)  # HasRole lets nobody else in.
+        return stock.Actor(api_key.name, StockEvent.Source.API, get_guid() or "")
+
+    def read(self, serializer_class: type[StrictSerializer]) -> dict[str, Any]:
+        """Return the request's body as the arguments of a call."""
+        serializer = serializer_class(data=self.request.data)
+        serializer.is_valid(raise_exception=True)
+        return serializer.validated_data
+
+    def page(self, queryset: QuerySet[Any], serializer: type[BaseSerializer[Any]]) -> Response:
+        """Answer with a page of what the filters leave of `queryset`."""
+        rows = self.paginate_queryset(self.filter_queryset(queryset))
+        return self.get_paginated_response(serializer(rows, many=True).data)
+
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        started = time.perf_counter()
+        response = super().dispatch(request, *args, **kwargs)
+        self._log(response, time.perf_counter() - started)
+        return response
+
+    def _log(self, response: Any, seconds: float) -> None:
+        data = response.data if isinstance(response.data, dict) else {}
+        failed = response.status_code >= 400
+        rows = data.get("lines") or ([self.kwargs] if "sku" in self.kwargs else [])
+        client = getattr(self.request, "auth", None)
+        logger.info(
+            "request",
+            extra={
+                "operation": f"{self.basename}.{self.action}",
+                "outcome": data.get("code") if failed else "ok",
+                "status": response.status_code,
+                "skus": [row["sku"] for row in rows[:MAX_LOGGED_SKUS]],
+                "client": client and client.name,
+                "milliseconds": round(seconds * 1000, 1),
+            },
+        )
+
+
+class ProductViewSet(InventoryViewSet):
+    """Products, and the operations on the stock of one."""
+
+    lookup_field = "sku"
+    lookup_value_regex = "[^/]+"
+    queryset = Product.objects.all()
+    required_roles = {
+        "list": Role.READ,
+        "low_stock": Role.READ,
+        "retrieve": Role.READ,
+        "events": Role.READ,
+        "add": Role.OPERATE,
+        "remove": Role.OPERATE,
+        "reserve": Role.OPERATE,
+        "release": Role.OPERATE,
+        "adjust": Role.COUNT,
+        "create": Role.MANAGE,
+        "partial_update": Role.MANAGE,
+    }
+    filtersets = {
+        "list": filters.ProductFilters,
+        "low_stock": None,
+        "events": filters.EventFilters,
+    }
+
+    @property
+    def page_order(self) -> str:
+        if self.action == "events":
+            return "-version"
+        return filters.PRODUCT_ORDERS[self.request.query_params.get("ordering", "sku")]
+
+    def list(self, request: Request) -> Response:
+        return self.page(Product.objects.all(), ProductSerializer)
+
+    @action(detail=False, url_path="low-stock")
+    def low_stock(self, request: Request) -> Response:
+        return self.page(Product.objects.low_stock(), ProductSerializer)
+
+    def create(self, request: Request) -> Response:
+        product = stock.create(**self.read(ProductCreateSerializer), by=self.actor)
+        location = reverse("v1:product-detail", args=[product.sku])
+        return self._answer(product, status=201, location=location)
+
+    def retrieve(self, request: Request, sku: str) -> Response:
+        return self._answer(self._get(sku))
+
+    def partial_update(self, request: Request, sku: str) -> Response:
+        return self._answer(stock.edit(sku=sku, **self.read(ProductEditSerializer), by=self.actor))
+
+    @action(detail=True, methods=["post", "patch"])
+    def add(self, request: Request, sku: str) -> Response:
+        return self._answer(stock.add(sku=sku, **self.read(AmountSerializer), by=self.actor))
+
+    @action(detail=True, methods=["post", "patch"])
+    def remove(self, request: Request, sku: str) -> Response:
+        return self._answer(stock.remove(sku=sku, **self.read(AmountSerializer), by=self.actor))
+
+    @action(detail=True, methods=["post"])
+    def reserve(self, request: Request, sku: str) -> Response:
+        reservation = stock.reserve(sku=sku, **self.read(ReserveSerializer), by=self.actor)
+        return self._answer(reservation.loaded_lines[0].product, reservation=reservation)
+
+    @action(detail=True, methods=["post"])
+    def release(self, request: Request, sku: str) -> Response:
+        product = stock.release_product(
+            sku=sku, **self.read(ProductReleaseSerializer), by=self.actor
+        )
+        return self._answer(product)
+
+    @action(detail=True, methods=["post"])
+    def adjust(self, request: Request, sku: str) -> Response:
+        return self._answer(stock.adjust(sku=sku, **self.read(AdjustSerializer), by=self.actor))
+
+    @action(detail=True)
+    def events(self, request: Request, sku: str) -> Response:
+        events = StockEvent.objects.filter(product=self._get(sku)).select_related("product")
+        return self.page(events, StockEventSerializer)
+
+    def _get(self, sku: str) -> Product:
+        try:
+            return Product.objects.get(sku=sku)
+        except Product.DoesNotExist:
+            raise stock.ProductNotFound(sku) from None
+
+    def _answer(
+        self,
+        product: Product,
+        *,
+        reservation: Reservation | None = None,
+        status: int = 200,
+        location: str | None = None,
+    ) -> Response:
+        data = dict(ProductSerializer(product).data)
+        if reservation is not None:
+            data["reservation"] = ReservationSerializer(reservation).data
+        headers = {"ETag": product_etag(product)}
+        if location is not None:
+            headers["Location"] = location
+        return Response(data, status=status, headers=headers)
+
+
+def product_etag(product: Product) -> str:
+    """Return the entity tag: the version, and a hash of what changes without an event."""
+    described = f"{product.name}\0{product.description}\0{product.minimum_stock_level}"
+    return f'"{product.version}-{hashlib.sha256(described.encode()).hexdigest()[:8]}"'
+
+
+class ReservationViewSet(InventoryViewSet):
+    """Reservations of one or several products."""
+
+    lookup_value_regex = "[0-9]{1,18}"
+    queryset = Reservation.objects.all()
+    required_roles = {
+        "list": Role.READ,
+        "retrieve": Role.READ,
+        "create": Role.OPERATE,
+        "fulfill": Role.OPERATE,
+        "release": Role.OPERATE,
+    }
+    filtersets = {"list": filters.ReservationFilters}
+
+    def list(self, request: Request) -> Response:
+        return self.page(Reservation.objects.with_lines(), ReservationSerializer)
+
+    def create(self, request: Request) -> Response:
+        reservation = stock.reserve_lines(**self.read(ReservationCreateSerializer), by=self.actor)
+        location = reverse("v1:reservation-detail", args=[reservation.pk])
+        return self._answer(reservation, status=201, headers={"Location": location})
+
+    def retrieve(self, request: Request, pk: str) -> Response:
+        try:
+            return self._answer(Reservation.objects.with_lines().get(pk=pk))
+        except Reservation.DoesNotExist:
+            raise stock.ReservationNotFound(int(pk)) from None
+
+    @action(detail=True, methods=["post"])
+    def fulfill(self, request: Request, pk: str) -> Response:
+        arguments = self.read(ReservationEndSerializer)
+        return self._answer(stock.fulfill(reservation_id=int(pk), **arguments, by=self.actor))
+
+    @action(detail=True, methods=["post"])
+    def release(self, request: Request, pk: str) -> Response:
+        arguments = self.read(ReservationEndSerializer)
+        return self._answer(stock.release(reservation_id=int(pk), **arguments, by=self.actor))
+
+    def _answer(self, reservation: Reservation, **response: Any) -> Response:
+        return Response(ReservationSerializer(reservation).data, **response)
+
+
+class HealthView(APIView):
+    """Whether the service runs and its database answers; no key is needed."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+    asks_database = True
+
+    def get(self, request: Request) -> Response:
+        if self.asks_database:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+        return Response({"status": "ok"})

@@ -1,0 +1,36 @@
+"""Who is told of a stock event, after its transaction has committed.
+
+The event row is what counts: it is written in the transaction of the change. Receivers here run
+in the process that made the change, once, and not at all if that process dies; whoever must miss
+nothing reads the ledger.
+"""
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+
+from django.db import transaction
+from django.dispatch import Signal
+
+from products.models import StockEvent
+
+logger = logging.getLogger(__name__)
+
+stock_event = Signal()
+"""Sent once for each committed `StockEvent`, as `event=`, in ledger order per product."""
+
+
+def publish_on_commit(events: Sequence[StockEvent]) -> None:
+    """Tell the receivers of `stock_event` once the current transaction has committed."""
+    transaction.on_commit(partial(_publish, tuple(events)), robust=True)
+
+
+def _publish(events: Sequence[StockEvent]) -> None:
+    for event in events:
+        for receiver, outcome in stock_event.send_robust(sender=StockEvent, event=event):
+            if isinstance(outcome, Exception):
+                logger.error(
+                    "a receiver of stock_event failed",
+                    exc_info=outcome,
+                    extra={"receiver": repr(receiver), "event_id": event.pk},
+                )

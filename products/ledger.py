@@ -1,0 +1,204 @@
+"""Locks products, writes their levels and records their events: the only place that does.
+
+`products.stock` decides what changes; this module sees that it is written under the lock, together
+with its events, or not at all.
+"""
+
+import functools
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+from django.db import OperationalError, connection, transaction
+from django.db.models.functions import Now
+
+from products import events
+from products.models import Levels, Product, Reservation, StockEvent
+from products.policies import StockLevelMonitor
+
+logger = logging.getLogger(__name__)
+
+MAX_RETRIES = 3
+RETRY_PAUSE_SECONDS = 0.05
+
+# PostgreSQL's serialization_failure and deadlock_detected: the transaction left nothing behind.
+RETRYABLE_SQLSTATES = {"40001", "40P01"}
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who makes a change, and through what."""
+
+    name: str
+    source: StockEvent.Source
+    request_id: str = ""
+
+
+def transactional(verb: Callable[P, R]) -> Callable[P, R]:
+    """Run `verb` in a transaction: one of its own, or a part of the caller's.
+
+    The outermost call owns the transaction and, where the database broke it off to end a
+    deadlock, runs it again. A call inside another's transaction never retries, because all of
+    that transaction would have to be run again; what it wrote before it failed is undone.
+    """
+
+    @functools.wraps(verb)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        retries = 0 if connection.in_atomic_block else MAX_RETRIES
+        while True:
+            try:
+                with transaction.atomic():
+                    return verb(*args, **kwargs)
+            except OperationalError as error:
+                sqlstate = getattr(error.__cause__, "sqlstate", None)
+                if retries == 0 or sqlstate not in RETRYABLE_SQLSTATES:
+                    raise
+                retries -= 1
+                logger.warning("transaction is run again", extra={"sqlstate": sqlstate})
+                time.sleep(RETRY_PAUSE_SECONDS * random.random())
+
+    return run
+
+
+def lock_products(skus: Iterable[str]) -> dict[str, Product]:
+    """Lock the products of `skus` and return them by SKU; unknown ones are left out.
+
+    One statement, ordered by primary key: callers that want the same products in another order
+    wait for each other instead of deadlocking. `no_key` lets rows that point to a locked product
+    be inserted meanwhile.
+    """
+    products = Product.objects.filter(sku__in=set(skus)).order_by("pk")
+    return {product.sku: product for product in products.select_for_update(no_key=True)}
+
+
+def lock_reservations(ids: Iterable[int]) -> dict[int, Reservation]:
+    """Lock reservations and return them by id. Always after their products."""
+    reservations = Reservation.objects.filter(pk__in=set(ids)).order_by("pk")
+    return {found.pk: found for found in reservations.select_for_update(no_key=True)}
+
+
+def save_description(product: Product, fields: Iterable[str]) -> None:
+    """Write the named fields of a locked product, none of them a level, from memory."""
+    Product.objects.filter(pk=product.pk).update(
+        **{field: getattr(product, field) for field in fields}, updated_at=Now()
+    )
+    product.refresh_from_db(fields=["updated_at"])
+
+
+class Posting:
+    """Changes of locked products, collected in memory and then written in one go.
+
+    Each change moves the levels of the instance in memory, so that a second change of the same
+    product starts where the first ended. What raises before `write` has written nothing.
+    """
+
+    def __init__(self, *, by: Actor) -> None:
+        self._by = by
+        self._monitor = StockLevelMonitor()
+        self._opened: list[Product] = []
+        self._changed: dict[int, Product] = {}
+        self._events: list[StockEvent] = []
+
+    def open(self, product: Product, *, reason: str = "", reference: str = "") -> None:
+        """Create `product`, an instance that is not saved yet, with its opening stock."""
+        self._opened.append(product)
+        product.version = 0
+        self._append(
+            product,
+            StockEvent.Type.PRODUCT_CREATED,
+            quantity_change=product.quantity,
+            reason=reason,
+            reference=reference,
+        )
+        self._watch(None, product, reference=reference)
+
+    def record(
+        self,
+        product: Product,
+        event_type: StockEvent.Type,
+        *,
+        quantity_change: int = 0,
+        reserved_change: int = 0,
+        reservation: Reservation | None = None,
+        reason: str = "",
+        reference: str = "",
+    ) -> None:
+        """Change the levels of a locked product by so many units, as an event."""
+        before = product.levels
+        product.quantity += quantity_change
+        product.reserved_quantity += reserved_change
+        self._changed[product.pk] = product
+        self._append(
+            product,
+            event_type,
+            quantity_change=quantity_change,
+            reserved_change=reserved_change,
+            reservation=reservation,
+            reason=reason,
+            reference=reference,
+        )
+        self._watch(before, product, reference=reference)
+
+    def set_minimum(self, product: Product, minimum_stock_level: int) -> None:
+        """Change the minimum of a locked product in memory, and record what that gives rise to."""
+        before = product.levels
+        product.minimum_stock_level = minimum_stock_level
+        if self._watch(before, product):
+            self._changed[product.pk] = product
+
+    def write(self) -> None:
+        """Insert the events, write the levels, and tell the receivers after commit."""
+        Product.objects.bulk_create(self._opened)
+        for event in self._events:
+            event.product = event.product  # Takes over the id that a new product has got.
+        self._events.sort(key=lambda event: (event.product_id, event.version))
+        StockEvent.objects.bulk_create(self._events)
+        for event in self._events:
+            if event.product_id in self._changed:
+                event.product.updated_at = event.occurred_at
+        Product.objects.bulk_update(
+            self._changed.values(), ["quantity", "reserved_quantity", "version", "updated_at"]
+        )
+        events.publish_on_commit(self._events)
+
+    def _watch(self, before: Levels | None, product: Product, *, reference: str = "") -> bool:
+        found = self._monitor.events_for(before, product.levels)
+        for event_type in found:
+            self._append(product, event_type, reference=reference)
+        return bool(found)
+
+    def _append(
+        self,
+        product: Product,
+        event_type: StockEvent.Type,
+        *,
+        quantity_change: int = 0,
+        reserved_change: int = 0,
+        reservation: Reservation | None = None,
+        reason: str = "",
+        reference: str = "",
+    ) -> None:
+        product.version += 1
+        self._events.append(
+            StockEvent(
+                product=product,
+                version=product.version,
+                type=event_type,
+                quantity_change=quantity_change,
+                reserved_change=reserved_change,
+                quantity=product.quantity,
+                reserved_quantity=product.reserved_quantity,
+                reservation=reservation,
+                reason=reason,
+                reference=reference,
+                actor=self._by.name,
+                source=self._by.source,
+                request_id=self._by.request_id,
+            )
+        )

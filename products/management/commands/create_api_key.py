@@ -1,0 +1,21 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from products.models import ApiKey, Role
+
+
+class Command(BaseCommand):
+    help = "Create an API key and print it, alone, on standard output. It cannot be shown again."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", help="who will use it; stands in the ledger as the actor")
+        parser.add_argument("--role", required=True, choices=Role.values)
+
+    def handle(self, *args: Any, name: str, role: str, **options: Any) -> None:
+        longest = ApiKey._meta.get_field("name").max_length or 0
+        if not name.strip() or len(name) > longest or not name.isprintable():
+            raise CommandError(f"The name must be 1 to {longest} printable characters.")
+        _, key = ApiKey.objects.create_key(name=name, role=role)
+        self.stdout.write(key)

@@ -1,0 +1,378 @@
+"""Tables, constraints, and querysets for reading.
+
+Stock is changed through `products.stock` alone; nothing here changes any. The constraints are the
+net below it: one that fires is a bug above.
+"""
+
+import re
+import unicodedata
+from typing import Any, NamedTuple, Self
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import F, Prefetch, Q
+from django.db.models.functions import Now
+from django.db.models.lookups import LessThan
+from django.db.models.sql.compiler import SQLCompiler
+from rest_framework_api_key.models import AbstractAPIKey
+
+from products.validators import (
+    MAX_DESCRIPTION_LENGTH,
+    MAX_NAME_LENGTH,
+    MAX_NOTE_LENGTH,
+    MAX_SKU_LENGTH,
+    MAX_UNITS,
+)
+
+MAX_ACTOR_LENGTH = 150
+MAX_REQUEST_ID_LENGTH = 128
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of `text` as they are compared: case folded, punctuation left out."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return re.findall(r"[^\W_]+", folded)
+
+
+class SkuField(models.CharField):
+    """A SKU, sorted and searched by code point on every database.
+
+    PostgreSQL would otherwise sort by its locale, in which a hyphen hardly counts, and could not
+    use the index for a prefix.
+    """
+
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
+        parameters = super().db_parameters(connection)
+        return {**parameters, "collation": "C" if connection.vendor == "postgresql" else None}
+
+
+class WordsField(models.TextField):
+    """The words of a text, each between single spaces, for whole-word search (`__holds`)."""
+
+
+@WordsField.register_lookup
+class Holds(models.Lookup):
+    """True where every one of the given words occurs. PostgreSQL answers it from a GIN index."""
+
+    lookup_name = "holds"
+    prepare_rhs = False
+
+    def as_sql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
+    ) -> tuple[str, tuple[Any, ...]]:
+        column, parameters = self.process_lhs(compiler, connection)
+        tests = [f"instr({column}, %s) > 0"] * len(self.rhs)
+        return " AND ".join(tests), (*parameters, *(f" {word} " for word in self.rhs))
+
+    def as_postgresql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
+    ) -> tuple[str, tuple[Any, ...]]:
+        column, parameters = self.process_lhs(compiler, connection)
+        # The expression of the index that migration 0002 makes.
+        return f"string_to_array({column}, ' ') @> %s", (*parameters, list(self.rhs))
+
+
+class Levels(NamedTuple):
+    """A product's levels at one moment, in units."""
+
+    quantity: int
+    reserved_quantity: int
+    minimum_stock_level: int
+
+    @property
+    def available_quantity(self) -> int:
+        """Units that can still be removed or reserved."""
+        return self.quantity - self.reserved_quantity
+
+    @property
+    def is_low(self) -> bool:
+        """Whether the available quantity is below the minimum."""
+        return self.available_quantity < self.minimum_stock_level
+
+
+class ProductQuerySet(models.QuerySet["Product"]):
+    def low_stock(self) -> Self:
+        """Products whose available quantity is below their minimum."""
+        return self.filter(low_stock=True)
+
+    def in_stock(self) -> Self:
+        """Products of which at least one unit is available."""
+        return self.filter(quantity__gt=F("reserved_quantity"))
+
+    def out_of_stock(self) -> Self:
+        """Products of which no unit is available."""
+        return self.filter(quantity=F("reserved_quantity"))
+
+    def search(self, text: str) -> Self:
+        """Products whose SKU starts with `text`, or whose name holds every word of it."""
+        matches = Q(sku__startswith=text.upper())
+        if words := words_of(text):
+            matches |= Q(name_words__holds=words)
+        return self.filter(matches)
+
+
+class Product(models.Model):
+    """A thing that is kept in stock, with its levels. All numbers are units."""
+
+    sku = SkuField("SKU", max_length=MAX_SKU_LENGTH)
+    name = models.CharField(max_length=MAX_NAME_LENGTH)
+    name_words = WordsField(editable=False)
+    description = models.CharField(max_length=MAX_DESCRIPTION_LENGTH, blank=True, default="")
+    quantity = models.BigIntegerField("on hand", default=0)
+    reserved_quantity = models.BigIntegerField("reserved", default=0)
+    minimum_stock_level = models.BigIntegerField("minimum", default=0)
+    version = models.BigIntegerField(default=1)
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    # For filters and the partial index only: an instance's copy is stale after any change.
+    low_stock = models.GeneratedField(
+        expression=LessThan(F("quantity") - F("reserved_quantity"), F("minimum_stock_level")),
+        output_field=models.BooleanField(),
+        db_persist=True,
+    )
+
+    objects = ProductQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["sku"], name="product_sku_unique"),
+            models.CheckConstraint(
+                condition=Q(quantity__gte=0, quantity__lte=MAX_UNITS), name="product_quantity_range"
+            ),
+            models.CheckConstraint(
+                condition=Q(reserved_quantity__gte=0, reserved_quantity__lte=F("quantity")),
+                name="product_reserved_quantity_range",
+            ),
+            models.CheckConstraint(
+                condition=Q(minimum_stock_level__gte=0, minimum_stock_level__lte=MAX_UNITS),
+                name="product_minimum_stock_level_range",
+            ),
+            models.CheckConstraint(condition=Q(version__gte=1), name="product_version_positive"),
+        ]
+        indexes = [
+            models.Index(fields=["sku"], condition=Q(low_stock=True), name="product_low_stock"),
+        ]
+
+    def __str__(self) -> str:
+        return self.sku
+
+    @property
+    def levels(self) -> Levels:
+        """The levels of this instance as they stand in memory."""
+        return Levels(self.quantity, self.reserved_quantity, self.minimum_stock_level)
+
+    @property
+    def available_quantity(self) -> int:
+        """Units that can still be removed or reserved."""
+        return self.levels.available_quantity
+
+    @property
+    def is_low_stock(self) -> bool:
+        """Whether the available quantity is below the minimum."""
+        return self.levels.is_low
+
+
+class ReservationQuerySet(models.QuerySet["Reservation"]):
+    def with_lines(self) -> Self:
+        """Load the lines, in the order of the request, as `loaded_lines`, each with its product."""
+        lines = ReservationLine.objects.select_related("product").order_by("pk")
+        return self.prefetch_related(Prefetch("lines", queryset=lines, to_attr="loaded_lines"))
+
+
+class Reservation(models.Model):
+    """Units held for an order, until they are fulfilled, released or expired."""
+
+    class Status(models.TextChoices):
+        OPEN = "open"
+        FULFILLED = "fulfilled"
+        EXPIRED = "expired"
+        RELEASED = "released"
+
+    reference = models.CharField(max_length=MAX_NOTE_LENGTH, blank=True, default="")
+    status = models.CharField(max_length=10, choices=Status, default=Status.OPEN)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = ReservationQuerySet.as_manager()
+    loaded_lines: list["ReservationLine"]
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=["open", "fulfilled", "expired", "released"]),
+                name="reservation_status_known",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["reference", "id"],
+                condition=~Q(reference=""),
+                name="reservation_reference",
+            ),
+            models.Index(fields=["status", "id"], name="reservation_status"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk} {self.reference}".rstrip()
+
+    @classmethod
+    def status_for(cls, *, open_units: int, fulfilled: int, expired: int) -> Status:
+        """Return the status of a reservation with so many units in each state, released aside."""
+        if open_units:
+            return cls.Status.OPEN
+        if fulfilled:
+            return cls.Status.FULFILLED
+        return cls.Status.EXPIRED if expired else cls.Status.RELEASED
+
+
+class ReservationLine(models.Model):
+    """The units of one product in a reservation.
+
+    `amount = fulfilled + released + expired + open`.
+    """
+
+    reservation = models.ForeignKey(
+        Reservation, on_delete=models.PROTECT, related_name="lines", db_index=False
+    )
+    product = models.ForeignKey(
+        Product, on_delete=models.PROTECT, related_name="reservation_lines", db_index=False
+    )
+    amount = models.BigIntegerField()
+    fulfilled = models.BigIntegerField(default=0)
+    released = models.BigIntegerField(default=0)
+    expired = models.BigIntegerField(default=0)
+    open = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["reservation", "product"], name="reservationline_product_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(amount__gte=1, amount__lte=MAX_UNITS),
+                name="reservationline_amount_range",
+            ),
+            models.CheckConstraint(
+                condition=Q(fulfilled__gte=0, released__gte=0, expired__gte=0, open__gte=0),
+                name="reservationline_parts_not_negative",
+            ),
+            models.CheckConstraint(
+                condition=Q(amount=F("fulfilled") + F("released") + F("expired") + F("open")),
+                name="reservationline_parts_sum",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["product", "reservation"], name="reservationline_product"),
+            models.Index(
+                fields=["product", "reservation"],
+                condition=Q(open__gt=0),
+                name="reservationline_open",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.amount} of product {self.product_id}"
+
+
+class StockEvent(models.Model):
+    """One change of one product: what changed, the levels after it, and who, why, when.
+
+    Ledger, event log and outbox in one. Rows are only ever inserted; triggers refuse the rest.
+    """
+
+    class Type(models.TextChoices):
+        PRODUCT_CREATED = "ProductCreated"
+        ADDED = "InventoryAdded"
+        REMOVED = "InventoryRemoved"
+        RESERVED = "InventoryReserved"
+        RELEASED = "InventoryReleased"
+        FULFILLED = "InventoryFulfilled"
+        ADJUSTED = "InventoryAdjusted"
+        LOW_STOCK_DETECTED = "LowStockDetected"
+        LOW_STOCK_RESOLVED = "LowStockResolved"
+
+    class Source(models.TextChoices):
+        API = "api"
+        ADMIN = "admin"
+        COMMAND = "command"
+
+    product = models.ForeignKey(
+        Product, on_delete=models.PROTECT, related_name="events", db_index=False
+    )
+    version = models.BigIntegerField()
+    type = models.CharField(max_length=20, choices=Type)
+    quantity_change = models.BigIntegerField()
+    reserved_change = models.BigIntegerField()
+    quantity = models.BigIntegerField()
+    reserved_quantity = models.BigIntegerField()
+    reservation = models.ForeignKey(
+        Reservation, on_delete=models.PROTECT, related_name="events", null=True, db_index=False
+    )
+    reason = models.CharField(max_length=MAX_NOTE_LENGTH, blank=True, default="")
+    reference = models.CharField(max_length=MAX_NOTE_LENGTH, blank=True, default="")
+    actor = models.CharField(max_length=MAX_ACTOR_LENGTH)
+    source = models.CharField(max_length=10, choices=Source)
+    request_id = models.CharField(max_length=MAX_REQUEST_ID_LENGTH, blank=True, default="")
+    # The time of the inserting statement, which runs after the lock was had: `now()` would be
+    # the transaction's start and could run backwards between two versions.
+    occurred_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["product", "version"], name="stockevent_version_once"),
+            models.CheckConstraint(condition=Q(version__gte=1), name="stockevent_version_positive"),
+            models.CheckConstraint(
+                condition=Q(quantity__gte=0, quantity__lte=MAX_UNITS),
+                name="stockevent_quantity_range",
+            ),
+            models.CheckConstraint(
+                condition=Q(reserved_quantity__gte=0, reserved_quantity__lte=F("quantity")),
+                name="stockevent_reserved_quantity_range",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["product", "reference", "version"],
+                condition=~Q(reference=""),
+                name="stockevent_reference",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.product_id} v{self.version}"
+
+    @property
+    def available_quantity(self) -> int:
+        """Units that could be removed or reserved after this event."""
+        return self.quantity - self.reserved_quantity
+
+
+class Role(models.TextChoices):
+    """What an API key may do. Each role may do all that the roles before it may."""
+
+    READ = "read"
+    OPERATE = "operate"
+    COUNT = "count"
+    MANAGE = "manage"
+
+    def includes(self, other: "Role") -> bool:
+        """Whether this role may do what `other` may."""
+        ranks = list(Role)
+        return ranks.index(self) >= ranks.index(other)
+
+
+class ApiKey(AbstractAPIKey):
+    """The key of an API client. Only a hash of it is stored."""
+
+    role = models.CharField(max_length=10, choices=Role, default=Role.READ)
+
+    class Meta(AbstractAPIKey.Meta):
+        verbose_name = "API key"
+        verbose_name_plural = "API keys"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(role__in=["read", "operate", "count", "manage"]),
+                name="apikey_role_known",
+            ),
+        ]

@@ -1,0 +1,756 @@
+"""The one door: every change of stock is a call of one of these functions.
+
+Each names its changes and then goes the same way, for one SKU as for a thousand: lock the
+products, check every line and collect every failure, write the levels, record an event for each
+change. It happens whole or not at all. All numbers are units. `by` is who does it.
+
+Every function raises a subclass of `StockError` where the request cannot be met, and `Invalid`
+where a value is not of the kind that `products.validators` asks for.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError
+from django.db.models import Sum
+
+from products import ledger, validators
+from products.ledger import Actor as Actor  # Callers name it `stock.Actor`.
+from products.models import Levels, Product, Reservation, ReservationLine, StockEvent, words_of
+from products.validators import MAX_UNITS
+
+# ---------------------------------------------------------------------------------------- errors
+
+
+class StockError(Exception):
+    """A request that cannot be met. Nothing was changed.
+
+    `lines` holds, for a request of several lines, each refused line's index and its error; the
+    first of them is the error itself.
+    """
+
+    code: str
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        sku: str | None = None,
+        requested: int | None = None,
+        available: int | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.sku = sku
+        self.requested = requested
+        self.available = available
+        self.lines: list[tuple[int, StockError]] = []
+
+
+class Invalid(StockError):
+    """A value that is wrong in itself, whatever the stock; `field` names it."""
+
+    code = "invalid"
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(detail)
+        self.field = field
+
+
+class ProductNotFound(StockError):
+    code = "product_not_found"
+
+    def __init__(self, sku: str) -> None:
+        super().__init__(f"There is no product {sku}.", sku=sku)
+
+
+class DuplicateSku(StockError):
+    code = "duplicate_sku"
+
+    def __init__(self, sku: str) -> None:
+        super().__init__(f"There is a product {sku} already.", sku=sku)
+
+
+class InsufficientStock(StockError):
+    """More units were asked for than are available."""
+
+    code = "insufficient_stock"
+
+    def __init__(self, sku: str, requested: int, available: int) -> None:
+        super().__init__(
+            f"{requested} of {sku} requested, {available} available.",
+            sku=sku,
+            requested=requested,
+            available=available,
+        )
+
+
+class InsufficientReserved(StockError):
+    """More units were to be released or fulfilled than are open."""
+
+    code = "insufficient_reserved"
+
+    def __init__(self, sku: str, requested: int, available: int, *, where: str) -> None:
+        super().__init__(
+            f"{requested} of {sku} requested, {available} open {where}.",
+            sku=sku,
+            requested=requested,
+            available=available,
+        )
+
+
+class BelowReserved(StockError):
+    """A count is lower than what is promised to open reservations."""
+
+    code = "below_reserved"
+
+    def __init__(self, sku: str, requested: int, levels: Levels) -> None:
+        super().__init__(
+            f"{sku} cannot be set to {requested}: {levels.reserved_quantity} are reserved; see "
+            f"/v1/reservations?sku={sku}&status=open.",
+            sku=sku,
+            requested=requested,
+            available=levels.available_quantity,
+        )
+
+
+class QuantityChanged(StockError):
+    """The level is no longer the one that the caller expected."""
+
+    code = "quantity_changed"
+
+    def __init__(self, sku: str, expected: int, levels: Levels) -> None:
+        super().__init__(
+            f"{sku} was expected to have {expected} on hand and has {levels.quantity}.",
+            sku=sku,
+            available=levels.available_quantity,
+        )
+
+
+class StockLimitExceeded(StockError):
+    code = "stock_limit_exceeded"
+
+    def __init__(self, sku: str, requested: int, levels: Levels) -> None:
+        super().__init__(
+            f"{sku} has {levels.quantity} on hand; {requested} more would pass {MAX_UNITS}.",
+            sku=sku,
+            requested=requested,
+        )
+
+
+class ReservationNotFound(StockError):
+    code = "reservation_not_found"
+
+    def __init__(self, reservation_id: int) -> None:
+        super().__init__(f"There is no reservation {reservation_id}.")
+
+
+class ReservationClosed(StockError):
+    """No unit of the reservation is open any more."""
+
+    code = "reservation_closed"
+
+    def __init__(self, reservation: Reservation) -> None:
+        super().__init__(f"Reservation {reservation.pk} is {reservation.status}.")
+
+
+# ----------------------------------------------------------------------------------- what is asked
+
+
+def _check(field: str, value: Any, rules: Iterable[validators.Rule]) -> None:
+    try:
+        for rule in rules:
+            rule(value)
+    except ValidationError as error:
+        raise Invalid(field, error.messages[0]) from error
+
+
+def _check_note(reason: str, reference: str) -> None:
+    _check("reason", reason, validators.NOTE)
+    _check("reference", reference, validators.NOTE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewProduct:
+    """A product to create; `quantity` is its opening stock."""
+
+    sku: str
+    name: str
+    description: str = ""
+    quantity: int = 0
+    minimum_stock_level: int = 0
+    reason: str = ""
+    reference: str = ""
+
+    def __post_init__(self) -> None:
+        _check("sku", self.sku, validators.SKU)
+        _check("name", self.name, validators.NAME)
+        _check("description", self.description, validators.DESCRIPTION)
+        _check("quantity", self.quantity, validators.LEVEL)
+        _check("minimum_stock_level", self.minimum_stock_level, validators.LEVEL)
+        _check_note(self.reason, self.reference)
+
+
+@dataclass(frozen=True)
+class Line:
+    """So many units of one product, in a reservation."""
+
+    sku: str
+    amount: int
+
+    def __post_init__(self) -> None:
+        _check("sku", self.sku, validators.SKU)
+        _check("amount", self.amount, validators.AMOUNT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """A change of what is on hand of one product: `Add`, `Remove` or `Adjust`."""
+
+    sku: str
+    reason: str = ""
+    reference: str = ""
+
+    event_type = StockEvent.Type.ADJUSTED
+
+    def __post_init__(self) -> None:
+        _check("sku", self.sku, validators.SKU)
+        _check_note(self.reason, self.reference)
+
+    def quantity_change(self, levels: Levels) -> int:
+        """Return by how many units `levels.quantity` changes, or raise why it cannot."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Add(Operation):
+    """Goods come in."""
+
+    amount: int
+
+    event_type = StockEvent.Type.ADDED
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check("amount", self.amount, validators.AMOUNT)
+
+    def quantity_change(self, levels: Levels) -> int:
+        if levels.quantity + self.amount > MAX_UNITS:
+            raise StockLimitExceeded(self.sku, self.amount, levels)
+        return self.amount
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remove(Operation):
+    """Goods go out, from what is available."""
+
+    amount: int
+
+    event_type = StockEvent.Type.REMOVED
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check("amount", self.amount, validators.AMOUNT)
+
+    def quantity_change(self, levels: Levels) -> int:
+        if self.amount > levels.available_quantity:
+            raise InsufficientStock(self.sku, self.amount, levels.available_quantity)
+        return -self.amount
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adjust(Operation):
+    """A stocktake's result: what is on hand becomes what was counted."""
+
+    quantity: int
+    expected_quantity: int | None = None
+
+    event_type = StockEvent.Type.ADJUSTED
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check("quantity", self.quantity, validators.LEVEL)
+        if self.expected_quantity is not None:
+            _check("expected_quantity", self.expected_quantity, validators.LEVEL)
+        _check("reason", self.reason, validators.REASON)
+
+    def quantity_change(self, levels: Levels) -> int:
+        if self.expected_quantity not in (None, levels.quantity):
+            raise QuantityChanged(self.sku, self.expected_quantity, levels)
+        if self.quantity < levels.reserved_quantity:
+            raise BelowReserved(self.sku, self.quantity, levels)
+        return self.quantity - levels.quantity
+
+
+class _Refusals:
+    """The lines of a request that cannot be met, each with its index."""
+
+    def __init__(self) -> None:
+        self._lines: list[tuple[int, StockError]] = []
+
+    def add(self, index: int, error: StockError) -> None:
+        self._lines.append((index, error))
+
+    def raise_any(self) -> None:
+        if self._lines:
+            self._lines.sort(key=lambda line: line[0])
+            error = self._lines[0][1]
+            error.lines = self._lines
+            raise error
+
+
+@contextmanager
+def _only_line() -> Iterator[None]:
+    """Report a refusal of a request that has no lines as just that."""
+    try:
+        yield
+    except StockError as error:
+        error.lines = []
+        raise
+
+
+# ---------------------------------------------------------------------------------------- products
+
+
+def create(
+    *,
+    sku: str,
+    name: str,
+    description: str = "",
+    quantity: int = 0,
+    minimum_stock_level: int = 0,
+    by: Actor,
+) -> Product:
+    """Create a product with its opening stock.
+
+    Raises `DuplicateSku`.
+    """
+    product = NewProduct(
+        sku=sku,
+        name=name,
+        description=description,
+        quantity=quantity,
+        minimum_stock_level=minimum_stock_level,
+    )
+    with _only_line():
+        return create_many([product], by=by)[0]
+
+
+def create_many(products: Sequence[NewProduct], *, by: Actor) -> list[Product]:
+    """Create several products, all or none, each with its opening stock.
+
+    Raises `DuplicateSku` for a SKU that exists or is repeated.
+    """
+    try:
+        return _create_many(products, by=by)
+    except IntegrityError:
+        # Somebody else created one of them between the check and the insert.
+        _refuse_duplicates(products)
+        raise
+
+
+@ledger.transactional
+def _create_many(products: Sequence[NewProduct], *, by: Actor) -> list[Product]:
+    _refuse_duplicates(products)
+    posting = ledger.Posting(by=by)
+    created = []
+    for new in products:
+        product = Product(
+            sku=new.sku,
+            name=new.name,
+            name_words=_name_words(new.name),
+            description=new.description,
+            quantity=new.quantity,
+            minimum_stock_level=new.minimum_stock_level,
+        )
+        posting.open(product, reason=new.reason, reference=new.reference)
+        created.append(product)
+    posting.write()
+    return created
+
+
+def _refuse_duplicates(products: Sequence[NewProduct]) -> None:
+    skus = [product.sku for product in products]
+    taken = set(Product.objects.filter(sku__in=skus).values_list("sku", flat=True))
+    refusals = _Refusals()
+    for index, sku in enumerate(skus):
+        if sku in taken:
+            refusals.add(index, DuplicateSku(sku))
+        taken.add(sku)
+    refusals.raise_any()
+
+
+def _name_words(name: str) -> str:
+    return f" {' '.join(words_of(name))} "
+
+
+@ledger.transactional
+def edit(
+    *,
+    sku: str,
+    name: str | None = None,
+    description: str | None = None,
+    minimum_stock_level: int | None = None,
+    by: Actor,
+) -> Product:
+    """Change what describes a product; what is not given stays. Never changes stock.
+
+    A changed minimum may make the product low on stock or end that, which is recorded.
+    Raises `ProductNotFound`.
+    """
+    product = _lock_one(sku)
+    fields = []
+    if name is not None and name != product.name:
+        _check("name", name, validators.NAME)
+        product.name, product.name_words = name, _name_words(name)
+        fields += ["name", "name_words"]
+    if description is not None and description != product.description:
+        _check("description", description, validators.DESCRIPTION)
+        product.description = description
+        fields.append("description")
+    if minimum_stock_level is not None and minimum_stock_level != product.minimum_stock_level:
+        _check("minimum_stock_level", minimum_stock_level, validators.LEVEL)
+        posting = ledger.Posting(by=by)
+        posting.set_minimum(product, minimum_stock_level)
+        posting.write()
+        fields.append("minimum_stock_level")
+    if fields:
+        ledger.save_description(product, fields)
+    return product
+
+
+def _lock_one(sku: str) -> Product:
+    product = ledger.lock_products([sku]).get(sku)
+    if product is None:
+        raise ProductNotFound(sku)
+    return product
+
+
+# ------------------------------------------------------------------------------- what is on hand
+
+
+def add(*, sku: str, amount: int, reason: str = "", reference: str = "", by: Actor) -> Product:
+    """Take `amount` units in.
+
+    Raises `ProductNotFound`, `StockLimitExceeded`.
+    """
+    return _apply_one(Add(sku=sku, amount=amount, reason=reason, reference=reference), by=by)
+
+
+def remove(*, sku: str, amount: int, reason: str = "", reference: str = "", by: Actor) -> Product:
+    """Take `amount` units out, from what is available.
+
+    Raises `ProductNotFound`, `InsufficientStock`.
+    """
+    return _apply_one(Remove(sku=sku, amount=amount, reason=reason, reference=reference), by=by)
+
+
+def adjust(
+    *,
+    sku: str,
+    quantity: int,
+    reason: str,
+    reference: str = "",
+    expected_quantity: int | None = None,
+    by: Actor,
+) -> Product:
+    """Set what is on hand to the `quantity` that was counted, and record it even if it is equal.
+
+    Raises `ProductNotFound`, `BelowReserved`, and `QuantityChanged` where the level is not the
+    `expected_quantity`.
+    """
+    operation = Adjust(
+        sku=sku,
+        quantity=quantity,
+        expected_quantity=expected_quantity,
+        reason=reason,
+        reference=reference,
+    )
+    return _apply_one(operation, by=by)
+
+
+def _apply_one(operation: Operation, *, by: Actor) -> Product:
+    with _only_line():
+        return apply([operation], by=by)[0]
+
+
+@ledger.transactional
+def apply(operations: Sequence[Operation], *, by: Actor) -> list[Product]:
+    """Apply several operations in their order, all or none, as one event each.
+
+    Returns the product of each, as it is after all of them. Raises as `add`, `remove` and
+    `adjust` do, with every refused line.
+    """
+    products = ledger.lock_products(operation.sku for operation in operations)
+    posting = ledger.Posting(by=by)
+    refusals = _Refusals()
+    for index, operation in enumerate(operations):
+        product = products.get(operation.sku)
+        if product is None:
+            refusals.add(index, ProductNotFound(operation.sku))
+            continue
+        try:
+            quantity_change = operation.quantity_change(product.levels)
+        except StockError as error:
+            refusals.add(index, error)
+            continue
+        posting.record(
+            product,
+            operation.event_type,
+            quantity_change=quantity_change,
+            reason=operation.reason,
+            reference=operation.reference,
+        )
+    refusals.raise_any()
+    posting.write()
+    return [products[operation.sku] for operation in operations]
+
+
+# ----------------------------------------------------------------------------------- reservations
+
+
+def reserve(*, sku: str, amount: int, reference: str = "", by: Actor) -> Reservation:
+    """Hold `amount` units of one product. See `reserve_lines`."""
+    with _only_line():
+        return reserve_lines(lines=[Line(sku, amount)], reference=reference, by=by)
+
+
+@ledger.transactional
+def reserve_lines(*, lines: Sequence[Line], reference: str = "", by: Actor) -> Reservation:
+    """Hold the units of all lines for one order, or of none; repeated SKUs are summed.
+
+    Returns the reservation with its `loaded_lines`, each with its product as it is now. Raises
+    `ProductNotFound`, `InsufficientStock`, with every refused line.
+    """
+    _check_note("", reference)
+    wanted = _sum(lines)
+    products = ledger.lock_products(wanted)
+    refusals = _Refusals()
+    for sku, (index, amount) in wanted.items():
+        product = products.get(sku)
+        if product is None:
+            refusals.add(index, ProductNotFound(sku))
+        elif amount > product.available_quantity:
+            refusals.add(index, InsufficientStock(sku, amount, product.available_quantity))
+    refusals.raise_any()
+
+    reservation = Reservation.objects.create(reference=reference)
+    posting = ledger.Posting(by=by)
+    reservation.loaded_lines = []
+    for sku, (_, amount) in wanted.items():
+        product = products[sku]
+        posting.record(
+            product,
+            StockEvent.Type.RESERVED,
+            reserved_change=amount,
+            reservation=reservation,
+            reference=reference,
+        )
+        reservation.loaded_lines.append(
+            ReservationLine(reservation=reservation, product=product, amount=amount, open=amount)
+        )
+    ReservationLine.objects.bulk_create(reservation.loaded_lines)
+    posting.write()
+    return reservation
+
+
+def _sum(lines: Sequence[Line]) -> dict[str, tuple[int, int]]:
+    """Return each SKU's first index and total amount, in the order of the lines."""
+    if not lines:
+        raise Invalid("lines", "At least one line is required.")
+    sums: dict[str, tuple[int, int]] = {}
+    for index, line in enumerate(lines):
+        first, amount = sums.get(line.sku, (index, 0))
+        sums[line.sku] = (first, amount + line.amount)
+    return sums
+
+
+class _Ending(NamedTuple):
+    """A way in which held units end: the part of the line that they go to, and the event."""
+
+    part: str
+    event_type: StockEvent.Type
+    quantity_per_unit: int
+
+
+_FULFILL = _Ending("fulfilled", StockEvent.Type.FULFILLED, quantity_per_unit=-1)
+_RELEASE = _Ending("released", StockEvent.Type.RELEASED, quantity_per_unit=0)
+
+
+def fulfill(
+    *,
+    reservation_id: int,
+    lines: Sequence[Line] | None = None,
+    reason: str = "",
+    reference: str = "",
+    by: Actor,
+) -> Reservation:
+    """Ship what a reservation holds, all of it or the given lines; on hand and reserved fall.
+
+    Returns the reservation with its `loaded_lines`. Raises `ReservationNotFound`,
+    `ReservationClosed`, `ProductNotFound`, `InsufficientReserved`, with every refused line.
+    """
+    return _end(_FULFILL, reservation_id, lines, reason=reason, reference=reference, by=by)
+
+
+def release(
+    *,
+    reservation_id: int,
+    lines: Sequence[Line] | None = None,
+    reason: str = "",
+    reference: str = "",
+    by: Actor,
+) -> Reservation:
+    """Give back what a reservation holds, all of it or the given lines. Otherwise as `fulfill`."""
+    return _end(_RELEASE, reservation_id, lines, reason=reason, reference=reference, by=by)
+
+
+@ledger.transactional
+def _end(
+    ending: _Ending,
+    reservation_id: int,
+    lines: Sequence[Line] | None,
+    *,
+    reason: str,
+    reference: str,
+    by: Actor,
+) -> Reservation:
+    _check_note(reason, reference)
+    # A reservation's set of products never changes, so it is found unlocked; what is open of
+    # each is read under the lock.
+    of_reservation = ReservationLine.objects.filter(reservation_id=reservation_id)
+    wanted = None if lines is None else _sum(lines)
+    products = ledger.lock_products(
+        of_reservation.values_list("product__sku", flat=True) if wanted is None else wanted
+    )
+    reservation = ledger.lock_reservations([reservation_id]).get(reservation_id)
+    if reservation is None:
+        raise ReservationNotFound(reservation_id)
+    if reservation.status != Reservation.Status.OPEN:
+        raise ReservationClosed(reservation)
+    reservation.loaded_lines = list(of_reservation.select_related("product").order_by("pk"))
+    for line in reservation.loaded_lines:
+        line.reservation = reservation
+        line.product = products.get(line.product.sku, line.product)
+    portions = _portions(reservation, products, wanted)
+    _end_portions(ending, portions, reason=reason, reference=reference, by=by)
+    return reservation
+
+
+def _portions(
+    reservation: Reservation,
+    products: dict[str, Product],
+    wanted: dict[str, tuple[int, int]] | None,
+) -> list[tuple[ReservationLine, int]]:
+    """Return the lines to end and how many units of each: all that is open, or what is wanted."""
+    held = {line.product.sku: line for line in reservation.loaded_lines}
+    if wanted is None:
+        return [(line, line.open) for line in held.values() if line.open]
+    refusals = _Refusals()
+    for sku, (index, amount) in wanted.items():
+        available = held[sku].open if sku in held else 0
+        if sku not in products:
+            refusals.add(index, ProductNotFound(sku))
+        elif amount > available:
+            where = f"in reservation {reservation.pk}"
+            refusals.add(index, InsufficientReserved(sku, amount, available, where=where))
+    refusals.raise_any()
+    return [(held[sku], amount) for sku, (_, amount) in wanted.items()]
+
+
+def release_product(
+    *,
+    sku: str,
+    amount: int,
+    reservation_id: int | None = None,
+    reason: str = "",
+    reference: str = "",
+    by: Actor,
+) -> Product:
+    """Give back `amount` units of one product, and return it.
+
+    They come from the reservation that is named, else from those that carry no reference, oldest
+    first. Raises as `release` does.
+    """
+    line = Line(sku, amount)
+    with _only_line():
+        if reservation_id is None:
+            return _release_oldest(line, reason=reason, reference=reference, by=by)
+        reservation = release(
+            reservation_id=reservation_id, lines=[line], reason=reason, reference=reference, by=by
+        )
+        return next(held.product for held in reservation.loaded_lines if held.product.sku == sku)
+
+
+@ledger.transactional
+def _release_oldest(line: Line, *, reason: str, reference: str, by: Actor) -> Product:
+    _check_note(reason, reference)
+    product = _lock_one(line.sku)
+    # Nobody else can change a line of a locked product. Each has a unit open at least, so that
+    # many lines are enough.
+    held_without_reference = ReservationLine.objects.filter(
+        product=product, open__gt=0, reservation__reference=""
+    ).order_by("reservation_id")
+    portions: list[tuple[ReservationLine, int]] = []
+    missing = line.amount
+    for held in held_without_reference[: line.amount].iterator():
+        portions.append((held, min(held.open, missing)))
+        missing -= portions[-1][1]
+        if not missing:
+            break
+    else:
+        found = line.amount - missing
+        where = "in reservations without a reference"
+        raise InsufficientReserved(line.sku, line.amount, found, where=where)
+    reservations = ledger.lock_reservations(held.reservation_id for held, _ in portions)
+    for held, _ in portions:
+        held.product, held.reservation = product, reservations[held.reservation_id]
+    _end_portions(_RELEASE, portions, reason=reason, reference=reference, by=by)
+    return product
+
+
+def _end_portions(
+    ending: _Ending,
+    portions: Sequence[tuple[ReservationLine, int]],
+    *,
+    reason: str,
+    reference: str,
+    by: Actor,
+) -> None:
+    """End so many units of each line; products and reservations are locked and attached."""
+    posting = ledger.Posting(by=by)
+    for line, amount in portions:
+        line.open -= amount
+        setattr(line, ending.part, getattr(line, ending.part) + amount)
+        posting.record(
+            line.product,
+            ending.event_type,
+            quantity_change=amount * ending.quantity_per_unit,
+            reserved_change=-amount,
+            reservation=line.reservation,
+            reason=reason,
+            reference=reference,
+        )
+    ReservationLine.objects.bulk_update([line for line, _ in portions], ["open", ending.part])
+    _update_statuses({line.reservation_id: line.reservation for line, _ in portions})
+    posting.write()
+
+
+def _update_statuses(reservations: dict[int, Reservation]) -> None:
+    totals = (
+        ReservationLine.objects.filter(reservation__in=reservations)
+        .values("reservation_id")
+        .annotate(open=Sum("open"), fulfilled=Sum("fulfilled"), expired=Sum("expired"))
+    )
+    closed = []
+    for total in totals:
+        reservation = reservations[total["reservation_id"]]
+        reservation.status = Reservation.status_for(
+            open_units=total["open"], fulfilled=total["fulfilled"], expired=total["expired"]
+        )
+        if reservation.status != Reservation.Status.OPEN:
+            closed.append(reservation)
+    Reservation.objects.bulk_update(closed, ["status"])

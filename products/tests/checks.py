@@ -1,0 +1,30 @@
+"""Checks of the service's promise, for use after any test."""
+
+from itertools import pairwise
+
+from django.db.models import Sum
+
+from products.models import Product, ReservationLine, StockEvent
+
+
+def assert_sound() -> None:
+    """Assert that each product's ledger explains its levels, and its reservations what is held.
+
+    These are the guarantees 1 to 3 of the service: levels in range, sums equal, versions without
+    a gap, and each event's levels following from those before it.
+    """
+    for product in Product.objects.all():
+        events = list(StockEvent.objects.filter(product=product).order_by("version"))
+        held = ReservationLine.objects.filter(product=product).aggregate(open=Sum("open"))["open"]
+
+        assert 0 <= product.reserved_quantity <= product.quantity <= 1_000_000_000, product.sku
+        assert sum(event.quantity_change for event in events) == product.quantity, product.sku
+        assert sum(event.reserved_change for event in events) == product.reserved_quantity
+        assert (held or 0) == product.reserved_quantity, product.sku
+        assert [event.version for event in events] == list(range(1, product.version + 1))
+        assert events[0].type == StockEvent.Type.PRODUCT_CREATED
+        for before, after in pairwise(events):
+            assert after.quantity == before.quantity + after.quantity_change
+            assert after.reserved_quantity == before.reserved_quantity + after.reserved_change
+            assert after.occurred_at >= before.occurred_at
+            assert after.pk > before.pk

@@ -1,0 +1,67 @@
+"""Fixtures of all tests."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from django.test import TransactionTestCase
+from rest_framework.test import APIClient
+
+from products import triggers
+from products.models import Role
+from products.tests.checks import assert_sound
+from products.tests.factories import ApiKeyFactory
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Put an SQLite test database into a file, where threads and other processes share it."""
+    database = settings.DATABASES["default"]
+    if database["ENGINE"].endswith("sqlite3"):
+        path: Path = tmp_path_factory.mktemp("database") / "test.sqlite3"
+        database.setdefault("TEST", {})["NAME"] = str(path)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _flushable_ledger() -> Iterator[None]:
+    """Let the flush after a transactional test empty the ledger; it restores the triggers."""
+    flush = TransactionTestCase._fixture_teardown
+
+    def remove_triggers_and_flush(case: TransactionTestCase) -> None:
+        triggers.remove(connection)
+        flush(case)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", remove_triggers_and_flush)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _sound_afterwards(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After every test that used the database: levels, ledger and reservations agree."""
+    used = {"db", "transactional_db"} & set(request.fixturenames)
+    if used:
+        request.getfixturevalue(used.pop())
+    yield
+    if used and "breaks_the_books" not in request.keywords:
+        assert_sound()
+
+
+@pytest.fixture
+def client_as(db: None) -> Callable[[Role], APIClient]:
+    """Return a client of the API with a key of the given role."""
+
+    def make(role: Role) -> APIClient:
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Api-Key {ApiKeyFactory(role=role).text}")
+        return client
+
+    return make
+
+
+@pytest.fixture
+def api(client_as: Callable[[Role], APIClient]) -> APIClient:
+    """A client of the API that may do everything."""
+    return client_as(Role.MANAGE)

@@ -1,0 +1,68 @@
+"""Database triggers that make the ledger append-only.
+
+They are made after every `migrate`, not by a migration: on SQLite a later migration that rebuilds
+the table drops its triggers without a word.
+"""
+
+from typing import Any
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+_MESSAGE = "stock events are append-only"
+
+_INSTALL = {
+    "postgresql": [
+        f"""
+        CREATE OR REPLACE FUNCTION products_refuse_ledger_change() RETURNS trigger
+        LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE EXCEPTION '{_MESSAGE}' USING ERRCODE = 'integrity_constraint_violation';
+        END $$
+        """,
+        """
+        CREATE OR REPLACE TRIGGER products_ledger_no_change
+        BEFORE UPDATE OR DELETE OR TRUNCATE ON products_stockevent
+        FOR EACH STATEMENT EXECUTE FUNCTION products_refuse_ledger_change()
+        """,
+    ],
+    "sqlite": [
+        f"""
+        CREATE TRIGGER IF NOT EXISTS products_ledger_no_{verb.lower()}
+        BEFORE {verb} ON products_stockevent
+        BEGIN SELECT RAISE(ABORT, '{_MESSAGE}'); END
+        """
+        for verb in ("UPDATE", "DELETE")
+    ],
+}
+
+_REMOVE = {
+    "postgresql": ["DROP TRIGGER IF EXISTS products_ledger_no_change ON products_stockevent"],
+    "sqlite": [
+        "DROP TRIGGER IF EXISTS products_ledger_no_update",
+        "DROP TRIGGER IF EXISTS products_ledger_no_delete",
+    ],
+}
+
+
+def install(connection: BaseDatabaseWrapper) -> None:
+    """Make the database refuse UPDATE, DELETE and TRUNCATE of stock events."""
+    _execute(connection, _INSTALL)
+
+
+def remove(connection: BaseDatabaseWrapper) -> None:
+    """Let the ledger be emptied again. For the test flush alone."""
+    _execute(connection, _REMOVE)
+
+
+def install_after_migrate(*, using: str, **_: Any) -> None:
+    """Receive `post_migrate`; the table is missing after a migration back to zero."""
+    connection = connections[using]
+    if "products_stockevent" in connection.introspection.table_names():
+        install(connection)
+
+
+def _execute(connection: BaseDatabaseWrapper, statements: dict[str, list[str]]) -> None:
+    with connection.cursor() as cursor:
+        for statement in statements[connection.vendor]:
+            cursor.execute(statement)

@@ -1,0 +1,87 @@
+"""What a single value must be like: `stock` and all that call it check by these."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+
+MAX_UNITS = 1_000_000_000
+"""The most units that a level, an amount or a minimum may count."""
+
+MAX_SKU_LENGTH = 50
+MAX_NAME_LENGTH = 255
+MAX_DESCRIPTION_LENGTH = 1_000
+MAX_NOTE_LENGTH = 255
+"""Characters in a reason or a reference."""
+
+SKU_PATTERN = r"[A-Z0-9][A-Z0-9-]{0,49}"
+"""Matched in full. A leading hyphen is refused because spreadsheets read it as a formula."""
+
+
+def validate_whole_number(value: Any) -> None:
+    """Refuse all but an `int`: `True`, `5.0` and `"5"` are mistakes of the caller."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValidationError("A whole number is required.", code="not_a_whole_number")
+
+
+class TextValidator:
+    """Refuse what is not text, is too long, or cannot be stored by every database."""
+
+    def __init__(self, max_length: int) -> None:
+        self.max_length = max_length
+
+    def __call__(self, value: Any) -> None:
+        if not isinstance(value, str):
+            raise ValidationError("A text is required.", code="not_a_text")
+        if len(value) > self.max_length:
+            raise ValidationError(
+                f"At most {self.max_length} characters are allowed.", code="too_long"
+            )
+        # PostgreSQL refuses NUL; a lone surrogate has no UTF-8 form and would break every answer
+        # that shows it.
+        if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in value):
+            raise ValidationError(
+                "NUL and surrogate characters are not allowed.", code="forbidden_character"
+            )
+
+
+def validate_not_blank(value: str) -> None:
+    """Refuse a text without a visible character."""
+    if not value.strip():
+        raise ValidationError("This text may not be blank.", code="blank")
+
+
+validate_sku_pattern = RegexValidator(
+    rf"\A{SKU_PATTERN}\Z",
+    "A SKU is 1 to 50 of A-Z, 0-9 and hyphens, and does not start with a hyphen.",
+    code="not_a_sku",
+)
+_at_most_max_units = MaxValueValidator(MAX_UNITS, f"At most {MAX_UNITS} units are allowed.")
+
+_fits_the_database = MaxValueValidator(2**63 - 1, "This number is too large for an id.")
+
+Rule = Callable[[Any], None]
+"""Raises Django's `ValidationError` for a value that it refuses."""
+
+SKU: list[Rule] = [TextValidator(MAX_SKU_LENGTH), validate_sku_pattern]
+NAME: list[Rule] = [TextValidator(MAX_NAME_LENGTH), validate_not_blank]
+DESCRIPTION: list[Rule] = [TextValidator(MAX_DESCRIPTION_LENGTH)]
+NOTE: list[Rule] = [TextValidator(MAX_NOTE_LENGTH)]
+REASON: list[Rule] = [*NOTE, validate_not_blank]
+"""A reason that must be given."""
+LEVEL: list[Rule] = [
+    validate_whole_number,
+    MinValueValidator(0, "The number of units may not be negative."),
+    _at_most_max_units,
+]
+AMOUNT: list[Rule] = [
+    validate_whole_number,
+    MinValueValidator(1, "At least 1 unit is required."),
+    _at_most_max_units,
+]
+ID: list[Rule] = [
+    validate_whole_number,
+    MinValueValidator(1, "An id is 1 or more."),
+    _fits_the_database,
+]
