@@ -7,15 +7,15 @@ from drf_spectacular.renderers import OpenApiJsonRenderer
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 
 from products.api import urls as api
-from products.api.views import HealthView
+from products.api.views import LiveView, ReadyView
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/docs")),
     path("v1/", include((api.urlpatterns, "v1"))),
     path("", include(api.urlpatterns)),
     path("admin/", admin.site.urls),
-    path("health", HealthView.as_view()),
-    path("health/live", HealthView.as_view(asks_database=False)),
+    path("health", ReadyView.as_view()),
+    path("health/live", LiveView.as_view()),
     path(
         "openapi.json",
         SpectacularAPIView.as_view(renderer_classes=[OpenApiJsonRenderer]),

@@ -367,6 +367,9 @@ class ApiKey(AbstractAPIKey):
 
     role = models.CharField(max_length=10, choices=Role, default=Role.READ)
 
+    text: str
+    """The key itself, known only to whoever has just issued it."""
+
     class Meta(AbstractAPIKey.Meta):
         verbose_name = "API key"
         verbose_name_plural = "API keys"
@@ -376,3 +379,11 @@ class ApiKey(AbstractAPIKey):
                 name="apikey_role_known",
             ),
         ]
+
+    @classmethod
+    def issue(cls, *, name: str, role: Role | str, **fields: Any) -> "ApiKey":
+        """Make a key and return it with its `text`, which is stored nowhere."""
+        api_key = cls(name=name, role=role, **fields)
+        api_key.text = cls.objects.assign_key(api_key)
+        api_key.save(force_insert=True)
+        return api_key

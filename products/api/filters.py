@@ -8,7 +8,7 @@ from django_filters import rest_framework as filters
 from rest_framework.request import Request
 
 from products.api.errors import invalid_field
-from products.models import Product, Reservation, StockEvent
+from products.models import Reservation, StockEvent
 from products.validators import MAX_NAME_LENGTH, MAX_NOTE_LENGTH, SKU_PATTERN
 
 MAX_SKUS = 200
@@ -86,10 +86,6 @@ class ProductFilters(filters.FilterSet):
         help_text="The order of the list; `sku` by default.",
     )
 
-    class Meta:
-        model = Product
-        fields: list[str] = []
-
     def leave_order_to_page(self, products: Any, name: str, value: str) -> Any:
         return products
 
@@ -107,16 +103,8 @@ class EventFilters(filters.FilterSet):
     type = filters.ChoiceFilter(choices=StockEvent.Type.choices, help_text="One event type.")
     reference = TextFilter(max_length=MAX_NOTE_LENGTH, help_text="The caller's own id.")
 
-    class Meta:
-        model = StockEvent
-        fields: list[str] = []
-
 
 class ReservationFilters(filters.FilterSet):
     reference = TextFilter(max_length=MAX_NOTE_LENGTH, help_text="The caller's own id.")
     status = filters.ChoiceFilter(choices=Reservation.Status.choices, help_text="One status.")
     sku = SkuFilter(help_text="The SKU of a product that the reservation holds or held.")
-
-    class Meta:
-        model = Reservation
-        fields: list[str] = []

@@ -1,10 +1,423 @@
-"""What the OpenAPI document says beyond what the code shows."""
+"""What the OpenAPI document says of each operation, with an example of every answer."""
 
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_view,
+)
+from rest_framework.serializers import BaseSerializer
+
+from products.api.errors import CONTENT_TYPE, STATUS_OF_CODE, problem
+from products.api.serializers import (
+    AdjustSerializer,
+    AmountSerializer,
+    HealthSerializer,
+    ProblemSerializer,
+    ProductCreateSerializer,
+    ProductEditSerializer,
+    ProductReleaseSerializer,
+    ProductReservedSerializer,
+    ProductSerializer,
+    ReservationCreateSerializer,
+    ReservationEndSerializer,
+    ReservationSerializer,
+    ReserveSerializer,
+    StockEventSerializer,
+)
+from products.validators import SKU_PATTERN
 
 Endpoint = tuple[str, str, str, Any]
 
 
-def only_canonical_paths(endpoints: list[Endpoint]) -> list[Endpoint]:
-    """Leave out the routes without `/v1`, which repeat those with it."""
-    return [endpoint for endpoint in endpoints if endpoint[0].startswith(("/v1/", "/health"))]
+def only_canonical(endpoints: list[Endpoint]) -> list[Endpoint]:
+    """Leave out what repeats another: the routes without `/v1`, and PATCH on an operation."""
+    return [
+        (path, regex, method, callback)
+        for path, regex, method, callback in endpoints
+        if path.startswith(("/v1/", "/health"))
+        and not (method == "PATCH" and path.endswith(("/add", "/remove")))
+    ]
+
+
+# -------------------------------------------------------------------------------------- examples
+
+_NOW = "2026-11-20T09:30:00.125000Z"
+
+_PRODUCT = {
+    "sku": "TSHIRT-RED-L",
+    "name": "Red T-Shirt (Large)",
+    "description": "",
+    "quantity": 25,
+    "reserved_quantity": 3,
+    "available_quantity": 22,
+    "minimum_stock_level": 5,
+    "low_stock": False,
+    "version": 7,
+    "created_at": "2026-11-01T08:00:00.000000Z",
+    "updated_at": _NOW,
+}
+_LINE = {"sku": "TSHIRT-RED-L", "amount": 2, "fulfilled": 0, "released": 0, "expired": 0, "open": 2}
+_RESERVATION = {
+    "id": 42,
+    "reference": "order-1001",
+    "status": "open",
+    "expires_at": None,
+    "created_at": _NOW,
+    "lines": [_LINE],
+}
+_EVENT = {
+    "id": 1234,
+    "sku": "TSHIRT-RED-L",
+    "version": 7,
+    "type": "InventoryReserved",
+    "quantity_change": 0,
+    "reserved_change": 2,
+    "quantity": 25,
+    "reserved_quantity": 3,
+    "available_quantity": 22,
+    "reservation": 42,
+    "reason": "",
+    "reference": "order-1001",
+    "actor": "webshop",
+    "source": "api",
+    "request_id": "5f0c7a52e4c94b1c8f3f6f4f0d1f0a11",
+    "occurred_at": _NOW,
+}
+
+
+def _ended(part: str) -> dict[str, Any]:
+    return {**_RESERVATION, "status": part, "lines": [{**_LINE, "open": 0, part: 2}]}
+
+
+# The detail of each error, and what its case knows besides.
+_ERRORS: dict[str, tuple[str, dict[str, Any]]] = {
+    "invalid": (
+        "The request is invalid: amount.",
+        {
+            "errors": [
+                {"field": "amount", "code": "min_value", "detail": "At least 1 unit is required."}
+            ]
+        },
+    ),
+    "malformed_json": ("The body is not JSON: Expecting value: line 1 column 1 (char 0).", {}),
+    "not_authenticated": ("An API key is required: Authorization: Api-Key <key>.", {}),
+    "permission_denied": ("The role manage is required.", {}),
+    "product_not_found": ("There is no product TSHIRT-RED-L.", {"sku": "TSHIRT-RED-L"}),
+    "reservation_not_found": ("There is no reservation 42.", {}),
+    "length_required": ("A body needs a Content-Length.", {}),
+    "request_too_large": ("The request body is larger than 1 MiB.", {}),
+    "unsupported_media_type": ('Unsupported media type "text/plain" in request.', {}),
+    "insufficient_stock": (
+        "50 of TSHIRT-RED-L requested, 22 available.",
+        {"sku": "TSHIRT-RED-L", "requested": 50, "available": 22},
+    ),
+    "insufficient_reserved": (
+        "5 of TSHIRT-RED-L requested, 3 open in reservation 42.",
+        {"sku": "TSHIRT-RED-L", "requested": 5, "available": 3},
+    ),
+    "below_reserved": (
+        "TSHIRT-RED-L cannot be set to 1: 3 are reserved; see "
+        "/v1/reservations?sku=TSHIRT-RED-L&status=open.",
+        {"sku": "TSHIRT-RED-L", "requested": 1, "available": 22},
+    ),
+    "quantity_changed": (
+        "TSHIRT-RED-L was expected to have 24 on hand and has 25.",
+        {"sku": "TSHIRT-RED-L", "available": 22},
+    ),
+    "stock_limit_exceeded": (
+        "TSHIRT-RED-L has 25 on hand; 1000000000 more would pass 1000000000.",
+        {"sku": "TSHIRT-RED-L", "requested": 1_000_000_000},
+    ),
+    "duplicate_sku": ("There is a product TSHIRT-RED-L already.", {"sku": "TSHIRT-RED-L"}),
+    "reservation_closed": ("Reservation 42 is fulfilled.", {}),
+    "busy": ("The stock is being changed by others; try again.", {}),
+    "database_unavailable": ("The database does not answer; try again.", {}),
+}
+
+_ALWAYS = ["invalid", "not_authenticated", "permission_denied", "busy", "database_unavailable"]
+_WITH_BODY = ["malformed_json", "length_required", "request_too_large", "unsupported_media_type"]
+
+
+def _error_example(code: str, *, with_lines: bool) -> OpenApiExample:
+    detail, known = _ERRORS[code]
+    if with_lines and "sku" in known:
+        known = {"lines": [{"index": 0, "code": code, **known}]}
+    body = problem(code=code, detail=detail, instance="/v1/...", **known)
+    return OpenApiExample(code, {**body, "request_id": _EVENT["request_id"]}, response_only=True)
+
+
+def _error_responses(codes: Sequence[str], *, with_lines: bool) -> dict[Any, OpenApiResponse]:
+    codes_of_status = defaultdict(list)
+    for code in codes:
+        codes_of_status[STATUS_OF_CODE[code]].append(code)
+    return {
+        (status, CONTENT_TYPE): OpenApiResponse(
+            ProblemSerializer,
+            description=", ".join(f"`{code}`" for code in codes),
+            examples=[_error_example(code, with_lines=with_lines) for code in codes],
+        )
+        for status, codes in sorted(codes_of_status.items())
+    }
+
+
+# ------------------------------------------------------------------------------------- operations
+
+_ETAG = OpenApiParameter(
+    "ETag", str, OpenApiParameter.HEADER, response=[200, 201], description="The product's version."
+)
+_SKU = OpenApiParameter(
+    "sku",
+    {"type": "string", "pattern": f"^{SKU_PATTERN}$"},
+    OpenApiParameter.PATH,
+    description="The SKU of the product.",
+)
+_RESERVATION_ID = OpenApiParameter(
+    "id", {"type": "integer", "minimum": 1}, OpenApiParameter.PATH, description="The reservation."
+)
+
+
+def _operation(
+    summary: str,
+    description: str = "",
+    *,
+    group: str,
+    name: str,
+    answer: type[BaseSerializer[Any]] | BaseSerializer[Any],
+    example: dict[str, Any],
+    request: type[BaseSerializer[Any]] | None = None,
+    request_examples: dict[str, Any] | None = None,
+    errors: Sequence[str] = (),
+    status: int = 200,
+    parameters: Sequence[OpenApiParameter] = (),
+    with_lines: bool = False,
+) -> Callable[[Any], Any]:
+    codes = [*_ALWAYS, *(_WITH_BODY if request else ()), *errors]
+    return extend_schema(
+        operation_id=f"{group}_{name}",
+        tags=[group],
+        summary=summary,
+        description=description or None,
+        parameters=list(parameters),
+        request=request,
+        responses={
+            (status, "application/json"): answer,
+            **_error_responses(codes, with_lines=with_lines),
+        },
+        examples=[
+            _answer(example),
+            *(
+                OpenApiExample(title, value, request_only=True)
+                for title, value in (request_examples or {}).items()
+            ),
+        ],
+    )
+
+
+def _answer(example: dict[str, Any]) -> OpenApiExample:
+    return OpenApiExample("answer", example, response_only=True)
+
+
+def _of_product(summary: str, description: str = "", **known: Any) -> Callable[[Any], Any]:
+    known = {"answer": ProductSerializer, "example": _PRODUCT, "parameters": [_SKU, _ETAG], **known}
+    errors = ["product_not_found", *known.pop("errors", ())]
+    return _operation(summary, description, group="products", errors=errors, **known)
+
+
+def _of_reservation(summary: str, description: str = "", **known: Any) -> Callable[[Any], Any]:
+    known = {
+        "answer": ReservationSerializer,
+        "example": _RESERVATION,
+        "parameters": [_RESERVATION_ID],
+        "errors": ["reservation_not_found"],
+        **known,
+    }
+    return _operation(summary, description, group="reservations", **known)
+
+
+_PART = {"lines": [{"sku": "TSHIRT-RED-L", "amount": 1}], "reason": "partial shipment"}
+
+products = extend_schema_view(
+    list=_operation(
+        "List products",
+        group="products",
+        name="list",
+        answer=ProductSerializer(many=True),
+        example=_PRODUCT,
+    ),
+    low_stock=_operation(
+        "List products that are low on stock",
+        "Those of which fewer units are available than their minimum.",
+        group="products",
+        name="low_stock",
+        answer=ProductSerializer(many=True),
+        example={**_PRODUCT, "minimum_stock_level": 30, "low_stock": True},
+    ),
+    create=_operation(
+        "Create a product",
+        "The opening stock is recorded as the first event.",
+        group="products",
+        name="create",
+        request=ProductCreateSerializer,
+        request_examples={
+            "product": {
+                "sku": "TSHIRT-RED-L",
+                "name": "Red T-Shirt (Large)",
+                "quantity": 25,
+                "minimum_stock_level": 5,
+            }
+        },
+        answer=ProductSerializer,
+        example={**_PRODUCT, "reserved_quantity": 0, "available_quantity": 25, "version": 1},
+        errors=["duplicate_sku"],
+        status=201,
+        parameters=[
+            _ETAG,
+            OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[201]),
+        ],
+    ),
+    retrieve=_of_product("Read a product", name="retrieve"),
+    partial_update=_of_product(
+        "Edit a product",
+        "Changes what describes it, never its stock.",
+        name="edit",
+        request=ProductEditSerializer,
+        request_examples={"minimum": {"minimum_stock_level": 5}},
+    ),
+    add=_of_product(
+        "Add units",
+        "Goods come in. PATCH is accepted too.",
+        name="add",
+        request=AmountSerializer,
+        request_examples={"delivery": {"amount": 10, "reason": "delivery", "reference": "po-7"}},
+        errors=["stock_limit_exceeded"],
+    ),
+    remove=_of_product(
+        "Remove units",
+        "Goods go out, from what is available. PATCH is accepted too.",
+        name="remove",
+        request=AmountSerializer,
+        request_examples={"breakage": {"amount": 3, "reason": "breakage"}},
+        errors=["insufficient_stock"],
+    ),
+    reserve=_of_product(
+        "Reserve units",
+        "Holds units for an order. Answers with the product and the new reservation. A reference "
+        "is not unique: the same request sent twice reserves twice.",
+        name="reserve",
+        request=ReserveSerializer,
+        request_examples={"order": {"amount": 2, "reference": "order-1001"}},
+        answer=ProductReservedSerializer,
+        example={**_PRODUCT, "reservation": _RESERVATION},
+        errors=["insufficient_stock"],
+    ),
+    release=_of_product(
+        "Release reserved units",
+        "Gives units back. They come from the reservation that is named, else from reservations "
+        "that carry no reference, oldest first.",
+        name="release",
+        request=ProductReleaseSerializer,
+        request_examples={"cart": {"amount": 1}, "order": {"amount": 1, "reservation": 42}},
+        errors=["reservation_not_found", "insufficient_reserved", "reservation_closed"],
+    ),
+    adjust=_of_product(
+        "Adjust to a count",
+        "Sets what is on hand to what was counted; never below what is reserved.",
+        name="adjust",
+        request=AdjustSerializer,
+        request_examples={
+            "stocktake": {"quantity": 24, "reason": "stocktake", "expected_quantity": 25}
+        },
+        errors=["below_reserved", "quantity_changed"],
+    ),
+    events=_of_product(
+        "List the stock events of a product",
+        "Its ledger, newest first: what changed, the levels after it, and who, why, when.",
+        name="events",
+        answer=StockEventSerializer(many=True),
+        example=_EVENT,
+        parameters=[_SKU],
+    ),
+)
+
+reservations = extend_schema_view(
+    list=_of_reservation(
+        "List reservations",
+        "Newest first.",
+        name="list",
+        answer=ReservationSerializer(many=True),
+        parameters=(),
+        errors=(),
+    ),
+    create=_of_reservation(
+        "Reserve an order",
+        "Holds the units of all lines, or of none and names every line that is short. Lines with "
+        "the same SKU are summed. A reference is not unique: the same request sent twice reserves "
+        "twice.",
+        name="create",
+        request=ReservationCreateSerializer,
+        request_examples={
+            "order": {
+                "reference": "order-1001",
+                "lines": [
+                    {"sku": "TSHIRT-RED-L", "amount": 2},
+                    {"sku": "MUG-BLUE", "amount": 1},
+                ],
+            }
+        },
+        errors=["product_not_found", "insufficient_stock"],
+        status=201,
+        parameters=[OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[201])],
+        with_lines=True,
+    ),
+    retrieve=_of_reservation("Read a reservation", name="retrieve"),
+    fulfill=_of_reservation(
+        "Fulfill a reservation",
+        "Ships what it holds, all or the given lines: on hand and reserved both fall.",
+        name="fulfill",
+        request=ReservationEndSerializer,
+        request_examples={"whole": {}, "part": _PART},
+        example=_ended("fulfilled"),
+        errors=[
+            "reservation_not_found",
+            "product_not_found",
+            "insufficient_reserved",
+            "reservation_closed",
+        ],
+        with_lines=True,
+    ),
+    release=_of_reservation(
+        "Release a reservation",
+        "Gives back what it holds, all or the given lines.",
+        name="release",
+        request=ReservationEndSerializer,
+        request_examples={"whole": {}, "part": {**_PART, "reason": "item cancelled"}},
+        example=_ended("released"),
+        errors=[
+            "reservation_not_found",
+            "product_not_found",
+            "insufficient_reserved",
+            "reservation_closed",
+        ],
+        with_lines=True,
+    ),
+)
+
+
+def health(summary: str, operation_id: str) -> Callable[[Any], Any]:
+    """Describe a health check."""
+    return extend_schema(
+        operation_id=operation_id,
+        tags=["health"],
+        summary=summary,
+        auth=[],
+        responses={
+            200: OpenApiResponse(HealthSerializer, examples=[_answer({"status": "ok"})]),
+            **_error_responses(["database_unavailable"], with_lines=False),
+        },
+    )

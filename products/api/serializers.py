@@ -247,3 +247,41 @@ class StockEventSerializer(serializers.ModelSerializer):
             "request_id",
             "occurred_at",
         ]
+
+
+class HealthSerializer(serializers.Serializer):
+    status = serializers.CharField()
+
+
+class FieldErrorSerializer(serializers.Serializer):
+    field = serializers.CharField(allow_null=True, help_text="Null for the body as a whole.")
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class LineProblemSerializer(serializers.Serializer):
+    index = serializers.IntegerField(help_text="The place of the line in the request, from 0.")
+    sku = serializers.CharField()
+    code = serializers.CharField()
+    requested = serializers.IntegerField(required=False)
+    available = serializers.IntegerField(required=False)
+
+
+class ProblemSerializer(serializers.Serializer):
+    """An error, in the form of RFC 9457. `code` is stable and meant for programs."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField(help_text="A sentence for people.")
+    instance = serializers.CharField(help_text="The path of the request.")
+    code = serializers.CharField()
+    request_id = serializers.CharField(allow_null=True)
+    sku = serializers.CharField(required=False)
+    requested = serializers.IntegerField(required=False)
+    available = serializers.IntegerField(required=False)
+    lines = LineProblemSerializer(many=True, required=False)
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        # Declared as an attribute, `errors` would hide the serializer's own.
+        return {**super().get_fields(), "errors": FieldErrorSerializer(many=True, required=False)}

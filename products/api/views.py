@@ -21,7 +21,7 @@ from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
 from products import stock
-from products.api import filters
+from products.api import filters, schema
 from products.api.errors import Problem
 from products.api.serializers import (
     AdjustSerializer,
@@ -118,6 +118,7 @@ class InventoryViewSet(GenericViewSet[Any]):
         )
 
 
+@schema.products
 class ProductViewSet(InventoryViewSet):
     """Products, and the operations on the stock of one."""
 
@@ -225,9 +226,11 @@ def product_etag(product: Product) -> str:
     return f'"{product.version}-{hashlib.sha256(described.encode()).hexdigest()[:8]}"'
 
 
+@schema.reservations
 class ReservationViewSet(InventoryViewSet):
     """Reservations of one or several products."""
 
+    # 18 digits always fit the database's integers.
     lookup_value_regex = "[0-9]{1,18}"
     queryset = Reservation.objects.all()
     required_roles = {
@@ -267,15 +270,22 @@ class ReservationViewSet(InventoryViewSet):
         return Response(ReservationSerializer(reservation).data, **response)
 
 
-class HealthView(APIView):
-    """Whether the service runs and its database answers; no key is needed."""
+class LiveView(APIView):
+    """Whether the process answers; no key is needed."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
-    asks_database = True
 
+    @schema.health("Is the process alive?", "health_live")
     def get(self, request: Request) -> Response:
-        if self.asks_database:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT 1")
         return Response({"status": "ok"})
+
+
+class ReadyView(LiveView):
+    """Whether the service can do its work: the database is asked; no key is needed."""
+
+    @schema.health("Is the service ready?", "health_ready")
+    def get(self, request: Request) -> Response:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return super().get(request)

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-import factory
+from factory.base import Factory
+from factory.declarations import LazyAttribute, Sequence
+from factory.django import DjangoModelFactory
 
 from products import stock
 from products.models import ApiKey, Product, Role, StockEvent
@@ -10,14 +12,14 @@ from products.models import ApiKey, Product, Role, StockEvent
 ACTOR = stock.Actor("tester", StockEvent.Source.COMMAND, "request-1")
 
 
-class ProductFactory(factory.Factory):
+class ProductFactory(Factory[Product]):
     """A product with 25 units on hand, created by an event."""
 
     class Meta:
         model = Product
 
-    sku = factory.Sequence(lambda n: f"SKU-{n}")
-    name = factory.LazyAttribute(lambda product: f"Product {product.sku}")
+    sku = Sequence(lambda n: f"SKU-{n}")
+    name = LazyAttribute(lambda product: f"Product {product.sku}")
     quantity = 25
 
     @classmethod
@@ -25,16 +27,15 @@ class ProductFactory(factory.Factory):
         return stock.create(**kwargs, by=ACTOR)
 
 
-class ApiKeyFactory(factory.django.DjangoModelFactory):
-    """A key that may do everything; its text is `ApiKeyFactory().text`."""
+class ApiKeyFactory(DjangoModelFactory[ApiKey]):
+    """A key that may do everything; its text is `ApiKeyFactory.create().text`."""
 
     class Meta:
         model = ApiKey
 
-    name = factory.Sequence(lambda n: f"client-{n}")
+    name = Sequence(lambda n: f"client-{n}")
     role = Role.MANAGE
 
     @classmethod
     def _create(cls, model_class: type[ApiKey], *args: Any, **kwargs: Any) -> ApiKey:
-        api_key, api_key.text = ApiKey.objects.create_key(**kwargs)
-        return api_key
+        return ApiKey.issue(**kwargs)

@@ -17,5 +17,4 @@ class Command(BaseCommand):
         longest = ApiKey._meta.get_field("name").max_length or 0
         if not name.strip() or len(name) > longest or not name.isprintable():
             raise CommandError(f"The name must be 1 to {longest} printable characters.")
-        _, key = ApiKey.objects.create_key(name=name, role=role)
-        self.stdout.write(key)
+        self.stdout.write(ApiKey.issue(name=name, role=role).text)
