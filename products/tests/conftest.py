@@ -2,17 +2,33 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
 from django.db import connection
+from django.db.models import QuerySet
 from django.test import TransactionTestCase
 from rest_framework.test import APIClient
 
 from products import triggers
-from products.models import Role
+from products.models import Product, Reservation, ReservationLine, Role, StockEvent
 from products.tests.checks import assert_sound
 from products.tests.factories import ApiKeyFactory
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--without-lock",
+        action="store_true",
+        help="take the row locks out, to see that the tests of races fail then",
+    )
+
+
+@pytest.fixture(autouse=True)
+def _without_lock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.config.getoption("--without-lock"):
+        monkeypatch.setattr(QuerySet, "select_for_update", lambda self, **_: self)
 
 
 @pytest.fixture(scope="session")
@@ -66,3 +82,22 @@ def client_as(db: None) -> Callable[[Role], APIClient]:
 def api(client_as: Callable[[Role], APIClient]) -> APIClient:
     """A client of the API that may do everything."""
     return client_as(Role.MANAGE)
+
+
+def assert_problem(response: Any, status: int, code: str) -> dict[str, Any]:
+    """Assert that `response` is the error of that code, in the one form, and return its body."""
+    assert response["Content-Type"] == "application/problem+json", response.content[:300]
+    body: dict[str, Any] = response.json()
+    assert (response.status_code, body["status"], body["code"]) == (status, status, code), body
+    assert {"type", "title", "detail", "instance"} <= body.keys()
+    assert body["request_id"] == response["X-Request-ID"]
+    return body
+
+
+def stored() -> dict[str, list[tuple[Any, ...]]]:
+    """Return all that the database holds of products, their ledger and reservations."""
+    models = (Product, StockEvent, Reservation, ReservationLine)
+    return {
+        model.__name__: list(model._default_manager.order_by("pk").values_list())
+        for model in models
+    }

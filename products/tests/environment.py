@@ -6,5 +6,7 @@ import os
 # Django's test runner turns `settings.DEBUG` itself off.
 os.environ["DEBUG"] = "on"
 os.environ["LOG_LEVEL"] = "INFO"
-for _name in ("ALLOWED_HOSTS", "CORS_ALLOWED_ORIGINS", "DATABASE_POOL_SIZE", "SECURE_SSL_REDIRECT"):
+# A connection for each of the threads that act at once.
+os.environ["DATABASE_POOL_SIZE"] = "80"
+for _name in ("ALLOWED_HOSTS", "CORS_ALLOWED_ORIGINS", "SECURE_SSL_REDIRECT"):
     os.environ.pop(_name, None)

@@ -12,6 +12,7 @@ moment never meets a folder without knowing the owner. The sweep clears up after
 
 import atexit
 import contextlib
+import fcntl
 import importlib.util
 import os
 import pwd
@@ -149,13 +150,15 @@ def _create_cluster(binaries: Path, folder: Path, settings: dict[str, str]) -> s
     _give_to_server_user(data)
     _give_to_server_user(password_file)
     options = ("--no-sync", "--encoding=UTF8", "--username=postgres", "--auth=scram-sha-256")
-    for locale in LOCALES:
-        command = (binaries / "initdb", "-D", data, f"--pwfile={password_file}", *options, *locale)
-        result = _run(folder, *command)
-        if result.returncode == 0:
-            break
-    else:
-        raise pytest.UsageError(f"initdb failed:\n{result.stdout}")
+    with password_file.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # initdb inherits it, see _is_being_created
+        for locale in LOCALES:
+            command = ("-D", data, f"--pwfile={password_file}", *options, *locale)
+            result = _run(folder, binaries / "initdb", *command, pass_fds=(lock.fileno(),))
+            if result.returncode == 0:
+                break
+        else:
+            raise pytest.UsageError(f"initdb failed:\n{result.stdout}")
     password_file.unlink()
     with (data / "postgresql.conf").open("a") as file:
         file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
@@ -180,7 +183,9 @@ def _start_server(binaries: Path, folder: Path) -> int:
     raise pytest.UsageError(f"PostgreSQL did not start:\n{messages}")
 
 
-def _run(folder: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:
+def _run(
+    folder: Path, *command: str | Path, pass_fds: tuple[int, ...] = ()
+) -> subprocess.CompletedProcess[str]:
     """Run a program as the server's user, in a folder and an environment that suit it."""
     user = _server_user()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
@@ -194,6 +199,8 @@ def _run(folder: Path, *command: str | Path) -> subprocess.CompletedProcess[str]
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        pass_fds=pass_fds,
+        start_new_session=True,  # out of the reach of Ctrl-C, as it would leave shared memory
         user=user.pw_uid if user else None,
         group=user.pw_gid if user else None,
         extra_groups=[] if user else None,
@@ -228,13 +235,26 @@ def _is_own_directory(path: Path) -> bool:
 
 
 def _discard(folder: Path) -> None:
-    """Try again where an interrupted initdb or a server just starting still adds files."""
-    for _ in range(20):
-        _stop_server(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+    """Try for some seconds: an initdb or a server just starting may outlive its killed owner."""
+    for _ in range(100):
+        if not _is_being_created(folder):
+            _stop_server(folder)
+            shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             break
         time.sleep(0.1)
+
+
+def _is_being_created(folder: Path) -> bool:
+    """See if an initdb is at work; without its files it would crash and leave shared memory."""
+    try:
+        with (folder / "password").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _stop_server(folder: Path) -> None:

@@ -1,0 +1,30 @@
+"""The production server: `python -m inventory_project.server`.
+
+HOST, PORT and WEB_CONCURRENCY (the number of worker processes) come from the environment.
+"""
+
+import os
+
+from granian import Granian
+from granian.constants import Interfaces
+
+# What a request does is mostly waiting for the database, so two threads keep a core busy.
+THREADS_PER_WORKER = 2
+
+
+def main() -> None:
+    Granian(
+        "inventory_project.wsgi:application",
+        interface=Interfaces.WSGI,
+        address=os.environ.get("HOST", "127.0.0.1"),
+        port=int(os.environ.get("PORT", "8000")),
+        workers=int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1),
+        blocking_threads=THREADS_PER_WORKER,
+        # A worker that dies is replaced; the others go on.
+        respawn_failed_workers=True,
+        websockets=False,
+    ).serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The production server, in processes of its own, on the test database."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.db import connection
+
+WORKERS = 3
+START_SECONDS = 60
+
+
+class Answer(NamedTuple):
+    """What the server said."""
+
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+
+class Server(NamedTuple):
+    """A server that runs, and how to ask it."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def request(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> Answer:
+        """Send one request, a body that is not text as JSON, on a connection of its own."""
+        if body is not None and not isinstance(body, str):
+            body = json.dumps(body)
+        with_type = {"Content-Type": "application/json", **(headers or {})}
+        client = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            client.request(method, path, body, with_type)
+            response = client.getresponse()
+            return Answer(
+                response.status,
+                {name.lower(): value for name, value in response.getheaders()},
+                json.loads(response.read() or "null"),
+            )
+        finally:
+            client.close()
+
+
+@contextmanager
+def running_server() -> Iterator[Server]:
+    """Run the production server with several worker processes on the test database."""
+    port = _free_port()
+    environment = {
+        **os.environ,
+        "DATABASE_URL": _test_database_url(),
+        "PORT": str(port),
+        "WEB_CONCURRENCY": str(WORKERS),
+        "LOG_LEVEL": "WARNING",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "inventory_project.server"],
+        cwd=settings.BASE_DIR,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        _wait_for_workers(process)
+        yield Server(port, process)
+    finally:
+        process.terminate()
+        process.communicate(timeout=START_SECONDS)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _test_database_url() -> str:
+    database = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{database['NAME']}"
+    return "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**database)
+
+
+def _wait_for_workers(process: subprocess.Popen[bytes]) -> None:
+    """Wait for the server's word that each of its workers has started."""
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line.decode())
+        if sum("Started worker" in line for line in said) == WORKERS:
+            return
+    raise AssertionError(f"The server ended: {''.join(said)}")
