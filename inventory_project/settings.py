@@ -137,6 +137,8 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
     "UNAUTHENTICATED_USER": None,
+    # A name that no field of a request can have.
+    "NON_FIELD_ERRORS_KEY": "\0",
     "URL_FORMAT_OVERRIDE": None,
 }
 
@@ -148,7 +150,17 @@ DRF_STANDARDIZED_ERRORS = {
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "Inventory service",
-    "DESCRIPTION": "Stock that is never sold twice and can be accounted for, unit by unit.",
+    "DESCRIPTION": (
+        "Stock that is never sold twice and can be accounted for, unit by unit.\n\n"
+        "Each request carries `Authorization: Api-Key <key>`. Every error is a problem of RFC 9457 "
+        "with a stable `code`; a 4xx has changed nothing. An `X-Request-ID` that is sent comes "
+        "back, and stands in the log and in the stock events."
+    ),
+    "TAGS": [
+        {"name": "products", "description": "Products, and the operations on the stock of one."},
+        {"name": "reservations", "description": "Units held for orders of one or several SKUs."},
+        {"name": "health", "description": "For load balancers; no key is needed."},
+    ],
     "VERSION": "1.0.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
@@ -159,6 +171,14 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "REDOC_UI_SETTINGS": {
+        "theme": {
+            "typography": {
+                "fontFamily": "system-ui, sans-serif",
+                "headings": {"fontFamily": "system-ui, sans-serif"},
+            }
+        }
+    },
     "SWAGGER_UI_SETTINGS": {"persistAuthorization": True, "displayRequestDuration": True},
 }
 
@@ -176,7 +196,8 @@ DJANGO_GUID = {
 
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-WHITENOISE_USE_FINDERS = DEBUG
+# Serve straight from the packages, without `collectstatic`.
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     # Hashed file names need `collectstatic`, which development and tests do without.

@@ -3,10 +3,9 @@
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
-from drf_spectacular.renderers import OpenApiJsonRenderer
-from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 
 from products.api import urls as api
+from products.api.docs import RedocView, SchemaView, SwaggerView
 from products.api.views import LiveView, ReadyView
 
 urlpatterns = [
@@ -16,11 +15,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("health", ReadyView.as_view()),
     path("health/live", LiveView.as_view()),
-    path(
-        "openapi.json",
-        SpectacularAPIView.as_view(renderer_classes=[OpenApiJsonRenderer]),
-        name="schema",
-    ),
-    path("docs", SpectacularSwaggerView.as_view(url_name="schema")),
-    path("redoc", SpectacularRedocView.as_view(url_name="schema")),
+    path("openapi.json", SchemaView.as_view(), name="schema"),
+    path("docs", SwaggerView.as_view()),
+    path("redoc", RedocView.as_view()),
 ]

@@ -14,8 +14,9 @@ from rest_framework.settings import api_settings
 from products.api.errors import CONTENT_TYPE, Problem, problem, problem_of_status
 from products.stock import Invalid, StockError
 
-# PostgreSQL's lock_not_available, and what SQLite says when its busy timeout has passed.
-_LOCK_NOT_HAD = ("55P03", "database is locked", "database table is locked")
+# Others' transactions are the cause. PostgreSQL: lock_not_available, serialization_failure,
+# deadlock_detected; SQLite: what it says when its busy timeout has passed.
+_BUSY = {"55P03", "40001", "40P01", "database is locked", "database table is locked"}
 
 
 class ProblemHandler(ExceptionHandler):
@@ -41,7 +42,7 @@ class ProblemHandler(ExceptionHandler):
 
 def _database_problem(error: Exception) -> Problem:
     sqlstate = getattr(error.__cause__, "sqlstate", None)
-    if sqlstate in _LOCK_NOT_HAD or str(error) in _LOCK_NOT_HAD:
+    if sqlstate in _BUSY or str(error) in _BUSY:
         return Problem("busy", "The stock is being changed by others; try again.")
     return Problem("database_unavailable", "The database does not answer; try again.")
 
@@ -71,8 +72,9 @@ class ProblemFormatter(ExceptionFormatter):
 
 
 def _field(path: str | None) -> str | None:
-    """Return the field that `path` names; none for the body or a line as a whole."""
-    return None if path == api_settings.NON_FIELD_ERRORS_KEY else path
+    """Return the field that `path` names, or none for the body as a whole."""
+    whole = api_settings.NON_FIELD_ERRORS_KEY
+    return None if path == whole else (path and path.removesuffix(f".{whole}"))
 
 
 def _summary(errors: list[dict[str, Any]]) -> str:

@@ -1,9 +1,10 @@
 """What holds for every request, also those that reach no view."""
 
+import json
 import re
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 
 from products.api.errors import CONTENT_TYPE, problem_of_status
 from products.models import MAX_REQUEST_ID_LENGTH
@@ -29,7 +30,7 @@ class SafeRequestId:
 
 
 class ProblemResponses:
-    """Answer with a problem where Django itself would answer with an error page in HTML.
+    """Answer with a problem where Django itself would answer with an error page.
 
     That is for requests that no view has seen: unknown paths, refused hosts, faults in a
     middleware. The admin, made for people, keeps its pages.
@@ -40,10 +41,12 @@ class ProblemResponses:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        is_error_page = response.status_code >= 400 and response.get("Content-Type", "").startswith(
-            "text/html"
-        )
-        if not is_error_page or request.path.startswith("/admin/"):
+        is_page = response.get("Content-Type", "").startswith("text/")
+        if response.status_code < 400 or not is_page or request.path.startswith("/admin/"):
             return response
-        body = problem_of_status(response.status_code, instance=request.path)
-        return JsonResponse(body, status=response.status_code, content_type=CONTENT_TYPE)
+        # The headers that inner middleware has set stay.
+        response.content = json.dumps(
+            problem_of_status(response.status_code, instance=request.path)
+        ).encode()
+        response["Content-Type"] = CONTENT_TYPE
+        return response

@@ -41,12 +41,20 @@ class StrictCursorPagination(CursorPagination):
             cursor = super().decode_cursor(request)
         except (NotFound, ValueError) as error:
             raise invalid_field("cursor", "This is no cursor of a page.") from error
-        if cursor and cursor.position is not None:
-            # 18 digits always fit the database's integers.
-            pattern = SKU_PATTERN if self.ordering[0].endswith("sku") else "[0-9]{1,18}"
-            if not re.fullmatch(pattern, str(cursor.position)):
-                raise invalid_field("cursor", "This is no cursor of a page in this order.")
-        return cursor
+        if cursor is None:
+            return None
+        order, _, position = str(cursor.position).partition(" ")
+        # 18 digits always fit the database's integers.
+        pattern = SKU_PATTERN if order.endswith("sku") else "[0-9]{1,18}"
+        if cursor.offset or order != self.ordering[0] or not re.fullmatch(pattern, position):
+            raise invalid_field("cursor", "This is no cursor of a page in this order.")
+        return Cursor(0, cursor.reverse, position)  # type: ignore[arg-type]  # A text in DRF itself.
+
+    def encode_cursor(self, cursor: Cursor) -> str:
+        """Put the order into the cursor, which would mean something else in another one."""
+        position = f"{self.ordering[0]} {cursor.position}"
+        cursor = Cursor(0, cursor.reverse, position)  # type: ignore[arg-type]  # As above.
+        return super().encode_cursor(cursor)
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         cursor, page_size = super().get_schema_operation_parameters(view)

@@ -35,6 +35,7 @@ class StrictJSONParser(BaseParser):
                 body.decode("utf-8"),
                 object_pairs_hook=_object_without_duplicates,
                 parse_constant=_refuse_constant,
+                parse_int=_int_of_bounded_length,
             )
         except RecursionError as error:
             raise invalid_field(None, f"The body is nested deeper than {MAX_DEPTH}.") from error
@@ -55,6 +56,14 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _int_of_bounded_length(digits: str) -> int:
+    """Read as much of a number as shows that it is too large for any field.
+
+    Python refuses to read thousands of digits, and would not say in which field they are.
+    """
+    return int(digits[:100])
 
 
 def _check(value: Any, *, path: str, depth: int) -> None:

@@ -409,8 +409,8 @@ reservations = extend_schema_view(
 )
 
 
-def health(summary: str, operation_id: str) -> Callable[[Any], Any]:
-    """Describe a health check."""
+def health(summary: str, operation_id: str, *errors: str) -> Callable[[Any], Any]:
+    """Describe a health check and the errors that it can give."""
     return extend_schema(
         operation_id=operation_id,
         tags=["health"],
@@ -418,6 +418,6 @@ def health(summary: str, operation_id: str) -> Callable[[Any], Any]:
         auth=[],
         responses={
             200: OpenApiResponse(HealthSerializer, examples=[_answer({"status": "ok"})]),
-            **_error_responses(["database_unavailable"], with_lines=False),
+            **_error_responses(errors, with_lines=False),
         },
     )

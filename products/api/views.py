@@ -59,8 +59,12 @@ class InventoryViewSet(GenericViewSet[Any]):
         """The column, with its sign, that orders the pages."""
         return "-id"
 
+    client: str | None = None
+    """The name of the key, once it has been let in."""
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        self.client = cast(ApiKey, request.auth).name
         if "Transfer-Encoding" in request.headers:
             # WSGI shows such a body as an empty one, which would fulfill all instead of a part.
             raise Problem("length_required", "A body needs a Content-Length.")
@@ -80,8 +84,7 @@ class InventoryViewSet(GenericViewSet[Any]):
 
     @property
     def actor(self) -> stock.Actor:
-        api_key = cast(ApiKey, self.request.auth)  # HasRole lets nobody else in.
-        return stock.Actor(api_key.name, StockEvent.Source.API, get_guid() or "")
+        return stock.Actor(self.client or "", StockEvent.Source.API, get_guid() or "")
 
     def read(self, serializer_class: type[StrictSerializer]) -> dict[str, Any]:
         """Return the request's body as the arguments of a call."""
@@ -103,16 +106,15 @@ class InventoryViewSet(GenericViewSet[Any]):
     def _log(self, response: Any, seconds: float) -> None:
         data = response.data if isinstance(response.data, dict) else {}
         failed = response.status_code >= 400
-        rows = data.get("lines") or ([self.kwargs] if "sku" in self.kwargs else [])
-        client = getattr(self.request, "auth", None)
+        named = (row["sku"] for row in data.get("lines") or [data, self.kwargs] if "sku" in row)
         logger.info(
             "request",
             extra={
                 "operation": f"{self.basename}.{self.action}",
                 "outcome": data.get("code") if failed else "ok",
                 "status": response.status_code,
-                "skus": [row["sku"] for row in rows[:MAX_LOGGED_SKUS]],
-                "client": client and client.name,
+                "skus": list(dict.fromkeys(named))[:MAX_LOGGED_SKUS],
+                "client": self.client,
                 "milliseconds": round(seconds * 1000, 1),
             },
         )
@@ -284,7 +286,7 @@ class LiveView(APIView):
 class ReadyView(LiveView):
     """Whether the service can do its work: the database is asked; no key is needed."""
 
-    @schema.health("Is the service ready?", "health_ready")
+    @schema.health("Is the service ready?", "health_ready", "database_unavailable")
     def get(self, request: Request) -> Response:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")

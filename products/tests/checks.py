@@ -1,10 +1,11 @@
 """Checks of the service's promise, for use after any test."""
 
 from itertools import pairwise
+from typing import Any
 
 from django.db.models import Sum
 
-from products.models import Product, ReservationLine, StockEvent
+from products.models import Product, Reservation, ReservationLine, StockEvent
 
 
 def assert_sound() -> None:
@@ -28,3 +29,22 @@ def assert_sound() -> None:
             assert after.reserved_quantity == before.reserved_quantity + after.reserved_change
             assert after.occurred_at >= before.occurred_at
             assert after.pk > before.pk
+
+
+def assert_problem(response: Any, status: int, code: str) -> dict[str, Any]:
+    """Assert that `response` is the error of that code, in the one form, and return its body."""
+    assert response["Content-Type"] == "application/problem+json", response.content[:300]
+    body: dict[str, Any] = response.json()
+    assert (response.status_code, body["status"], body["code"]) == (status, status, code), body
+    assert {"type", "title", "detail", "instance"} <= body.keys()
+    assert body["request_id"] == response["X-Request-ID"]
+    return body
+
+
+def stored() -> dict[str, list[tuple[Any, ...]]]:
+    """Return all that the database holds of products, their ledger and reservations."""
+    models = (Product, StockEvent, Reservation, ReservationLine)
+    return {
+        model.__name__: list(model._default_manager.order_by("pk").values_list())
+        for model in models
+    }

@@ -3,18 +3,15 @@
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 from django.db import connection
 
-R = TypeVar("R")
 
-
-def at_once(calls: Sequence[Callable[[], R]]) -> list[R | Exception]:
+def at_once(calls: Sequence[Callable[[], object]]) -> list[object]:
     """Start all calls at the same moment and return what each returned or raised."""
     barrier = threading.Barrier(len(calls))
 
-    def run(call: Callable[[], R]) -> R | Exception:
+    def run(call: Callable[[], object]) -> object:
         try:
             barrier.wait(timeout=60)
             return call()

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.conf import settings
@@ -12,7 +11,7 @@ from django.test import TransactionTestCase
 from rest_framework.test import APIClient
 
 from products import triggers
-from products.models import Product, Reservation, ReservationLine, Role, StockEvent
+from products.models import Role
 from products.tests.checks import assert_sound
 from products.tests.factories import ApiKeyFactory
 
@@ -82,22 +81,3 @@ def client_as(db: None) -> Callable[[Role], APIClient]:
 def api(client_as: Callable[[Role], APIClient]) -> APIClient:
     """A client of the API that may do everything."""
     return client_as(Role.MANAGE)
-
-
-def assert_problem(response: Any, status: int, code: str) -> dict[str, Any]:
-    """Assert that `response` is the error of that code, in the one form, and return its body."""
-    assert response["Content-Type"] == "application/problem+json", response.content[:300]
-    body: dict[str, Any] = response.json()
-    assert (response.status_code, body["status"], body["code"]) == (status, status, code), body
-    assert {"type", "title", "detail", "instance"} <= body.keys()
-    assert body["request_id"] == response["X-Request-ID"]
-    return body
-
-
-def stored() -> dict[str, list[tuple[Any, ...]]]:
-    """Return all that the database holds of products, their ledger and reservations."""
-    models = (Product, StockEvent, Reservation, ReservationLine)
-    return {
-        model.__name__: list(model._default_manager.order_by("pk").values_list())
-        for model in models
-    }

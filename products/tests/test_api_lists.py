@@ -1,0 +1,432 @@
+"""Lists: their pages, orders and filters."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from rest_framework.test import APIClient
+
+from products import stock
+from products.models import Product
+from products.stock import Line
+from products.tests.checks import assert_problem
+from products.tests.factories import ACTOR, ProductFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def rows(api: APIClient, path: str, **query: str | int) -> list[dict[str, Any]]:
+    """Return the rows of a list that is to have one page."""
+    response = api.get(f"{path}?{urlencode(query)}" if query else path)
+    assert response.status_code == 200, response.content
+    body = response.json()
+    assert body.keys() == {"next", "previous", "results"}
+    assert (body["next"], body["previous"]) == (None, None)
+    found: list[dict[str, Any]] = body["results"]
+    return found
+
+
+def skus(api: APIClient, path: str = "/v1/products", **query: str | int) -> list[str]:
+    return [row["sku"] for row in rows(api, path, **query)]
+
+
+def walk(api: APIClient, url: str | None, direction: str = "next") -> list[list[str]]:
+    """Return the SKUs of each page from `url` on in one direction."""
+    pages = []
+    while url:
+        body = api.get(url).json()
+        pages.append([row["sku"] for row in body["results"]])
+        url = body[direction]
+    return pages
+
+
+def last_page(api: APIClient, url: str) -> str:
+    while following := api.get(url).json()["next"]:
+        url = following
+    return url
+
+
+# ------------------------------------------------------------------------------------------- pages
+
+SEVEN = ["B-1", "A-3", "A", "Z", "A-10", "0", "M"]
+
+
+@pytest.mark.parametrize(
+    ("ordering", "expected"),
+    [
+        (None, ["0", "A", "A-10", "A-3", "B-1", "M", "Z"]),
+        ("sku", ["0", "A", "A-10", "A-3", "B-1", "M", "Z"]),
+        ("-sku", ["Z", "M", "B-1", "A-3", "A-10", "A", "0"]),
+        ("created_at", ["B-1", "A-3", "A", "Z", "A-10", "0", "M"]),
+        ("-created_at", ["M", "0", "A-10", "Z", "A", "A-3", "B-1"]),
+    ],
+)
+def test_pages_hold_every_product_once_in_order(
+    api: APIClient, ordering: str | None, expected: list[str]
+) -> None:
+    for sku in SEVEN:
+        ProductFactory.create(sku=sku)
+    first = "/v1/products?page_size=2" + (f"&ordering={ordering}" if ordering else "")
+
+    forward = walk(api, first)
+    back = walk(api, last_page(api, first), "previous")
+
+    assert forward == [expected[0:2], expected[2:4], expected[4:6], expected[6:]]
+    assert [sku for page in reversed(back) for sku in page] == expected
+
+
+def test_first_page_has_no_previous_and_last_no_next(api: APIClient) -> None:
+    for sku in SEVEN:
+        ProductFactory.create(sku=sku)
+
+    first = api.get("/v1/products?page_size=4").json()
+    last = api.get(first["next"]).json()
+
+    assert (first["previous"], last["next"]) == (None, None)
+    assert api.get(last["previous"]).json()["results"] == first["results"]
+
+
+def test_a_page_that_just_holds_all_has_no_next(api: APIClient) -> None:
+    for sku in SEVEN:
+        ProductFactory.create(sku=sku)
+
+    assert len(rows(api, "/v1/products", page_size=7)) == 7
+
+
+def test_pages_keep_their_filters(api: APIClient) -> None:
+    for sku in ("A", "B", "C", "D"):
+        ProductFactory.create(sku=sku, quantity=0 if sku == "C" else 1)
+
+    assert walk(api, "/v1/products?page_size=2&in_stock=true") == [["A", "B"], ["D"]]
+
+
+@pytest.mark.parametrize("new", ["AA", "BB", "CC", "ZZ"])
+def test_a_product_created_meanwhile_neither_repeats_nor_hides_another(
+    api: APIClient, new: str
+) -> None:
+    for sku in ("A", "B", "C", "D", "E", "F", "G"):
+        ProductFactory.create(sku=sku)
+    first = api.get("/v1/products?page_size=2").json()
+    second = api.get(first["next"]).json()
+
+    ProductFactory.create(sku=new)
+
+    seen = [row["sku"] for page in (first, second) for row in page["results"]]
+    seen += [sku for page in walk(api, second["next"]) for sku in page]
+    assert [sku for sku in seen if sku != new] == ["A", "B", "C", "D", "E", "F", "G"]
+    assert seen.count(new) <= 1
+
+
+@pytest.mark.parametrize("new", ["AA", "BB", "CC", "ZZ"])
+def test_walking_back_over_a_new_product_neither_repeats_nor_hides_another(
+    api: APIClient, new: str
+) -> None:
+    for sku in ("A", "B", "C", "D", "E", "F", "G"):
+        ProductFactory.create(sku=sku)
+    third = api.get(api.get(api.get("/v1/products?page_size=2").json()["next"]).json()["next"])
+
+    ProductFactory.create(sku=new)
+
+    back = walk(api, third.json()["previous"], "previous")
+    seen = [sku for page in reversed(back) for sku in page]
+    assert [sku for sku in seen if sku != new] == ["A", "B", "C", "D"]
+    assert ("AA" in seen, "BB" in seen) == (new == "AA", new == "BB")
+
+
+def test_a_page_holds_100_rows_unless_told(api: APIClient) -> None:
+    products = [stock.NewProduct(sku=f"P-{number:04}", name="x") for number in range(1002)]
+    stock.create_many(products, by=ACTOR)
+
+    sizes = [
+        len(api.get(f"/v1/products{query}").json()["results"])
+        for query in ("", "?page_size=1", "?page_size=1000")
+    ]
+
+    assert sizes == [100, 1, 1000]
+
+
+def test_an_empty_list_is_a_page(api: APIClient) -> None:
+    for path in ("/v1/products", "/v1/products/low-stock", "/v1/reservations"):
+        assert rows(api, path) == []
+
+
+@pytest.mark.parametrize(
+    ("taken", "used"),
+    [
+        ("created_at", "sku"),
+        ("created_at", "-sku"),
+        ("-created_at", "created_at"),
+        ("sku", "-sku"),
+        ("sku", "created_at"),
+    ],
+)
+@pytest.mark.parametrize("names", [["A", "B", "C"], ["1", "2", "3"]])
+def test_a_cursor_of_another_order_is_refused(
+    api: APIClient, taken: str, used: str, names: list[str]
+) -> None:
+    for sku in names:
+        ProductFactory.create(sku=sku)
+    following = api.get(f"/v1/products?page_size=1&ordering={taken}").json()["next"]
+
+    response = api.get(following.replace(f"ordering={taken}", f"ordering={used}"))
+
+    assert assert_problem(response, 400, "invalid")["errors"][0]["field"] == "cursor"
+
+
+# ----------------------------------------------------------------------------------------- filters
+
+
+def test_products_read_the_same_in_a_list_as_alone(api: APIClient) -> None:
+    product = ProductFactory.create(quantity=4, minimum_stock_level=5)
+
+    alone = api.get(f"/v1/products/{product.sku}").json()
+
+    assert rows(api, "/v1/products") == rows(api, "/v1/products/low-stock") == [alone]
+
+
+def test_sku_filter_finds_the_named_products_that_exist(api: APIClient) -> None:
+    for sku in ("A", "B", "B-1", "C"):
+        ProductFactory.create(sku=sku)
+
+    assert skus(api, sku="C,A,UNKNOWN,A") == ["A", "C"]
+    assert skus(api, sku="B") == ["B"]
+    assert skus(api, sku=",".join(["A"] + ["X"] * 199)) == ["A"]
+
+
+@pytest.fixture
+def catalogue(db: None) -> None:
+    for sku, name in {
+        "TSHIRT-BLUE": "Blue T-Shirt",
+        "TSHIRT-RED-L": "Red T-Shirt (Large)",
+        "100-CUP": "Café crème cup, 100%",
+        "MUG": "under_score back\\slash",
+        "STRASSE": "Straße",
+    }.items():
+        ProductFactory.create(sku=sku, name=name)
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("TSHIRT", ["TSHIRT-BLUE", "TSHIRT-RED-L"]),
+        ("TSHIRT-R", ["TSHIRT-RED-L"]),
+        ("tshirt-red-l", ["TSHIRT-RED-L"]),
+        ("SHIRT-RED", ["TSHIRT-RED-L"]),  # Two words of the name.
+        ("RED-L", []),  # No beginning of a SKU, and no two words of a name.
+        ("shirt", ["TSHIRT-BLUE", "TSHIRT-RED-L"]),
+        ("shir", []),
+        ("hirt", []),
+        ("rge", []),
+        ("red", ["TSHIRT-RED-L"]),
+        ("RED", ["TSHIRT-RED-L"]),
+        ("large red", ["TSHIRT-RED-L"]),
+        ("  Large,   RED!", ["TSHIRT-RED-L"]),
+        ("(large)", ["TSHIRT-RED-L"]),
+        ("blue large", []),
+        ("t-shirt blue", ["TSHIRT-BLUE"]),
+        ("café", ["100-CUP"]),
+        ("CAFÉ", ["100-CUP"]),
+        ("CRE\u0300ME Cafe\u0301", ["100-CUP"]),  # Accents as characters of their own.
+        ("cup 100", ["100-CUP"]),
+        ("100%", ["100-CUP"]),
+        ("straße", ["STRASSE"]),
+        ("STRASSE", ["STRASSE"]),
+        ("under score", ["MUG"]),
+        ("under_score", ["MUG"]),
+        ("back\\slash", ["MUG"]),
+        ("%", []),
+        ("_", []),
+        ("\\", []),
+        ("*", []),
+        (" ", []),
+        ("TSH%", []),
+        ("TSHIRT_BLUE", []),
+        ("MU\\G", []),
+        ("M%G", []),
+        ("'", []),
+        ('"', []),
+        ("{red}", ["TSHIRT-RED-L"]),
+        ("red,null", []),
+    ],
+)
+@pytest.mark.usefixtures("catalogue")
+def test_search_finds_the_beginning_of_a_sku_or_whole_words_of_the_name(
+    api: APIClient, search: str, found: list[str]
+) -> None:
+    assert skus(api, search=search) == found
+
+
+@pytest.mark.usefixtures("catalogue")
+def test_search_finds_a_changed_name_and_the_old_one_no_more(api: APIClient) -> None:
+    api.patch("/v1/products/MUG", {"name": "Beaker"}, format="json")
+
+    assert (skus(api, search="beaker"), skus(api, search="slash")) == (["MUG"], [])
+
+
+@pytest.fixture
+def levels(db: None) -> None:
+    """Products named by their available units and their minimum; one has all units reserved."""
+    for available, minimum in [(0, 0), (0, 1), (4, 5), (5, 5), (6, 5)]:
+        ProductFactory.create(
+            sku=f"HAS-{available}-OF-{minimum}", quantity=available, minimum_stock_level=minimum
+        )
+    ProductFactory.create(sku="RESERVED", quantity=3)
+    stock.reserve(sku="RESERVED", amount=3, by=ACTOR)
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"low_stock": "true"}, ["HAS-0-OF-1", "HAS-4-OF-5"]),
+        ({"low_stock": "false"}, ["HAS-0-OF-0", "HAS-5-OF-5", "HAS-6-OF-5", "RESERVED"]),
+        ({"in_stock": "true"}, ["HAS-4-OF-5", "HAS-5-OF-5", "HAS-6-OF-5"]),
+        ({"in_stock": "false"}, ["HAS-0-OF-0", "HAS-0-OF-1", "RESERVED"]),
+        ({"in_stock": "true", "low_stock": "true"}, ["HAS-4-OF-5"]),
+        ({"low_stock": "true", "ordering": "-sku"}, ["HAS-4-OF-5", "HAS-0-OF-1"]),
+        ({"in_stock": "true", "search": "HAS-6"}, ["HAS-6-OF-5"]),
+        ({"low_stock": "false", "sku": "HAS-4-OF-5,RESERVED"}, ["RESERVED"]),
+    ],
+)
+@pytest.mark.usefixtures("levels")
+def test_products_by_their_levels(api: APIClient, query: dict[str, str], found: list[str]) -> None:
+    assert skus(api, **query) == found
+
+
+@pytest.mark.usefixtures("levels")
+def test_low_stock_page_lists_what_is_below_its_minimum(api: APIClient) -> None:
+    assert skus(api, "/v1/products/low-stock") == ["HAS-0-OF-1", "HAS-4-OF-5"]
+    assert walk(api, "/v1/products/low-stock?page_size=1") == [["HAS-0-OF-1"], ["HAS-4-OF-5"]]
+
+
+# ------------------------------------------------------------------------- reservations and events
+
+
+@pytest.fixture
+def reservations(db: None) -> dict[str, int]:
+    """Reservations in every state that there is, by name, oldest first."""
+    for sku in ("CUP", "PLATE"):
+        ProductFactory.create(sku=sku)
+    made = {
+        name: stock.reserve_lines(
+            lines=[Line(sku, 2) for sku in skus], reference=reference, by=ACTOR
+        ).pk
+        for name, skus, reference in [
+            ("first", ["CUP"], "order-1"),
+            ("both", ["PLATE", "CUP"], "order-1"),
+            ("shipped", ["PLATE"], "order-2"),
+            ("given back", ["PLATE"], ""),
+        ]
+    }
+    stock.fulfill(reservation_id=made["shipped"], by=ACTOR)
+    stock.release(reservation_id=made["given back"], by=ACTOR)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({}, ["given back", "shipped", "both", "first"]),
+        ({"reference": "order-1"}, ["both", "first"]),
+        ({"reference": "ORDER-1"}, []),
+        ({"reference": "order-"}, []),
+        ({"reference": " order-1"}, []),
+        ({"status": "open"}, ["both", "first"]),
+        ({"status": "fulfilled"}, ["shipped"]),
+        ({"status": "released"}, ["given back"]),
+        ({"status": "expired"}, []),
+        ({"sku": "CUP"}, ["both", "first"]),
+        ({"sku": "UNKNOWN"}, []),
+        ({"sku": "PLATE", "status": "open"}, ["both"]),
+        ({"sku": "PLATE", "reference": "order-2", "status": "fulfilled"}, ["shipped"]),
+    ],
+)
+def test_reservations_by_reference_status_and_sku(
+    api: APIClient, reservations: dict[str, int], query: dict[str, str], found: list[str]
+) -> None:
+    listed = rows(api, "/v1/reservations", **query)
+
+    assert [row["id"] for row in listed] == [reservations[name] for name in found]
+    assert all(row == api.get(f"/v1/reservations/{row['id']}").json() for row in listed)
+
+
+def test_reservations_come_in_pages(api: APIClient, reservations: dict[str, int]) -> None:
+    url, seen = "/v1/reservations?page_size=3", []
+    while url:
+        body = api.get(url).json()
+        seen.append([row["id"] for row in body["results"]])
+        url = body["next"]
+
+    newest_first = list(reversed(reservations.values()))
+    assert seen == [newest_first[:3], newest_first[3:]]
+
+
+@pytest.mark.parametrize(
+    ("query", "versions"),
+    [
+        ({}, [5, 4, 3, 2, 1]),
+        ({"type": "InventoryAdded"}, [4, 2]),
+        ({"type": "ProductCreated"}, [1]),
+        ({"type": "InventoryAdjusted"}, []),
+        ({"reference": "po-1"}, [3, 2]),
+        ({"reference": "PO-1"}, []),
+        ({"reference": "po-1", "type": "InventoryAdded"}, [2]),
+    ],
+)
+def test_events_newest_first_by_type_and_reference(
+    api: APIClient, query: dict[str, str], versions: list[int]
+) -> None:
+    ProductFactory.create(sku="CUP")
+    stock.add(sku="CUP", amount=1, reference="po-1", by=ACTOR)
+    stock.remove(sku="CUP", amount=1, reference="po-1", by=ACTOR)
+    stock.add(sku="CUP", amount=1, reference="po-2", by=ACTOR)
+    stock.reserve(sku="CUP", amount=1, by=ACTOR)
+    stock.add(sku=ProductFactory.create().sku, amount=1, reference="po-1", by=ACTOR)
+
+    events = rows(api, "/v1/products/CUP/events", **query)
+
+    assert [event["version"] for event in events] == versions
+
+
+def test_events_come_in_pages_also_while_more_happen(api: APIClient) -> None:
+    ProductFactory.create(sku="CUP")
+    for _ in range(4):
+        stock.add(sku="CUP", amount=1, by=ACTOR)
+    first = api.get("/v1/products/CUP/events?page_size=2").json()
+
+    stock.add(sku="CUP", amount=1, by=ACTOR)
+
+    second = api.get(first["next"]).json()
+    third = api.get(second["next"]).json()
+    pages = [[event["version"] for event in page["results"]] for page in (first, second, third)]
+    assert pages == [[5, 4], [3, 2], [1]]
+    assert third["next"] is None
+
+
+# ----------------------------------------------------------------------------------------- queries
+
+
+def queries_for(api: APIClient, path: str) -> int:
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        assert api.get(path).status_code == 200
+    return len(queries)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/products", "/v1/products/low-stock", "/v1/reservations", "/v1/products/SKU-0/events"],
+)
+def test_a_list_takes_as_many_queries_however_long_it_is(api: APIClient, path: str) -> None:
+    def grow_to(length: int) -> int:
+        for number in range(Product.objects.count(), length):
+            product = ProductFactory.create(
+                sku=f"SKU-{number}", quantity=25, minimum_stock_level=30
+            )
+            lines = [Line(sku, 1) for sku in {product.sku, "SKU-0"}]
+            stock.reserve_lines(lines=lines, by=ACTOR)
+        return queries_for(api, path)
+
+    assert grow_to(2) == grow_to(20) <= 4

@@ -1,0 +1,377 @@
+"""What holds for every request: its id, headers, health checks, docs pages and the log."""
+
+import json
+import logging
+import re
+from collections.abc import Callable
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+from pytest_django import Settings
+from pythonjsonlogger.json import JsonFormatter
+from rest_framework.test import APIClient
+
+from products.models import ApiKey, StockEvent
+from products.tests.checks import assert_problem
+from products.tests.factories import ApiKeyFactory, ProductFactory
+
+pytestmark = pytest.mark.django_db
+
+SHOP = "https://shop.example"
+
+
+@pytest.fixture
+def anyone() -> APIClient:
+    """A client without a key."""
+    return APIClient()
+
+
+# ------------------------------------------------------------------------------------- request ids
+
+IDS = [
+    *("order-1", "x", "x" * 128, "0b8f5e1c-9d0b-4c55-8e4e-0a7c4c9b4f11"),
+    *("a.b_c:d/e+f=g@h", "Root=1-67891233-abcdef012345678912345678"),
+]
+ODD_IDS = [
+    "",
+    "x" * 129,
+    "a b",
+    "a\nb",
+    "a\r\nSet-Cookie: x=1",
+    'a"b',
+    "a'b",
+    "ä",
+    "\udcff",
+    "a\0b",
+    "<b>",
+]
+
+
+@pytest.mark.parametrize("request_id", IDS, ids=lambda text: text[:20])
+@pytest.mark.parametrize("path", ["/v1/products", "/v1/nope", "/health/live", "/docs"])
+def test_a_request_id_is_echoed(api: APIClient, path: str, request_id: str) -> None:
+    assert api.get(path, HTTP_X_REQUEST_ID=request_id)["X-Request-ID"] == request_id
+
+
+@pytest.mark.parametrize("request_id", ODD_IDS, ids=lambda text: repr(text)[:20])
+def test_an_odd_request_id_is_replaced(api: APIClient, request_id: str) -> None:
+    ProductFactory.create(sku="CUP")
+
+    response = api.post(
+        "/v1/products/CUP/add", {"amount": 1}, format="json", HTTP_X_REQUEST_ID=request_id
+    )
+
+    made = response["X-Request-ID"]
+    assert response.status_code == 200
+    assert made != request_id
+    assert re.fullmatch("[A-Za-z0-9-]{16,128}", made)
+    assert StockEvent.objects.latest("id").request_id == made
+
+
+def test_a_request_without_an_id_gets_one_of_its_own(anyone: APIClient) -> None:
+    ids = {anyone.get("/health/live")["X-Request-ID"] for _ in range(3)}
+
+    assert len(ids) == 3
+
+
+@pytest.mark.parametrize("path", ["/v1/products/NOPE", "/v1/nope", "/nope"])
+@pytest.mark.parametrize("sent", ["order-1", None, "not fit"])
+def test_a_problem_shows_the_id_of_its_request(api: APIClient, path: str, sent: str | None) -> None:
+    response = api.get(path, headers={"X-Request-ID": sent} if sent else {})
+
+    assert response.json()["request_id"] == response["X-Request-ID"]
+    assert (response["X-Request-ID"] == sent) == (sent == "order-1")
+
+
+# -------------------------------------------------------------------------------------------- CORS
+
+CORS_PATHS = ["/v1/products", "/v1/products/NOPE", "/v1/nope", "/nope", "/health/live"]
+
+
+@pytest.mark.parametrize("path", CORS_PATHS)
+def test_an_allowed_origin_may_read_answers_and_errors(
+    api: APIClient, settings: Settings, path: str
+) -> None:
+    settings.CORS_ALLOWED_ORIGINS = [SHOP]
+
+    response = api.get(path, HTTP_ORIGIN=SHOP)
+
+    assert response["Access-Control-Allow-Origin"] == SHOP
+    exposed = response["Access-Control-Expose-Headers"].lower().replace(" ", "").split(",")
+    assert {"etag", "location", "retry-after", "x-request-id"} <= set(exposed)
+    assert "origin" in response["Vary"].lower()
+    assert "Access-Control-Allow-Credentials" not in response
+
+
+@pytest.mark.parametrize("path", CORS_PATHS)
+@pytest.mark.parametrize(
+    "origin",
+    ["https://evil.example", "http://shop.example", f"{SHOP}.evil.example", f"{SHOP}:8443", "null"],
+)
+def test_any_other_origin_may_not(
+    api: APIClient, settings: Settings, path: str, origin: str
+) -> None:
+    settings.CORS_ALLOWED_ORIGINS = [SHOP]
+
+    assert "Access-Control-Allow-Origin" not in api.get(path, HTTP_ORIGIN=origin)
+
+
+def test_no_origin_is_allowed_unless_named(api: APIClient) -> None:
+    assert "Access-Control-Allow-Origin" not in api.get("/v1/products", HTTP_ORIGIN=SHOP)
+
+
+def preflight(client: APIClient, origin: str) -> Any:
+    return client.options(
+        "/v1/products/CUP/add",
+        HTTP_ORIGIN=origin,
+        HTTP_ACCESS_CONTROL_REQUEST_METHOD="PATCH",
+        HTTP_ACCESS_CONTROL_REQUEST_HEADERS="authorization,content-type",
+    )
+
+
+def test_preflight_of_an_allowed_origin_needs_no_key(anyone: APIClient, settings: Settings) -> None:
+    settings.CORS_ALLOWED_ORIGINS = [SHOP]
+
+    response = preflight(anyone, SHOP)
+
+    assert response.status_code == 200
+    assert response["Access-Control-Allow-Origin"] == SHOP
+    allowed = {name.strip().lower() for name in response["Access-Control-Allow-Headers"].split(",")}
+    assert {"authorization", "content-type", "x-request-id"} <= allowed
+    methods = {name.strip() for name in response["Access-Control-Allow-Methods"].split(",")}
+    assert {"GET", "POST", "PATCH"} <= methods
+
+
+def test_preflight_of_another_origin_allows_nothing(anyone: APIClient, settings: Settings) -> None:
+    settings.CORS_ALLOWED_ORIGINS = [SHOP]
+
+    response = preflight(anyone, "https://evil.example")
+
+    assert not [name for name in response.headers if name.startswith("Access-Control-Allow")]
+
+
+# -------------------------------------------------------------------------------- security headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/v1/products", "/v1/products/NOPE", "/v1/nope", "/nope", "/health", "/docs"),
+        *("/openapi.json", "/admin/login/"),
+    ],
+)
+def test_security_headers_are_on_every_answer(api: APIClient, path: str) -> None:
+    response = api.get(path)
+
+    assert response["X-Content-Type-Options"] == "nosniff"
+    assert response["X-Frame-Options"] == "DENY"
+    assert response["Referrer-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("path", ["/v1/products", "/docs", "/nope", "/admin/"])
+def test_plain_http_is_sent_to_https(anyone: APIClient, settings: Settings, path: str) -> None:
+    settings.SECURE_SSL_REDIRECT = True
+
+    response = anyone.get(path)
+
+    assert response.status_code == 301
+    assert response["Location"] == f"https://testserver{path}"
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/live"])
+def test_health_answers_over_plain_http(anyone: APIClient, settings: Settings, path: str) -> None:
+    settings.SECURE_SSL_REDIRECT = True
+
+    assert anyone.get(path).status_code == 200
+
+
+# ------------------------------------------------------------------------------------------ health
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/live"])
+def test_health_needs_no_key(anyone: APIClient, path: str) -> None:
+    response = anyone.get(path)
+
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize("authorization", ["Api-Key wrong", "Bearer x", "\0"])
+def test_health_does_not_look_at_keys(anyone: APIClient, authorization: str) -> None:
+    assert anyone.get("/health", HTTP_AUTHORIZATION=authorization).status_code == 200
+
+
+def test_health_is_503_while_the_database_is_away_and_live_stays_200(anyone: APIClient) -> None:
+    anyone.raise_request_exception = False
+
+    def fail() -> None:
+        raise OperationalError("server is gone, password swordfish")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection, "cursor", fail)
+        ready, live = anyone.get("/health"), anyone.get("/health/live")
+
+    assert_problem(ready, 503, "database_unavailable")
+    assert int(ready["Retry-After"]) >= 1
+    assert b"swordfish" not in ready.content
+    assert live.status_code == 200
+    assert anyone.get("/health").status_code == 200
+
+
+# -------------------------------------------------------------------------------------------- docs
+
+
+def test_schema_names_the_canonical_paths_alone(anyone: APIClient) -> None:
+    response = anyone.get("/openapi.json")
+
+    assert response.status_code == 200
+    schema = json.loads(response.content)
+    assert schema["openapi"].startswith("3.")
+    assert "/v1/products/{sku}/reserve" in schema["paths"]
+    assert all(path.startswith(("/v1/", "/health")) for path in schema["paths"])
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+def test_docs_pages_load_nothing_from_elsewhere(anyone: APIClient, path: str) -> None:
+    response = anyone.get(path)
+
+    assert response.status_code == 200
+    assert response["Content-Type"].startswith("text/html")
+    page = response.content.decode()
+    assets = re.findall(r"""(?:src|href)=["']([^"']+)""", page)
+    assert any(asset.endswith(".js") for asset in assets)
+    assert [asset for asset in assets if not asset.startswith(("/static/", "data:"))] == []
+    assert re.findall(r"(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}", page) == []
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+def test_assets_of_the_docs_pages_are_served(anyone: APIClient, path: str) -> None:
+    page = anyone.get(path).content.decode()
+
+    for asset in re.findall(r"""(?:src|href)=["'](/static/[^"']+)""", page):
+        response = anyone.get(asset)
+
+        assert response.status_code == 200, asset
+        assert response.getvalue()  # Reads the file to its end, which closes it.
+
+
+def test_the_root_leads_to_the_docs(anyone: APIClient) -> None:
+    response = anyone.get("/")
+
+    assert (response.status_code, response["Location"]) == (302, "/docs")
+
+
+# --------------------------------------------------------------------------------------------- log
+
+Log = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Log:
+    """Return the lines of requests that went to the console, as the service writes them."""
+    console = next(
+        handler
+        for handler in logging.getLogger().handlers
+        if isinstance(handler, logging.StreamHandler)
+        and isinstance(handler.formatter, JsonFormatter)
+    )
+    written = StringIO()
+    monkeypatch.setattr(console, "stream", written)
+
+    def lines() -> list[dict[str, Any]]:
+        rows = [json.loads(line) for line in written.getvalue().splitlines()]
+        return [row for row in rows if row["message"] == "request"]
+
+    return lines
+
+
+def told(line: dict[str, Any]) -> dict[str, Any]:
+    names = ("request_id", "operation", "outcome", "status", "skus", "client")
+    return {name: line[name] for name in names}
+
+
+def test_log_tells_who_did_what_to_which_products(api: APIClient, log: Log) -> None:
+    ProductFactory.create(sku="CUP")
+
+    api.post("/v1/products/CUP/add", {"amount": 1}, format="json", HTTP_X_REQUEST_ID="order-1")
+
+    [line] = log()
+    assert told(line) == {
+        "request_id": "order-1",
+        "operation": "product.add",
+        "outcome": "ok",
+        "status": 200,
+        "skus": ["CUP"],
+        "client": ApiKey.objects.get().name,
+    }
+    assert line["level"] == "INFO"
+    assert line["milliseconds"] >= 0
+    assert line["time"]
+
+
+def test_log_tells_why_a_request_was_refused(api: APIClient, log: Log) -> None:
+    ProductFactory.create(sku="CUP", quantity=1)
+
+    api.post("/v1/products/CUP/remove", {"amount": 2}, format="json")
+    api.post("/v1/products/CUP/remove", {"amount": 0}, format="json")
+    api.delete("/v1/products/CUP")
+
+    assert [(line["outcome"], line["status"], line["skus"]) for line in log()] == [
+        ("insufficient_stock", 409, ["CUP"]),
+        ("invalid", 400, ["CUP"]),
+        ("method_not_allowed", 405, ["CUP"]),
+    ]
+
+
+def test_log_names_the_products_of_a_reservation(api: APIClient, log: Log) -> None:
+    ProductFactory.create(sku="CUP", quantity=1)
+    ProductFactory.create(sku="PLATE", quantity=1)
+    lines = [{"sku": "CUP", "amount": 1}, {"sku": "PLATE", "amount": 1}]
+
+    made = api.post("/v1/reservations", {"lines": lines}, format="json")
+    api.post(f"{made['Location']}/fulfill")
+    api.post("/v1/reservations", {"lines": lines}, format="json")
+
+    assert [(line["operation"], line["outcome"], line["skus"]) for line in log()] == [
+        ("reservation.create", "ok", ["CUP", "PLATE"]),
+        ("reservation.fulfill", "ok", ["CUP", "PLATE"]),
+        ("reservation.create", "insufficient_stock", ["CUP", "PLATE"]),
+    ]
+
+
+def test_log_names_the_product_that_was_created(api: APIClient, log: Log) -> None:
+    api.post("/v1/products", {"sku": "CUP", "name": "Cup"}, format="json")
+    api.post("/v1/products", {"sku": "CUP", "name": "Cup"}, format="json")
+
+    assert [(line["operation"], line["outcome"], line["skus"]) for line in log()] == [
+        ("product.create", "ok", ["CUP"]),
+        ("product.create", "duplicate_sku", ["CUP"]),
+    ]
+
+
+@pytest.mark.parametrize("authorization", [None, "Api-Key wrong.key"])
+def test_log_of_a_request_without_a_valid_key_names_no_client(
+    anyone: APIClient, log: Log, authorization: str | None
+) -> None:
+    anyone.get("/v1/products", headers={"Authorization": authorization} if authorization else {})
+
+    [line] = log()
+    assert (line["outcome"], line["status"], line["client"]) == ("not_authenticated", 401, None)
+
+
+def test_log_never_holds_a_key(anyone: APIClient, log: Log) -> None:
+    key = ApiKeyFactory.create().text
+
+    anyone.get("/v1/products", HTTP_AUTHORIZATION=f"Api-Key {key}")
+    anyone.get("/v1/products", HTTP_AUTHORIZATION=f"Api-Key {key}x")
+
+    assert [line["status"] for line in log()] == [200, 401]
+    assert key not in json.dumps(log())
+
+
+def test_log_keeps_one_line_per_request_whatever_the_path(api: APIClient, log: Log) -> None:
+    api.get('/v1/products/A%0A{"message": "request"}%0A%1b')
+
+    [line] = log()
+    assert (line["outcome"], line["status"]) == ("product_not_found", 404)
