@@ -5,14 +5,16 @@ with its events, or not at all.
 """
 
 import functools
+import json
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from django.db import OperationalError, connection, transaction
+from django.db.models import Model
 from django.db.models.functions import Now
 
 from products import events
@@ -81,6 +83,50 @@ def lock_reservations(ids: Iterable[int]) -> dict[int, Reservation]:
     """Lock reservations and return them by id. Always after their products."""
     reservations = Reservation.objects.filter(pk__in=set(ids)).order_by("pk")
     return {found.pk: found for found in reservations.select_for_update(no_key=True)}
+
+
+_UPDATE_ROWS = {
+    "postgresql": """
+        UPDATE {table} SET {assignments}
+        FROM unnest({arrays}) AS new ({names}) WHERE {table}.id = new.id
+    """,
+    "sqlite": """
+        UPDATE {table} SET {assignments}
+        FROM (SELECT {members} FROM json_each(%s)) AS new WHERE {table}.id = new.id
+    """,
+}
+
+
+def update_rows(rows: Iterable[Model], fields: Sequence[str]) -> None:
+    """Write the named fields of all rows, of one model and locked, in one statement.
+
+    `bulk_update` would build a CASE for each field and row. For an order of 1,000 lines that took
+    longer than all the rest, with the locks held.
+    """
+    rows = list(rows)
+    if not rows:
+        return
+    meta = rows[0]._meta
+    written = [field for field in meta.concrete_fields if field.name in {"id", *fields}]
+    columns = [field.column for field in written]
+    values = [
+        [field.get_db_prep_save(getattr(row, field.attname), connection) for row in rows]
+        for field in written
+    ]
+    sql = _UPDATE_ROWS[connection.vendor].format(
+        table=meta.db_table,
+        names=", ".join(columns),
+        assignments=", ".join(f"{name} = new.{name}" for name in columns if name != "id"),
+        arrays=", ".join(f"%s::{field.db_type(connection)}[]" for field in written),
+        members=", ".join(
+            f"json_extract(value, '$[{index}]') AS {name}" for index, name in enumerate(columns)
+        ),
+    )
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute(sql, [json.dumps(list(zip(*values, strict=True)))])
+        else:
+            cursor.execute(sql, values)
 
 
 def save_description(product: Product, fields: Iterable[str]) -> None:
@@ -162,7 +208,7 @@ class Posting:
         for event in self._events:
             if event.product_id in self._changed:
                 event.product.updated_at = event.occurred_at
-        Product.objects.bulk_update(
+        update_rows(
             self._changed.values(), ["quantity", "reserved_quantity", "version", "updated_at"]
         )
         events.publish_on_commit(self._events)

@@ -734,7 +734,7 @@ def _end_portions(
             reason=reason,
             reference=reference,
         )
-    ReservationLine.objects.bulk_update([line for line, _ in portions], ["open", ending.part])
+    ledger.update_rows([line for line, _ in portions], ["open", ending.part])
     _update_statuses({line.reservation_id: line.reservation for line, _ in portions})
     posting.write()
 
@@ -753,4 +753,4 @@ def _update_statuses(reservations: dict[int, Reservation]) -> None:
         )
         if reservation.status != Reservation.Status.OPEN:
             closed.append(reservation)
-    Reservation.objects.bulk_update(closed, ["status"])
+    ledger.update_rows(closed, ["status"])
