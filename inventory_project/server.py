@@ -10,6 +10,7 @@ from granian.constants import Interfaces
 
 # What a request does is mostly waiting for the database, so two threads keep a core busy.
 THREADS_PER_WORKER = 2
+SECONDS_TO_FINISH = 15
 
 
 def main() -> None:
@@ -22,6 +23,8 @@ def main() -> None:
         blocking_threads=THREADS_PER_WORKER,
         # A worker that dies is replaced; the others go on.
         respawn_failed_workers=True,
+        # One that does not end by itself is ended: what it had not committed, it had not answered.
+        workers_kill_timeout=SECONDS_TO_FINISH,
         websockets=False,
     ).serve()
 

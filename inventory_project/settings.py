@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -16,11 +17,9 @@ environ.Env.read_env(BASE_DIR / ".env")
 
 DEBUG = env.bool("DEBUG", default=False)
 # Without DEBUG there is no default: a service that signs sessions with a published key is open.
-SECRET_KEY = (
-    env.str("SECRET_KEY", default="development-only-" + "0" * 40)
-    if DEBUG
-    else env.str("SECRET_KEY")
-)
+SECRET_KEY = env.str("SECRET_KEY", default="") or ("development-only-" + "0" * 40) * DEBUG
+if not SECRET_KEY:
+    raise ImproperlyConfigured("SECRET_KEY must be set unless DEBUG is on; see .env.example.")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])

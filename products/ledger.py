@@ -108,7 +108,7 @@ def update_rows(rows: Iterable[Model], fields: Sequence[str]) -> None:
         return
     meta = rows[0]._meta
     written = [field for field in meta.concrete_fields if field.name in {"id", *fields}]
-    columns = [field.column for field in written]
+    columns = [field.name for field in written]
     values = [
         [field.get_db_prep_save(getattr(row, field.attname), connection) for row in rows]
         for field in written

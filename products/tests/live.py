@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from django.conf import settings
 from django.db import connection
 
 WORKERS = 3
-START_SECONDS = 60
+END_SECONDS = 60
 
 
 class Answer(NamedTuple):
@@ -25,11 +26,25 @@ class Answer(NamedTuple):
     body: Any
 
 
-class Server(NamedTuple):
+class Server:
     """A server that runs, and how to ask it."""
 
-    port: int
-    process: subprocess.Popen[bytes]
+    def __init__(self, port: int, process: subprocess.Popen[bytes]) -> None:
+        self.port = port
+        self._process = process
+
+    def wait_for_workers(self) -> list[int]:
+        """Wait for the server's word that its workers have started; return their process ids.
+
+        Called again after all of them were killed, it waits for those that replace them.
+        """
+        assert self._process.stdout is not None
+        said = ""
+        for line in self._process.stdout:
+            said += line.decode()
+            if said.count("Started worker") == WORKERS:
+                return [int(pid) for pid in re.findall(r"pawning worker-\d+ with PID: (\d+)", said)]
+        raise AssertionError(f"The server ended: {said}")
 
     def request(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
@@ -52,12 +67,12 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def running_server() -> Iterator[Server]:
-    """Run the production server with several worker processes on the test database."""
+def running_server(database_url: str | None = None) -> Iterator[Server]:
+    """Run the production server with several worker processes, by default on the test database."""
     port = _free_port()
     environment = {
         **os.environ,
-        "DATABASE_URL": _test_database_url(),
+        "DATABASE_URL": database_url or _test_database_url(),
         "PORT": str(port),
         "WEB_CONCURRENCY": str(WORKERS),
         "LOG_LEVEL": "WARNING",
@@ -70,11 +85,10 @@ def running_server() -> Iterator[Server]:
         stderr=subprocess.STDOUT,
     )
     try:
-        _wait_for_workers(process)
         yield Server(port, process)
     finally:
         process.terminate()
-        process.communicate(timeout=START_SECONDS)
+        process.communicate(timeout=END_SECONDS)
 
 
 def _free_port() -> int:
@@ -89,14 +103,3 @@ def _test_database_url() -> str:
     if connection.vendor == "sqlite":
         return f"sqlite:///{database['NAME']}"
     return "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**database)
-
-
-def _wait_for_workers(process: subprocess.Popen[bytes]) -> None:
-    """Wait for the server's word that each of its workers has started."""
-    assert process.stdout is not None
-    said = []
-    for line in process.stdout:
-        said.append(line.decode())
-        if sum("Started worker" in line for line in said) == WORKERS:
-            return
-    raise AssertionError(f"The server ended: {''.join(said)}")

@@ -1,16 +1,23 @@
 """The production server with several processes, as its clients see it over HTTP."""
 
+import itertools
 import json
+import os
+import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
+from http.client import HTTPException
 
 import pytest
+from django.db import connection
 
 from products.models import Product, StockEvent
 from products.tests.concurrency import at_once
 from products.tests.factories import ApiKeyFactory, ProductFactory
-from products.tests.live import Answer, Server, running_server
+from products.tests.live import WORKERS, Answer, Server, running_server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -18,6 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def server(transactional_db: None) -> Iterator[Server]:
     with running_server() as running:
+        running.wait_for_workers()
         yield running
 
 
@@ -79,6 +87,83 @@ def test_the_tour_of_one_product(server: Server, key: dict[str, str]) -> None:
         (2, "InventoryRemoved", -3),
         (1, "ProductCreated", 25),
     ]
+
+
+def test_what_was_answered_is_in_the_ledger_when_processes_are_killed(key: dict[str, str]) -> None:
+    """Workers are killed one after another while clients remove units one by one."""
+    with running_server() as server:
+        _remove_while_workers_are_killed(server, server.wait_for_workers(), key)
+        server.wait_for_workers()
+
+
+def _remove_while_workers_are_killed(
+    server: Server, workers: list[int], key: dict[str, str]
+) -> None:
+    product = ProductFactory.create(quantity=10_000)
+    path = f"/v1/products/{product.sku}/remove"
+    answered: list[str] = []
+    killed = threading.Event()
+
+    def remove_until_all_are_killed(client: int) -> None:
+        for number in itertools.takewhile(lambda _: not killed.is_set(), itertools.count()):
+            request_id = f"client-{client}-{number}"
+            # Killed before it answered: done or not, but not half.
+            with suppress(OSError, HTTPException):
+                answer = server.request(
+                    "POST", path, {"amount": 1}, {**key, "X-Request-ID": request_id}
+                )
+                assert answer.status == 200
+                answered.append(request_id)
+
+    def kill_workers() -> None:
+        for worker in workers:
+            seen = len(answered)
+            while len(answered) < seen + 20:
+                os.sched_yield()
+            os.kill(worker, signal.SIGKILL)
+        killed.set()
+
+    at_once([*(partial(remove_until_all_are_killed, client) for client in range(4)), kill_workers])
+
+    recorded = Counter(
+        StockEvent.objects.filter(product=product, version__gt=1).values_list(
+            "request_id", flat=True
+        )
+    )
+    assert len(answered) >= 20 * WORKERS
+    assert set(answered) <= set(recorded)
+    assert set(recorded.values()) == {1}
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no connections to lose")
+def test_service_heals_after_the_database_dropped_every_connection(
+    server: Server, key: dict[str, str]
+) -> None:
+    path = f"/v1/products/{ProductFactory.create().sku}"
+    assert at_once([partial(server.request, "GET", path, headers=key)] * 12)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        assert cursor.fetchone()[0] > 0
+
+    answers = at_once([partial(server.request, "GET", path, headers=key)] * 12)
+
+    assert [answer.status for answer in answers if isinstance(answer, Answer)] == [200] * 12
+
+
+def test_a_database_that_is_away_is_answered_with_503() -> None:
+    with running_server("postgres://nobody@127.0.0.1:1/nothing") as server:
+        server.wait_for_workers()
+        health = server.request("GET", "/health")
+        listed = server.request("GET", "/v1/products", headers={"Authorization": "Api-Key a.b"})
+        live = server.request("GET", "/health/live")
+
+    assert (health.status, health.body["code"]) == (503, "database_unavailable")
+    assert (listed.status, listed.body["code"]) == (503, "database_unavailable")
+    assert int(listed.headers["retry-after"]) >= 1
+    assert live.status == 200
 
 
 def test_a_body_without_a_length_is_refused_and_not_read_as_empty(

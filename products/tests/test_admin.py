@@ -1,0 +1,116 @@
+"""The back office: what staff see, and that no form of it can change stock."""
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
+from django.urls import reverse
+
+from products import stock
+from products.models import Product, StockEvent
+from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def staff() -> Client:
+    """A browser of somebody who may do everything in the admin."""
+    user = get_user_model().objects.create_superuser(username="Ada", password="x")
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def form_of(product: Product, **changes: object) -> dict[str, object]:
+    """Return what the browser sends when the form of `product` is saved."""
+    fields = {
+        "name": product.name,
+        "description": product.description,
+        "minimum_stock_level": product.minimum_stock_level,
+    }
+    return {**fields, **changes}
+
+
+def change_url(product: Product) -> str:
+    return reverse("admin:products_product_change", args=[product.pk])
+
+
+@pytest.mark.parametrize("model", ["product", "reservation", "stockevent", "apikey"])
+def test_every_list_and_page_opens(staff: Client, model: str) -> None:
+    product = ProductFactory.create(sku="CUP")
+    stock.reserve(sku=product.sku, amount=1, reference="order-1", by=ACTOR)
+    ApiKeyFactory.create()
+
+    listed = staff.get(reverse(f"admin:products_{model}_changelist"), {"q": "C"})
+    row = {
+        "product": product.pk,
+        "reservation": product.reservation_lines.get().reservation_id,
+        "stockevent": product.events.order_by("pk").first().pk,  # type: ignore[union-attr]
+        "apikey": ApiKeyFactory.create().pk,
+    }[model]
+    page = staff.get(reverse(f"admin:products_{model}_change", args=[row]))
+
+    assert (listed.status_code, page.status_code) == (200, 200)
+
+
+def test_a_rename_from_a_form_opened_before_a_reserve_leaves_stock_alone(staff: Client) -> None:
+    product = ProductFactory.create(quantity=10)
+    form = form_of(product, name="Renamed")
+    stock.reserve(sku=product.sku, amount=7, by=ACTOR)
+
+    answer = staff.post(change_url(product), form)
+
+    assert answer.status_code == 302
+    product.refresh_from_db()
+    assert (product.name, product.levels) == ("Renamed", (10, 7, 0))
+
+
+def test_forged_stock_fields_are_ignored(staff: Client) -> None:
+    product = ProductFactory.create(quantity=10)
+
+    staff.post(change_url(product), form_of(product, quantity=99, reserved_quantity=5, version=9))
+
+    product.refresh_from_db()
+    assert (product.levels, product.version) == ((10, 0, 0), 1)
+
+
+def test_a_minimum_set_by_staff_is_recorded_under_their_name(staff: Client) -> None:
+    product = ProductFactory.create(quantity=10)
+
+    staff.post(change_url(product), form_of(product, minimum_stock_level=11))
+
+    event = StockEvent.objects.get(product=product, type=StockEvent.Type.LOW_STOCK_DETECTED)
+    assert (event.actor, event.source) == ("Ada", "admin")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"name": ""}, {"name": " "}, {"name": "a\0b"}, {"minimum_stock_level": -1}]
+)
+def test_a_wrong_value_is_shown_in_the_form(staff: Client, changes: dict[str, object]) -> None:
+    product = ProductFactory.create()
+
+    answer = staff.post(change_url(product), form_of(product, **changes))
+
+    assert answer.status_code == 200
+    assert answer.context["adminform"].form.errors
+    product.refresh_from_db()
+    assert (product.name, product.minimum_stock_level) == (f"Product {product.sku}", 0)
+
+
+@pytest.mark.parametrize("model", ["product", "reservation", "stockevent", "apikey"])
+def test_nothing_is_added_or_deleted_in_the_admin(staff: Client, model: str) -> None:
+    product = ProductFactory.create()
+
+    added = staff.get(reverse(f"admin:products_{model}_add"))
+    deleted = staff.post(reverse(f"admin:products_{model}_delete", args=[product.pk]))
+
+    assert (added.status_code, deleted.status_code in (302, 403)) == (403, True)
+    assert Product.objects.filter(pk=product.pk).exists()
+
+
+def test_staff_without_rights_see_nothing() -> None:
+    user = get_user_model().objects.create_user(username="new", password="x", is_staff=True)
+    client = Client()
+    client.force_login(user)
+
+    assert client.get(reverse("admin:products_product_changelist")).status_code == 403

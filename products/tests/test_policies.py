@@ -1,0 +1,33 @@
+"""When a product becomes low on stock, and when it no longer is."""
+
+import pytest
+
+from products.models import Levels, StockEvent
+from products.policies import StockLevelMonitor
+
+DETECTED = StockEvent.Type.LOW_STOCK_DETECTED
+RESOLVED = StockEvent.Type.LOW_STOCK_RESOLVED
+
+
+def levels(available: int, minimum: int = 5) -> Levels:
+    return Levels(quantity=available + 3, reserved_quantity=3, minimum_stock_level=minimum)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (levels(5), levels(4), [DETECTED]),
+        (levels(4), levels(3), []),
+        (levels(4), levels(5), [RESOLVED]),
+        (levels(6), levels(5), []),
+        (levels(5), levels(5, minimum=6), [DETECTED]),
+        (levels(5, minimum=6), levels(5), [RESOLVED]),
+        (None, levels(4), [DETECTED]),
+        (None, levels(5), []),
+        (levels(0, minimum=0), levels(0, minimum=0), []),
+    ],
+)
+def test_events_on_crossing_only(
+    before: Levels | None, after: Levels, expected: list[StockEvent.Type]
+) -> None:
+    assert StockLevelMonitor().events_for(before, after) == expected
