@@ -21,9 +21,10 @@ COPY --from=build /app /app
 WORKDIR /app
 USER inventory
 EXPOSE 8000
-# Asks by a name that the service answers to: the first of ALLOWED_HOSTS.
+# Asks by a name that the service answers to: the first of ALLOWED_HOSTS, unless it is a pattern.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s CMD ["python", "-c", "\
 import os, urllib.request as r; \
-r.urlopen(r.Request('http://127.0.0.1:' + os.environ['PORT'] + '/health', \
-headers={'Host': os.environ.get('ALLOWED_HOSTS', 'localhost').split(',')[0]}), timeout=4)"]
+host = os.environ.get('ALLOWED_HOSTS', '').split(',')[0].lstrip('.*') or 'localhost'; \
+url = 'http://127.0.0.1:' + os.environ['PORT'] + '/health'; \
+r.urlopen(r.Request(url, headers={'Host': host}), timeout=4)"]
 CMD ["python", "-m", "inventory_project.server"]

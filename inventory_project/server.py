@@ -6,10 +6,10 @@ HOST, PORT and WEB_CONCURRENCY (the number of worker processes) come from the en
 import os
 
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 
-# What a request does is mostly waiting for the database, so two threads keep a core busy.
-THREADS_PER_WORKER = 2
+# As many as connections in a worker's pool: while some wait for a lock, others still answer.
+THREADS_PER_WORKER = 8
 SECONDS_TO_FINISH = 15
 
 
@@ -25,6 +25,8 @@ def main() -> None:
         respawn_failed_workers=True,
         # One that does not end by itself is ended: what it had not committed, it had not answered.
         workers_kill_timeout=SECONDS_TO_FINISH,
+        # In HTTP/2 a body without a length cannot be told from an empty one by WSGI.
+        http=HTTPModes.http1,
         websockets=False,
     ).serve()
 

@@ -82,9 +82,12 @@ USE_TZ = True
 
 # ------------------------------------------------------------------------------------- database
 
-# How long a request waits for a connection, and how long SQLite waits for the writer before it.
-DATABASE_WAIT_SECONDS = 5
+# How long a request waits for a connection, for a lock on PostgreSQL, and for the writer before
+# it on SQLite; how long a transaction may do nothing while it holds locks.
+CONNECTION_WAIT_SECONDS = 3
+LOCK_WAIT_SECONDS = 5
 SQLITE_BUSY_SECONDS = 20
+IDLE_IN_TRANSACTION_SECONDS = 30
 
 
 def _database() -> dict[str, Any]:
@@ -103,16 +106,23 @@ def _database() -> dict[str, Any]:
         options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
     else:
         pool_size = env.int("DATABASE_POOL_SIZE", default=8)
-        options.setdefault("connect_timeout", DATABASE_WAIT_SECONDS)
+        options.setdefault("connect_timeout", CONNECTION_WAIT_SECONDS)
+        # A server that vanished without a word is noticed, too.
+        options.setdefault("tcp_user_timeout", CONNECTION_WAIT_SECONDS * 1000)
+        options["options"] = (
+            f"-c lock_timeout={LOCK_WAIT_SECONDS}s "
+            f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s "
+            f"{options.get('options', '')}"
+        )
         if pool_size:
             options["pool"] = {
                 "min_size": 1,
                 "max_size": pool_size,
-                "timeout": DATABASE_WAIT_SECONDS,
+                "timeout": CONNECTION_WAIT_SECONDS,
+                # The pause between attempts doubles up to here, and with it the time that it
+                # takes to notice that the database is back.
+                "reconnect_timeout": CONNECTION_WAIT_SECONDS,
             }
-            # A pooled connection is probed when it is taken, so that service heals by itself
-            # after the database was away.
-            database["CONN_HEALTH_CHECKS"] = True
     return database
 
 
@@ -121,7 +131,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # ----------------------------------------------------------------------------------------- HTTP
 
-# Larger bodies are refused with 413 before they are read.
+# Larger bodies are refused with 413.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 REST_FRAMEWORK = {

@@ -122,8 +122,17 @@ class StockEventAdmin(ReadOnlyAdmin):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ReadOnlyAdmin):
+class ApiKeyAdmin(admin.ModelAdmin):
+    """Keys, to be revoked or given an expiry; `manage.py create_api_key` makes them."""
+
     list_display = ("name", "role", "prefix", "created", "expiry_date", "revoked")
     list_filter = ("role", "revoked")
     search_fields = ("name", "prefix")
     fields = list_display
+    readonly_fields = ("name", "role", "prefix", "created")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False

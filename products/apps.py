@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.core.signals import got_request_exception
 from django.db.models.signals import post_migrate
 
 
@@ -7,6 +8,7 @@ class ProductsConfig(AppConfig):
     verbose_name = "Inventory"
 
     def ready(self) -> None:
-        from products import triggers
+        from products import database, triggers
 
+        got_request_exception.connect(database.forget_lost_connections)
         post_migrate.connect(triggers.install_after_migrate, sender=self)

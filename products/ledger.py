@@ -11,10 +11,10 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from django.db import OperationalError, connection, transaction
-from django.db.models import Model
+from django.db.models import Field, Model
 from django.db.models.functions import Now
 
 from products import events
@@ -107,8 +107,8 @@ def update_rows(rows: Iterable[Model], fields: Sequence[str]) -> None:
     if not rows:
         return
     meta = rows[0]._meta
-    written = [field for field in meta.concrete_fields if field.name in {"id", *fields}]
-    columns = [field.name for field in written]
+    columns = ["id", *fields]
+    written = [cast("Field[Any, Any]", meta.get_field(name)) for name in columns]
     values = [
         [field.get_db_prep_save(getattr(row, field.attname), connection) for row in rows]
         for field in written

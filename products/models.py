@@ -216,6 +216,15 @@ class Reservation(models.Model):
     def __str__(self) -> str:
         return f"{self.pk} {self.reference}".rstrip()
 
+    @property
+    def loaded_status(self) -> Status:
+        """The status that the `loaded_lines` make."""
+        return self.status_for(
+            open_units=sum(line.open for line in self.loaded_lines),
+            fulfilled=sum(line.fulfilled for line in self.loaded_lines),
+            expired=sum(line.expired for line in self.loaded_lines),
+        )
+
     @classmethod
     def status_for(cls, *, open_units: int, fulfilled: int, expired: int) -> Status:
         """Return the status of a reservation with so many units in each state, released aside."""

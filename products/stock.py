@@ -11,7 +11,7 @@ where a value is not of the kind that `products.validators` asks for.
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
@@ -214,7 +214,7 @@ class Operation:
     reason: str = ""
     reference: str = ""
 
-    event_type = StockEvent.Type.ADJUSTED
+    event_type: ClassVar[StockEvent.Type]
 
     def __post_init__(self) -> None:
         _check("sku", self.sku, validators.SKU)

@@ -9,6 +9,9 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 MAX_UNITS = 1_000_000_000
 """The most units that a level, an amount or a minimum may count."""
 
+MAX_ID = 2**63 - 1
+"""The largest number that every database can hold."""
+
 MAX_SKU_LENGTH = 50
 MAX_NAME_LENGTH = 255
 MAX_DESCRIPTION_LENGTH = 1_000
@@ -25,6 +28,15 @@ def validate_whole_number(value: Any) -> None:
         raise ValidationError("A whole number is required.", code="not_a_whole_number")
 
 
+def validate_storable(text: str) -> None:
+    """Refuse NUL, which PostgreSQL refuses, and lone surrogates, which have no UTF-8 form and
+    would break every answer that shows them."""
+    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
+        raise ValidationError(
+            "NUL and surrogate characters are not allowed.", code="forbidden_character"
+        )
+
+
 class TextValidator:
     """Refuse what is not text, is too long, or cannot be stored by every database."""
 
@@ -38,12 +50,7 @@ class TextValidator:
             raise ValidationError(
                 f"At most {self.max_length} characters are allowed.", code="too_long"
             )
-        # PostgreSQL refuses NUL; a lone surrogate has no UTF-8 form and would break every answer
-        # that shows it.
-        if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in value):
-            raise ValidationError(
-                "NUL and surrogate characters are not allowed.", code="forbidden_character"
-            )
+        validate_storable(value)
 
 
 def validate_not_blank(value: str) -> None:
@@ -59,7 +66,7 @@ validate_sku_pattern = RegexValidator(
 )
 _at_most_max_units = MaxValueValidator(MAX_UNITS, f"At most {MAX_UNITS} units are allowed.")
 
-_fits_the_database = MaxValueValidator(2**63 - 1, "This number is too large for an id.")
+_fits_the_database = MaxValueValidator(MAX_ID, "This number is too large for an id.")
 
 Rule = Callable[[Any], None]
 """Raises Django's `ValidationError` for a value that it refuses."""

@@ -3,6 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
+from django.db import DataError, InterfaceError, OperationalError
 from django_guid import get_guid
 from rest_framework import exceptions
 
@@ -80,8 +81,28 @@ class Problem(exceptions.APIException):
         super().__init__(detail, code)
         self.code = code
         self.status_code = STATUS_OF_CODE[code]
-        if self.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
-            self.wait = RETRY_AFTER_SECONDS
+        unavailable = self.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+        self.wait = RETRY_AFTER_SECONDS if unavailable else None
+
+
+# Others' transactions are the cause. PostgreSQL: lock_not_available, serialization_failure,
+# deadlock_detected; SQLite: what it says when its busy timeout has passed.
+_BUSY = {"55P03", "40001", "40P01", "database is locked", "database table is locked"}
+
+
+def database_problem(error: Exception) -> Problem | None:
+    """Return the problem that a database error is to the caller, or none if it is our bug."""
+    if isinstance(error, DataError):
+        return Problem("invalid", "The request holds a value that the database cannot hold.")
+    if not isinstance(error, OperationalError | InterfaceError):
+        return None
+    sqlstate = getattr(error.__cause__, "sqlstate", None)
+    if sqlstate in _BUSY or str(error) in _BUSY:
+        return Problem("busy", "The stock is being changed by others; try again.")
+    return Problem(
+        "database_unavailable",
+        "The database does not answer. Before a change is sent again, look whether it was made.",
+    )
 
 
 def invalid_field(

@@ -4,19 +4,22 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError
 from drf_standardized_errors.formatter import ExceptionFormatter, flatten_errors
 from drf_standardized_errors.handler import ExceptionHandler
 from rest_framework import exceptions
+from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
-from products.api.errors import CONTENT_TYPE, Problem, problem, problem_of_status
+from products.api.errors import (
+    CONTENT_TYPE,
+    Problem,
+    database_problem,
+    problem,
+    problem_of_status,
+)
 from products.stock import Invalid, StockError
-
-# Others' transactions are the cause. PostgreSQL: lock_not_available, serialization_failure,
-# deadlock_detected; SQLite: what it says when its busy timeout has passed.
-_BUSY = {"55P03", "40001", "40P01", "database is locked", "database table is locked"}
 
 
 class ProblemHandler(ExceptionHandler):
@@ -28,8 +31,8 @@ class ProblemHandler(ExceptionHandler):
                 return Problem(exc.code, exc.detail)
             case RequestDataTooBig():
                 return Problem("request_too_large", "The request body is larger than 1 MiB.")
-            case OperationalError() | InterfaceError():
-                return _database_problem(exc)
+            case DatabaseError() | InterfaceError():
+                return database_problem(exc) or exc
             case exceptions.ParseError():
                 return Problem("malformed_json", str(exc.detail))
         return super().convert_known_exceptions(exc)
@@ -37,14 +40,10 @@ class ProblemHandler(ExceptionHandler):
     def get_response(self, exc: exceptions.APIException, data: dict[str, Any]) -> Response:
         response = super().get_response(exc, data)
         response.content_type = CONTENT_TYPE
+        if request := self.context["request"]:
+            # Also for a view that answers in HTML.
+            request.accepted_renderer = JSONRenderer()
         return response
-
-
-def _database_problem(error: Exception) -> Problem:
-    sqlstate = getattr(error.__cause__, "sqlstate", None)
-    if sqlstate in _BUSY or str(error) in _BUSY:
-        return Problem("busy", "The stock is being changed by others; try again.")
-    return Problem("database_unavailable", "The database does not answer; try again.")
 
 
 class ProblemFormatter(ExceptionFormatter):

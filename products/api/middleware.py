@@ -4,9 +4,11 @@ import json
 import re
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse
+from django.core.signals import got_request_exception
+from django.db import DatabaseError, InterfaceError
+from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from products.api.errors import CONTENT_TYPE, problem_of_status
+from products.api.errors import CONTENT_TYPE, database_problem, problem, problem_of_status
 from products.models import MAX_REQUEST_ID_LENGTH
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -32,8 +34,8 @@ class SafeRequestId:
 class ProblemResponses:
     """Answer with a problem where Django itself would answer with an error page.
 
-    That is for requests that no view has seen: unknown paths, refused hosts, faults in a
-    middleware. The admin, made for people, keeps its pages.
+    That is for requests that no view of the API has seen: unknown paths, refused hosts, faults in
+    a middleware. The admin, made for people, keeps its pages, but for what the database refuses.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -44,9 +46,23 @@ class ProblemResponses:
         is_page = response.get("Content-Type", "").startswith("text/")
         if response.status_code < 400 or not is_page or request.path.startswith("/admin/"):
             return response
-        # The headers that inner middleware has set stay.
-        response.content = json.dumps(
-            problem_of_status(response.status_code, instance=request.path)
-        ).encode()
+        body = problem_of_status(response.status_code, instance=request.path)
+        # The headers that inner middleware has set stay, but for those of the page.
+        response.content = json.dumps(body).encode()
         response["Content-Type"] = CONTENT_TYPE
+        response["Content-Length"] = str(len(response.content))
+        return response
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Answer for a view outside the API when the database is away or cannot take a value."""
+        if not isinstance(error, DatabaseError | InterfaceError):
+            return None
+        got_request_exception.send(sender=None, request=request)
+        known = database_problem(error)
+        if known is None:
+            return None
+        body = problem(code=known.code, detail=str(known.detail), instance=request.path)
+        response = JsonResponse(body, status=known.status_code, content_type=CONTENT_TYPE)
+        if known.wait:
+            response["Retry-After"] = str(known.wait)
         return response

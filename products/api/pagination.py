@@ -58,5 +58,9 @@ class StrictCursorPagination(CursorPagination):
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         cursor, page_size = super().get_schema_operation_parameters(view)
-        page_size["schema"] |= {"minimum": 1, "maximum": self.max_page_size, "default": 100}
+        page_size["schema"] |= {
+            "minimum": 1,
+            "maximum": self.max_page_size,
+            "default": self.page_size,
+        }
         return [cursor, page_size]

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from typing import IO, Any, NoReturn
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import RequestDataTooBig, ValidationError
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
 from products.api.errors import invalid_field
+from products.validators import validate_storable
 
 MAX_DEPTH = 20
 
@@ -82,10 +83,10 @@ def _check(value: Any, *, path: str, depth: int) -> None:
 
 
 def _check_text(text: str, path: str) -> None:
-    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
-        raise invalid_field(
-            path, "NUL and surrogate characters are not allowed.", "forbidden_character"
-        )
+    try:
+        validate_storable(text)
+    except ValidationError as error:
+        raise invalid_field(path, error.messages[0], error.code or "invalid") from error
 
 
 def _printable(key: str) -> str:

@@ -137,7 +137,10 @@ _ERRORS: dict[str, tuple[str, dict[str, Any]]] = {
     "duplicate_sku": ("There is a product TSHIRT-RED-L already.", {"sku": "TSHIRT-RED-L"}),
     "reservation_closed": ("Reservation 42 is fulfilled.", {}),
     "busy": ("The stock is being changed by others; try again.", {}),
-    "database_unavailable": ("The database does not answer; try again.", {}),
+    "database_unavailable": (
+        "The database does not answer. Before a change is sent again, look whether it was made.",
+        {},
+    ),
 }
 
 _ALWAYS = ["invalid", "not_authenticated", "permission_denied", "busy", "database_unavailable"]

@@ -11,6 +11,7 @@ from products import stock, validators
 from products.models import Product, Reservation, ReservationLine, StockEvent
 from products.validators import (
     MAX_DESCRIPTION_LENGTH,
+    MAX_ID,
     MAX_NAME_LENGTH,
     MAX_NOTE_LENGTH,
     MAX_UNITS,
@@ -18,7 +19,6 @@ from products.validators import (
 )
 
 MAX_LINES = 1_000
-MAX_ID = 2**63 - 1
 
 # ------------------------------------------------------------------------------------- requests
 
@@ -206,6 +206,8 @@ class ReservationLineSerializer(serializers.ModelSerializer):
 
 
 class ReservationSerializer(serializers.ModelSerializer):
+    # Of the lines that are shown, not of the row, which was read a moment before them.
+    status = serializers.ChoiceField(Reservation.Status.choices, source="loaded_status")
     lines = ReservationLineSerializer(source="loaded_lines", many=True)
 
     class Meta:

@@ -38,7 +38,7 @@ from products.api.serializers import (
     StrictSerializer,
 )
 from products.models import ApiKey, Product, Reservation, Role, StockEvent
-from products.validators import SKU_PATTERN
+from products.validators import MAX_SKU_LENGTH, SKU_PATTERN
 
 logger = logging.getLogger(__name__)
 
@@ -59,12 +59,12 @@ class InventoryViewSet(GenericViewSet[Any]):
         """The column, with its sign, that orders the pages."""
         return "-id"
 
-    client: str | None = None
+    actor_name: str | None = None
     """The name of the key, once it has been let in."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        self.client = cast(ApiKey, request.auth).name
+        self.actor_name = cast(ApiKey, request.auth).name
         if "Transfer-Encoding" in request.headers:
             # WSGI shows such a body as an empty one, which would fulfill all instead of a part.
             raise Problem("length_required", "A body needs a Content-Length.")
@@ -72,7 +72,7 @@ class InventoryViewSet(GenericViewSet[Any]):
         filters.check_query(request, self._filter_names() if paged else set())
         sku = kwargs.get("sku")
         if sku is not None and not re.fullmatch(SKU_PATTERN, sku):
-            raise stock.ProductNotFound(sku)
+            raise stock.ProductNotFound(sku[:MAX_SKU_LENGTH])
 
     def _filter_names(self) -> set[str]:
         filterset = self.filterset_class
@@ -84,7 +84,7 @@ class InventoryViewSet(GenericViewSet[Any]):
 
     @property
     def actor(self) -> stock.Actor:
-        return stock.Actor(self.client or "", StockEvent.Source.API, get_guid() or "")
+        return stock.Actor(self.actor_name or "", StockEvent.Source.API, get_guid() or "")
 
     def read(self, serializer_class: type[StrictSerializer]) -> dict[str, Any]:
         """Return the request's body as the arguments of a call."""
@@ -106,15 +106,17 @@ class InventoryViewSet(GenericViewSet[Any]):
     def _log(self, response: Any, seconds: float) -> None:
         data = response.data if isinstance(response.data, dict) else {}
         failed = response.status_code >= 400
-        named = (row["sku"] for row in data.get("lines") or [data, self.kwargs] if "sku" in row)
+        rows = data.get("lines") or ([data] if "sku" in data else [self.kwargs])
         logger.info(
             "request",
             extra={
                 "operation": f"{self.basename}.{self.action}",
                 "outcome": data.get("code") if failed else "ok",
                 "status": response.status_code,
-                "skus": list(dict.fromkeys(named))[:MAX_LOGGED_SKUS],
-                "client": self.client,
+                "skus": [
+                    row["sku"][:MAX_SKU_LENGTH] for row in rows[:MAX_LOGGED_SKUS] if "sku" in row
+                ],
+                "actor": self.actor_name,
                 "milliseconds": round(seconds * 1000, 1),
             },
         )

@@ -35,6 +35,7 @@ def assert_problem(response: Any, status: int, code: str) -> dict[str, Any]:
     """Assert that `response` is the error of that code, in the one form, and return its body."""
     assert response["Content-Type"] == "application/problem+json", response.content[:300]
     body: dict[str, Any] = response.json()
+    assert response.get("Content-Length") in (None, str(len(response.content)))
     assert (response.status_code, body["status"], body["code"]) == (status, status, code), body
     assert {"type", "title", "detail", "instance"} <= body.keys()
     assert body["request_id"] == response["X-Request-ID"]

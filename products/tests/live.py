@@ -16,6 +16,8 @@ from django.db import connection
 
 WORKERS = 3
 END_SECONDS = 60
+SERVER_NAME = "server"
+"""As PostgreSQL knows the connections of the server."""
 
 
 class Answer(NamedTuple):
@@ -102,4 +104,5 @@ def _test_database_url() -> str:
     database = connection.settings_dict
     if connection.vendor == "sqlite":
         return f"sqlite:///{database['NAME']}"
-    return "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**database)
+    url = "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**database)
+    return f"{url}?application_name={SERVER_NAME}"

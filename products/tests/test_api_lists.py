@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from products import stock
-from products.models import Product
+from products.models import Product, Reservation
 from products.stock import Line
 from products.tests.checks import assert_problem
 from products.tests.factories import ACTOR, ProductFactory
@@ -430,3 +430,11 @@ def test_a_list_takes_as_many_queries_however_long_it_is(api: APIClient, path: s
         return queries_for(api, path)
 
     assert grow_to(2) == grow_to(20) <= 4
+
+
+def test_a_status_agrees_with_the_lines_shown_beside_it(api: APIClient) -> None:
+    """The lines are read a moment after the row, in which the reservation may have ended."""
+    reservation = stock.reserve(sku=ProductFactory.create().sku, amount=1, by=ACTOR)
+    Reservation.objects.filter(pk=reservation.pk).update(status="fulfilled")
+
+    assert api.get(f"/v1/reservations/{reservation.pk}").json()["status"] == "open"

@@ -287,7 +287,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
 
 
 def told(line: dict[str, Any]) -> dict[str, Any]:
-    names = ("request_id", "operation", "outcome", "status", "skus", "client")
+    names = ("request_id", "operation", "outcome", "status", "skus", "actor")
     return {name: line[name] for name in names}
 
 
@@ -303,7 +303,7 @@ def test_log_tells_who_did_what_to_which_products(api: APIClient, log: Log) -> N
         "outcome": "ok",
         "status": 200,
         "skus": ["CUP"],
-        "client": ApiKey.objects.get().name,
+        "actor": ApiKey.objects.get().name,
     }
     assert line["level"] == "INFO"
     assert line["milliseconds"] >= 0
@@ -357,7 +357,7 @@ def test_log_of_a_request_without_a_valid_key_names_no_client(
     anyone.get("/v1/products", headers={"Authorization": authorization} if authorization else {})
 
     [line] = log()
-    assert (line["outcome"], line["status"], line["client"]) == ("not_authenticated", 401, None)
+    assert (line["outcome"], line["status"], line["actor"]) == ("not_authenticated", 401, None)
 
 
 def test_log_never_holds_a_key(anyone: APIClient, log: Log) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 
 import pytest
 from django.db import IntegrityError, connection
+from rest_framework.test import APIClient
 
 from products import demo, ledger, stock
 from products.models import Product, Reservation, ReservationLine, StockEvent
@@ -161,6 +162,30 @@ def test_a_rename_from_a_stale_form_leaves_a_reserve_alone() -> None:
     assert kinds(outcomes) == {"Reservation": 7, "Product": 4}
     product.refresh_from_db()
     assert (product.quantity, product.reserved_quantity) == (10, 7)
+
+
+@pytest.mark.skipif(
+    connection.vendor == "sqlite",
+    reason="SQLite waits for the whole database, for its busy timeout",
+)
+def test_a_caller_that_cannot_have_the_lock_in_time_is_told_so(api: APIClient) -> None:
+    product = ProductFactory.create(quantity=10)
+    locked, answered = threading.Event(), threading.Event()
+
+    @ledger.transactional
+    def hold_the_lock() -> None:
+        ledger.lock_products([product.sku])
+        locked.set()
+        answered.wait(timeout=60)
+
+    def ask() -> tuple[int, str]:
+        locked.wait(timeout=60)
+        api.raise_request_exception = False
+        answer = api.post(f"/v1/products/{product.sku}/add", {"amount": 1}, format="json")
+        answered.set()
+        return answer.status_code, answer.json()["code"]
+
+    assert at_once([hold_the_lock, ask]) == [None, (503, "busy")]
 
 
 def test_real_orders_placed_and_fulfilled_by_eight_clients_at_once(
