@@ -219,32 +219,17 @@ class Posting:
             self._append(product, event_type, reference=reference)
         return bool(found)
 
-    def _append(
-        self,
-        product: Product,
-        event_type: StockEvent.Type,
-        *,
-        quantity_change: int = 0,
-        reserved_change: int = 0,
-        reservation: Reservation | None = None,
-        reason: str = "",
-        reference: str = "",
-    ) -> None:
+    def _append(self, product: Product, event_type: StockEvent.Type, **fields: Any) -> None:
         product.version += 1
-        self._events.append(
-            StockEvent(
-                product=product,
-                version=product.version,
-                type=event_type,
-                quantity_change=quantity_change,
-                reserved_change=reserved_change,
-                quantity=product.quantity,
-                reserved_quantity=product.reserved_quantity,
-                reservation=reservation,
-                reason=reason,
-                reference=reference,
-                actor=self._by.name,
-                source=self._by.source,
-                request_id=self._by.request_id,
-            )
+        event = StockEvent(
+            product=product,
+            version=product.version,
+            type=event_type,
+            quantity=product.quantity,
+            reserved_quantity=product.reserved_quantity,
+            actor=self._by.name,
+            source=self._by.source,
+            request_id=self._by.request_id,
+            **fields,
         )
+        self._events.append(event)

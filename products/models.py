@@ -311,8 +311,8 @@ class StockEvent(models.Model):
     )
     version = models.BigIntegerField()
     type = models.CharField(max_length=20, choices=Type)
-    quantity_change = models.BigIntegerField()
-    reserved_change = models.BigIntegerField()
+    quantity_change = models.BigIntegerField(default=0)
+    reserved_change = models.BigIntegerField(default=0)
     quantity = models.BigIntegerField()
     reserved_quantity = models.BigIntegerField()
     reservation = models.ForeignKey(
