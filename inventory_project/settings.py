@@ -168,6 +168,7 @@ SPECTACULAR_SETTINGS = {
     "TAGS": [
         {"name": "products", "description": "Products, and the operations on the stock of one."},
         {"name": "reservations", "description": "Units held for orders of one or several SKUs."},
+        {"name": "operations", "description": "Many changes of what is on hand, in one request."},
         {"name": "health", "description": "For load balancers; no key is needed."},
     ],
     "VERSION": "1.0.0",

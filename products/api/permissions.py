@@ -18,7 +18,11 @@ class HasRole(BasePermission):
             raise NotAuthenticated("An API key is required: Authorization: Api-Key <key>.")
         if view.action in (None, "metadata"):
             return True  # No handler: the answer is 405.
-        required: Role | None = view.required_roles.get(view.action)
-        if required is None or not Role(request.auth.role).includes(required):
-            raise PermissionDenied(f"The role {required} is required.")
+        require_role(request.auth, view.required_roles.get(view.action))
         return True
+
+
+def require_role(api_key: ApiKey, required: Role | None) -> None:
+    """Refuse a key whose role does not include the required one, and every key if there is none."""
+    if required is None or not Role(api_key.role).includes(required):
+        raise PermissionDenied(f"The role {required} is required.")

@@ -18,6 +18,8 @@ from products.api.serializers import (
     AdjustSerializer,
     AmountSerializer,
     HealthSerializer,
+    OperationResultsSerializer,
+    OperationsSerializer,
     ProblemSerializer,
     ProductCreateSerializer,
     ProductEditSerializer,
@@ -406,6 +408,42 @@ reservations = extend_schema_view(
             "product_not_found",
             "insufficient_reserved",
             "reservation_closed",
+        ],
+        with_lines=True,
+    ),
+)
+
+
+operations = extend_schema_view(
+    create=_operation(
+        "Apply several operations",
+        "Up to 1,000 of add, remove and adjust over many SKUs, in their order, one event each: all "
+        "or none, and then every refused line is named. An adjust takes a key that may count.",
+        group="operations",
+        name="apply",
+        request=OperationsSerializer,
+        request_examples={
+            "delivery and breakage": {
+                "operations": [
+                    {"operation": "add", "sku": "MUG-BLUE", "amount": 10, "reference": "po-7"},
+                    {"operation": "remove", "sku": "TSHIRT-RED-L", "amount": 1},
+                    {
+                        "operation": "adjust",
+                        "sku": "TSHIRT-RED-L",
+                        "quantity": 24,
+                        "reason": "stocktake",
+                    },
+                ]
+            }
+        },
+        answer=OperationResultsSerializer,
+        example={"results": [_PRODUCT]},
+        errors=[
+            "product_not_found",
+            "insufficient_stock",
+            "below_reserved",
+            "quantity_changed",
+            "stock_limit_exceeded",
         ],
         with_lines=True,
     ),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError as ValueRefused
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
 from rest_framework import serializers
 
 from products import stock, validators
@@ -168,6 +168,57 @@ class ReservationEndSerializer(StrictSerializer):
     reference = NoteField(required=False, help_text="The caller's own id for this.")
 
 
+class AddLineSerializer(AmountSerializer):
+    operation = serializers.ChoiceField(["add"])
+    sku = SkuField()
+
+
+class RemoveLineSerializer(AmountSerializer):
+    operation = serializers.ChoiceField(["remove"])
+    sku = SkuField()
+
+
+class AdjustLineSerializer(AdjustSerializer):
+    operation = serializers.ChoiceField(["adjust"])
+    sku = SkuField()
+
+
+_OPERATIONS: dict[str, tuple[type[StrictSerializer], type[stock.Operation]]] = {
+    "add": (AddLineSerializer, stock.Add),
+    "remove": (RemoveLineSerializer, stock.Remove),
+    "adjust": (AdjustLineSerializer, stock.Adjust),
+}
+
+
+@extend_schema_field(
+    PolymorphicProxySerializer(
+        "Operation",
+        {name: serializer for name, (serializer, _) in _OPERATIONS.items()},
+        resource_type_field_name="operation",
+    )
+)
+class OperationField(serializers.Field):
+    """An add, a remove or an adjust; `operation` says which, and so which fields there are."""
+
+    def to_internal_value(self, data: Any) -> stock.Operation:
+        if not isinstance(data, Mapping):
+            raise serializers.ValidationError("An object is required.")
+        name = data.get("operation")
+        if not isinstance(name, str) or name not in _OPERATIONS:
+            detail = f"One of {', '.join(_OPERATIONS)} is required."
+            raise serializers.ValidationError({"operation": [detail]})
+        serializer, operation = _OPERATIONS[name]
+        values = serializer().run_validation(data)
+        del values["operation"]
+        return operation(**values)
+
+
+class OperationsSerializer(StrictSerializer):
+    operations = serializers.ListField(
+        child=OperationField(), allow_empty=False, max_length=MAX_LINES
+    )
+
+
 # -------------------------------------------------------------------------------------- answers
 
 
@@ -222,6 +273,10 @@ class ProductReservedSerializer(ProductSerializer):
 
     class Meta(ProductSerializer.Meta):
         fields = [*ProductSerializer.Meta.fields, "reservation"]
+
+
+class OperationResultsSerializer(serializers.Serializer):
+    results = ProductSerializer(many=True, help_text="The product of each operation, after all.")
 
 
 class StockEventSerializer(serializers.ModelSerializer):

@@ -23,9 +23,11 @@ from rest_framework.viewsets import GenericViewSet
 from products import stock
 from products.api import filters, schema
 from products.api.errors import Problem
+from products.api.permissions import require_role
 from products.api.serializers import (
     AdjustSerializer,
     AmountSerializer,
+    OperationsSerializer,
     ProductCreateSerializer,
     ProductEditSerializer,
     ProductReleaseSerializer,
@@ -106,7 +108,8 @@ class InventoryViewSet(GenericViewSet[Any]):
     def _log(self, response: Any, seconds: float) -> None:
         data = response.data if isinstance(response.data, dict) else {}
         failed = response.status_code >= 400
-        rows = data.get("lines") or ([data] if "sku" in data else [self.kwargs])
+        changed = data.get("results") if self.request.method == "POST" else None
+        rows = data.get("lines") or changed or ([data] if "sku" in data else [self.kwargs])
         logger.info(
             "request",
             extra={
@@ -272,6 +275,22 @@ class ReservationViewSet(InventoryViewSet):
 
     def _answer(self, reservation: Reservation, **response: Any) -> Response:
         return Response(ReservationSerializer(reservation).data, **response)
+
+
+@schema.operations
+class OperationViewSet(InventoryViewSet):
+    """Several operations on what is on hand, in one request."""
+
+    queryset = Product.objects.all()
+    required_roles = {"create": Role.OPERATE}
+    filtersets = {}
+
+    def create(self, request: Request) -> Response:
+        operations = self.read(OperationsSerializer)["operations"]
+        if any(isinstance(operation, stock.Adjust) for operation in operations):
+            require_role(cast(ApiKey, request.auth), Role.COUNT)
+        products = stock.apply(operations, by=self.actor)
+        return Response({"results": ProductSerializer(products, many=True).data})
 
 
 class LiveView(APIView):

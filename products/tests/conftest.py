@@ -32,8 +32,11 @@ def _without_lock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Put an SQLite test database into a file, where threads and other processes share it."""
+    """Put an SQLite test database into a file, where threads and other processes share it; let
+    threads wait as long as it takes until a busy machine has opened a connection for each."""
     database = settings.DATABASES["default"]
+    if pool := database["OPTIONS"].get("pool"):
+        pool["timeout"] = 60
     if database["ENGINE"].endswith("sqlite3"):
         path: Path = tmp_path_factory.mktemp("database") / "test.sqlite3"
         database.setdefault("TEST", {})["NAME"] = str(path)

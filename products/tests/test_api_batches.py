@@ -1,0 +1,139 @@
+"""`POST /v1/operations`: many changes of what is on hand, all or none."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from rest_framework.test import APIClient
+
+from products.models import Product, Role, StockEvent
+from products.tests.checks import assert_problem, stored
+from products.tests.factories import ProductFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def apply(api: APIClient, *operations: Any) -> Any:
+    return api.post("/v1/operations", {"operations": operations}, format="json")
+
+
+def test_operations_are_applied_in_their_order_as_one_event_each(api: APIClient) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    ProductFactory.create(sku="POT", quantity=5)
+
+    answer = apply(
+        api,
+        {"operation": "remove", "sku": "POT", "amount": 5, "reason": "sold", "reference": "o-1"},
+        {"operation": "add", "sku": "CUP", "amount": 10},
+        {"operation": "adjust", "sku": "CUP", "quantity": 7, "reason": "stocktake"},
+    )
+
+    assert answer.status_code == 200
+    assert [(row["sku"], row["quantity"], row["version"]) for row in answer.json()["results"]] == [
+        ("POT", 0, 2),
+        ("CUP", 7, 3),
+        ("CUP", 7, 3),
+    ]
+    events = StockEvent.objects.filter(version__gt=1).order_by("product__sku", "version")
+    assert [(e.product.sku, e.type, e.quantity_change, e.reference) for e in events] == [
+        ("CUP", "InventoryAdded", 10, ""),
+        ("CUP", "InventoryAdjusted", -8, ""),
+        ("POT", "InventoryRemoved", -5, "o-1"),
+    ]
+
+
+def test_a_refused_line_refuses_all_and_every_one_is_named(api: APIClient) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    before = stored()
+
+    answer = apply(
+        api,
+        {"operation": "add", "sku": "CUP", "amount": 1},
+        {"operation": "remove", "sku": "CUP", "amount": 7},
+        {"operation": "add", "sku": "NOPE", "amount": 1},
+        {
+            "operation": "adjust",
+            "sku": "CUP",
+            "quantity": 1,
+            "reason": "count",
+            "expected_quantity": 9,
+        },
+    )
+
+    body = assert_problem(answer, 409, "insufficient_stock")
+    assert [(line["index"], line["code"]) for line in body["lines"]] == [
+        (1, "insufficient_stock"),
+        (2, "product_not_found"),
+        (3, "quantity_changed"),
+    ]
+    assert stored() == before
+
+
+@pytest.mark.parametrize(
+    ("operation", "field"),
+    [
+        ({"sku": "CUP", "amount": 1}, "operations.0.operation"),
+        ({"operation": "reserve", "sku": "CUP", "amount": 1}, "operations.0.operation"),
+        ({"operation": ["add"], "sku": "CUP", "amount": 1}, "operations.0.operation"),
+        ({"operation": "add", "sku": "cup", "amount": 1}, "operations.0.sku"),
+        ({"operation": "add", "sku": "CUP", "amount": 0}, "operations.0.amount"),
+        ({"operation": "add", "sku": "CUP", "amount": "1"}, "operations.0.amount"),
+        ({"operation": "add", "sku": "CUP", "amount": 1, "quantity": 1}, "operations.0.quantity"),
+        ({"operation": "adjust", "sku": "CUP", "quantity": 1}, "operations.0.reason"),
+        ({"operation": "adjust", "sku": "CUP", "amount": 1, "reason": "x"}, "operations.0.amount"),
+        ("add", "operations.0"),
+        (None, "operations.0"),
+    ],
+)
+def test_a_wrong_line_is_named(api: APIClient, operation: Any, field: str) -> None:
+    ProductFactory.create(sku="CUP")
+    before = stored()
+
+    body = assert_problem(apply(api, operation), 400, "invalid")
+
+    assert field in [error["field"] for error in body["errors"]]
+    assert stored() == before
+
+
+@pytest.mark.parametrize("body", [{}, {"operations": []}, {"operations": {}}, {"operations": None}])
+def test_a_body_without_operations_is_refused(api: APIClient, body: Any) -> None:
+    answer = api.post("/v1/operations", body, format="json")
+
+    assert assert_problem(answer, 400, "invalid")["errors"][0]["field"] == "operations"
+
+
+def test_a_thousand_lines_are_taken_and_no_more(api: APIClient) -> None:
+    ProductFactory.create(sku="CUP", quantity=0)
+    line = {"operation": "add", "sku": "CUP", "amount": 1}
+
+    assert_problem(apply(api, *[line] * 1001), 400, "invalid")
+    answer = apply(api, *[line] * 1000)
+
+    assert answer.status_code == 200
+    assert Product.objects.get(sku="CUP").levels == (1000, 0, 0)
+
+
+def test_an_adjust_takes_a_key_that_may_count(client_as: Callable[[Role], APIClient]) -> None:
+    ProductFactory.create(sku="CUP")
+    add = {"operation": "add", "sku": "CUP", "amount": 1}
+    adjust = {"operation": "adjust", "sku": "CUP", "quantity": 3, "reason": "stocktake"}
+
+    assert apply(client_as(Role.OPERATE), add).status_code == 200
+    assert_problem(apply(client_as(Role.OPERATE), add, adjust), 403, "permission_denied")
+    assert apply(client_as(Role.COUNT), add, adjust).status_code == 200
+    assert_problem(apply(client_as(Role.READ), add), 403, "permission_denied")
+
+
+def test_many_lines_cost_the_same_queries_as_one(api: APIClient) -> None:
+    """On SQLite the ORM inserts the events in batches: of 60 or so, which these stay below."""
+    skus = [ProductFactory.create().sku for _ in range(50)]
+
+    def queries_of(lines: int) -> int:
+        operations = [{"operation": "add", "sku": sku, "amount": 1} for sku in skus[:lines]]
+        with CaptureQueriesContext(connection) as captured:
+            assert apply(api, *operations).status_code == 200
+        return len(captured)
+
+    assert queries_of(1) == queries_of(50)
