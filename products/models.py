@@ -174,6 +174,10 @@ class Product(models.Model):
 
 
 class ReservationQuerySet(models.QuerySet["Reservation"]):
+    def overdue(self) -> Self:
+        """Open reservations whose time is over, by the database's clock, and not expired yet."""
+        return self.filter(status="open", expires_at__lte=Now())
+
     def with_lines(self) -> Self:
         """Load the lines, in the order of the request, as `loaded_lines`, each with its product."""
         lines = ReservationLine.objects.select_related("product").order_by("pk")
@@ -211,6 +215,9 @@ class Reservation(models.Model):
                 name="reservation_reference",
             ),
             models.Index(fields=["status", "id"], name="reservation_status"),
+            models.Index(
+                fields=["expires_at"], condition=Q(status="open"), name="reservation_expires_at"
+            ),
         ]
 
     def __str__(self) -> str:

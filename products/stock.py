@@ -8,19 +8,23 @@ Every function raises a subclass of `StockError` where the request cannot be met
 where a value is not of the kind that `products.validators` asks for.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from datetime import timedelta
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
-from django.db.models import Sum
+from django.db.models import Q, QuerySet, Sum
+from django.db.models.functions import Now
 
 from products import ledger, validators
 from products.ledger import Actor as Actor  # Callers name it `stock.Actor`.
 from products.models import Levels, Product, Reservation, ReservationLine, StockEvent, words_of
 from products.validators import MAX_UNITS
+
+R = TypeVar("R")
 
 # ---------------------------------------------------------------------------------------- errors
 
@@ -146,6 +150,15 @@ class ReservationNotFound(StockError):
 
     def __init__(self, reservation_id: int) -> None:
         super().__init__(f"There is no reservation {reservation_id}.")
+
+
+class ReservationExpired(StockError):
+    """The time of the reservation is over, whether its units were given back yet or not."""
+
+    code = "reservation_expired"
+
+    def __init__(self, reservation: Reservation) -> None:
+        super().__init__(f"Reservation {reservation.pk} has expired.")
 
 
 class ReservationClosed(StockError):
@@ -484,77 +497,125 @@ def apply(operations: Sequence[Operation], *, by: Actor) -> list[Product]:
     Returns the product of each, as it is after all of them. Raises as `add`, `remove` and
     `adjust` do, with every refused line.
     """
-    products = ledger.lock_products(operation.sku for operation in operations)
-    posting = ledger.Posting(by=by)
-    refusals = _Refusals()
-    for index, operation in enumerate(operations):
-        product = products.get(operation.sku)
-        if product is None:
-            refusals.add(index, ProductNotFound(operation.sku))
-            continue
-        try:
-            quantity_change = operation.quantity_change(product.levels)
-        except StockError as error:
-            refusals.add(index, error)
-            continue
-        posting.record(
-            product,
-            operation.event_type,
-            quantity_change=quantity_change,
-            reason=operation.reason,
-            reference=operation.reference,
-        )
-    refusals.raise_any()
-    posting.write()
-    return [products[operation.sku] for operation in operations]
+
+    def plan(products: dict[str, Product], posting: ledger.Posting) -> list[Product]:
+        refusals = _Refusals()
+        for index, operation in enumerate(operations):
+            product = products.get(operation.sku)
+            if product is None:
+                refusals.add(index, ProductNotFound(operation.sku))
+                continue
+            try:
+                quantity_change = operation.quantity_change(product.levels)
+            except StockError as error:
+                refusals.add(index, error)
+                continue
+            posting.record(
+                product,
+                operation.event_type,
+                quantity_change=quantity_change,
+                reason=operation.reason,
+                reference=operation.reference,
+            )
+        refusals.raise_any()
+        posting.write()
+        return [products[operation.sku] for operation in operations]
+
+    return _lock_and(plan, [operation.sku for operation in operations], by=by)
+
+
+def _lock_and(plan: Callable[..., R], skus: Collection[str], *, by: Actor) -> R:
+    """Lock the products and carry out `plan`, which writes nothing before it refuses.
+
+    Where it is refused for lack of stock, what is overdue of the short products is given back
+    first, and the plan is tried again.
+    """
+    try:
+        return plan(ledger.lock_products(skus), ledger.Posting(by=by))
+    except StockError as refused:
+        short = {
+            error.sku
+            for _, error in refused.lines
+            if error.sku and isinstance(error, InsufficientStock | BelowReserved)
+        }
+        if not short:
+            raise
+        # Locked already; read again, because the plan has moved the levels in memory.
+        products, posting = ledger.lock_products(skus), ledger.Posting(by=by)
+        if not _expire_overdue([products[sku] for sku in short], posting):
+            raise
+    return plan(products, posting)
 
 
 # ----------------------------------------------------------------------------------- reservations
 
 
-def reserve(*, sku: str, amount: int, reference: str = "", by: Actor) -> Reservation:
+def reserve(
+    *, sku: str, amount: int, reference: str = "", expires_in: int | None = None, by: Actor
+) -> Reservation:
     """Hold `amount` units of one product. See `reserve_lines`."""
     with _only_line():
-        return reserve_lines(lines=[Line(sku, amount)], reference=reference, by=by)
+        return reserve_lines(
+            lines=[Line(sku, amount)], reference=reference, expires_in=expires_in, by=by
+        )
 
 
 @ledger.transactional
-def reserve_lines(*, lines: Sequence[Line], reference: str = "", by: Actor) -> Reservation:
+def reserve_lines(
+    *, lines: Sequence[Line], reference: str = "", expires_in: int | None = None, by: Actor
+) -> Reservation:
     """Hold the units of all lines for one order, or of none; repeated SKUs are summed.
 
-    Returns the reservation with its `loaded_lines`, each with its product as it is now. Raises
-    `ProductNotFound`, `InsufficientStock`, with every refused line.
+    They are held for `expires_in` seconds, or without an end. Returns the reservation with its
+    `loaded_lines`, each with its product as it is now. Raises `ProductNotFound`,
+    `InsufficientStock`, with every refused line.
     """
     _check_note("", reference)
+    if expires_in is not None:
+        _check("expires_in", expires_in, validators.DURATION)
     wanted = _sum(lines)
-    products = ledger.lock_products(wanted)
-    refusals = _Refusals()
-    for sku, (index, amount) in wanted.items():
-        product = products.get(sku)
-        if product is None:
-            refusals.add(index, ProductNotFound(sku))
-        elif amount > product.available_quantity:
-            refusals.add(index, InsufficientStock(sku, amount, product.available_quantity))
-    refusals.raise_any()
 
-    reservation = Reservation.objects.create(reference=reference)
-    posting = ledger.Posting(by=by)
-    reservation.loaded_lines = []
-    for sku, (_, amount) in wanted.items():
-        product = products[sku]
-        posting.record(
-            product,
-            StockEvent.Type.RESERVED,
-            reserved_change=amount,
-            reservation=reservation,
-            reference=reference,
-        )
-        reservation.loaded_lines.append(
-            ReservationLine(reservation=reservation, product=product, amount=amount, open=amount)
-        )
-    ReservationLine.objects.bulk_create(reservation.loaded_lines)
-    posting.write()
-    return reservation
+    def plan(products: dict[str, Product], posting: ledger.Posting) -> Reservation:
+        refusals = _Refusals()
+        for sku, (index, amount) in wanted.items():
+            product = products.get(sku)
+            if product is None:
+                refusals.add(index, ProductNotFound(sku))
+            elif amount > product.available_quantity:
+                refusals.add(index, InsufficientStock(sku, amount, product.available_quantity))
+        refusals.raise_any()
+
+        reservation = Reservation.objects.create(reference=reference)
+        if expires_in is not None:
+            _expire_in(reservation, expires_in)
+        reservation.loaded_lines = []
+        for sku, (_, amount) in wanted.items():
+            product = products[sku]
+            posting.record(
+                product,
+                StockEvent.Type.RESERVED,
+                reserved_change=amount,
+                reservation=reservation,
+                reference=reference,
+            )
+            reservation.loaded_lines.append(
+                ReservationLine(
+                    reservation=reservation, product=product, amount=amount, open=amount
+                )
+            )
+        ReservationLine.objects.bulk_create(reservation.loaded_lines)
+        posting.write()
+        return reservation
+
+    return _lock_and(plan, wanted, by=by)
+
+
+def _expire_in(reservation: Reservation, seconds: int) -> None:
+    """Set the end of a reservation to so many seconds from now, by the database's clock."""
+    Reservation.objects.filter(pk=reservation.pk).update(
+        expires_at=Now() + timedelta(seconds=seconds)
+    )
+    reservation.refresh_from_db(fields=["expires_at"])
 
 
 def _sum(lines: Sequence[Line]) -> dict[str, tuple[int, int]]:
@@ -578,6 +639,7 @@ class _Ending(NamedTuple):
 
 _FULFILL = _Ending("fulfilled", StockEvent.Type.FULFILLED, quantity_per_unit=-1)
 _RELEASE = _Ending("released", StockEvent.Type.RELEASED, quantity_per_unit=0)
+_EXPIRE = _Ending("expired", StockEvent.Type.RELEASED, quantity_per_unit=0)
 
 
 def fulfill(
@@ -591,7 +653,8 @@ def fulfill(
     """Ship what a reservation holds, all of it or the given lines; on hand and reserved fall.
 
     Returns the reservation with its `loaded_lines`. Raises `ReservationNotFound`,
-    `ReservationClosed`, `ProductNotFound`, `InsufficientReserved`, with every refused line.
+    `ReservationClosed`, `ReservationExpired`, `ProductNotFound`, `InsufficientReserved`, with
+    every refused line.
     """
     return _end(_FULFILL, reservation_id, lines, reason=reason, reference=reference, by=by)
 
@@ -626,17 +689,29 @@ def _end(
     products = ledger.lock_products(
         of_reservation.values_list("product__sku", flat=True) if wanted is None else wanted
     )
-    reservation = ledger.lock_reservations([reservation_id]).get(reservation_id)
-    if reservation is None:
-        raise ReservationNotFound(reservation_id)
-    if reservation.status != Reservation.Status.OPEN:
-        raise ReservationClosed(reservation)
+    reservation = _lock_open(reservation_id)
     reservation.loaded_lines = list(of_reservation.select_related("product").order_by("pk"))
     for line in reservation.loaded_lines:
         line.reservation = reservation
         line.product = products.get(line.product.sku, line.product)
     portions = _portions(reservation, products, wanted)
-    _end_portions(ending, portions, reason=reason, reference=reference, by=by)
+    posting = ledger.Posting(by=by)
+    _end_portions(ending, portions, posting, reason=reason, reference=reference)
+    posting.write()
+    return reservation
+
+
+def _lock_open(reservation_id: int) -> Reservation:
+    """Lock a reservation, after its products, that units can still be taken from."""
+    reservation = ledger.lock_reservations([reservation_id]).get(reservation_id)
+    if reservation is None:
+        raise ReservationNotFound(reservation_id)
+    if reservation.status == Reservation.Status.EXPIRED:
+        raise ReservationExpired(reservation)
+    if reservation.status != Reservation.Status.OPEN:
+        raise ReservationClosed(reservation)
+    if reservation.expires_at and Reservation.objects.overdue().filter(pk=reservation.pk).exists():
+        raise ReservationExpired(reservation)
     return reservation
 
 
@@ -692,7 +767,10 @@ def _release_oldest(line: Line, *, reason: str, reference: str, by: Actor) -> Pr
     # Nobody else can change a line of a locked product. Each has a unit open at least, so that
     # many lines are enough.
     held_without_reference = ReservationLine.objects.filter(
-        product=product, open__gt=0, reservation__reference=""
+        Q(reservation__expires_at=None) | Q(reservation__expires_at__gt=Now()),
+        product=product,
+        open__gt=0,
+        reservation__reference="",
     ).order_by("reservation_id")
     portions: list[tuple[ReservationLine, int]] = []
     missing = line.amount
@@ -708,20 +786,21 @@ def _release_oldest(line: Line, *, reason: str, reference: str, by: Actor) -> Pr
     reservations = ledger.lock_reservations(held.reservation_id for held, _ in portions)
     for held, _ in portions:
         held.product, held.reservation = product, reservations[held.reservation_id]
-    _end_portions(_RELEASE, portions, reason=reason, reference=reference, by=by)
+    posting = ledger.Posting(by=by)
+    _end_portions(_RELEASE, portions, posting, reason=reason, reference=reference)
+    posting.write()
     return product
 
 
 def _end_portions(
     ending: _Ending,
     portions: Sequence[tuple[ReservationLine, int]],
+    posting: ledger.Posting,
     *,
     reason: str,
     reference: str,
-    by: Actor,
 ) -> None:
     """End so many units of each line; products and reservations are locked and attached."""
-    posting = ledger.Posting(by=by)
     for line, amount in portions:
         line.open -= amount
         setattr(line, ending.part, getattr(line, ending.part) + amount)
@@ -736,7 +815,6 @@ def _end_portions(
         )
     ledger.update_rows([line for line, _ in portions], ["open", ending.part])
     _update_statuses({line.reservation_id: line.reservation for line, _ in portions})
-    posting.write()
 
 
 def _update_statuses(reservations: dict[int, Reservation]) -> None:
@@ -754,3 +832,59 @@ def _update_statuses(reservations: dict[int, Reservation]) -> None:
         if reservation.status != Reservation.Status.OPEN:
             closed.append(reservation)
     ledger.update_rows(closed, ["status"])
+
+
+# ----------------------------------------------------------------------------------------- expiry
+
+
+@ledger.transactional
+def extend(*, reservation_id: int, expires_in: int) -> Reservation:
+    """Let a reservation hold for `expires_in` seconds from now. No unit moves, so no event.
+
+    Returns it with its `loaded_lines`. Raises `ReservationNotFound`, `ReservationClosed`,
+    `ReservationExpired`.
+    """
+    _check("expires_in", expires_in, validators.DURATION)
+    _expire_in(_lock_open(reservation_id), expires_in)
+    return Reservation.objects.with_lines().get(pk=reservation_id)
+
+
+@ledger.transactional
+def expire_overdue(*, limit: int, by: Actor) -> int:
+    """Give back what up to `limit` overdue reservations hold, those first that ended first.
+
+    Returns how many were found, so 0 when none is left. May run many times at once.
+    """
+    overdue = Reservation.objects.overdue().order_by("expires_at", "pk")
+    ids = list(overdue.values_list("pk", flat=True)[:limit])
+    of_overdue = ReservationLine.objects.filter(reservation__in=ids)
+    products = ledger.lock_products(of_overdue.values_list("product__sku", flat=True))
+    posting = ledger.Posting(by=by)
+    _expire_overdue(list(products.values()), posting, of_overdue)
+    posting.write()
+    return len(ids)
+
+
+def _expire_overdue(
+    products: Collection[Product],
+    posting: ledger.Posting,
+    lines: QuerySet[ReservationLine] | None = None,
+) -> bool:
+    """Give back what is overdue of locked products, and tell whether that was any.
+
+    Only the lines of these products, of all or of the given ones: another product of the same
+    reservation is not locked, and to lock it now would be out of order.
+    """
+    overdue = (ReservationLine.objects.all() if lines is None else lines).filter(
+        product__in=products, open__gt=0, reservation__expires_at__lte=Now()
+    )
+    reservations = ledger.lock_reservations(overdue.values_list("reservation_id", flat=True))
+    by_id = {product.pk: product for product in products}
+    portions = []
+    # Read again under the lock: somebody may have extended one meanwhile.
+    for line in overdue.filter(reservation__in=reservations).order_by("pk"):
+        line.product, line.reservation = by_id[line.product_id], reservations[line.reservation_id]
+        portions.append((line, line.open))
+    if portions:
+        _end_portions(_EXPIRE, portions, posting, reason="expired", reference="")
+    return bool(portions)

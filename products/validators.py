@@ -9,6 +9,9 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 MAX_UNITS = 1_000_000_000
 """The most units that a level, an amount or a minimum may count."""
 
+MAX_SECONDS = 1_000_000_000
+"""The longest time, in seconds, for which a reservation may hold."""
+
 MAX_ID = 2**63 - 1
 """The largest number that every database can hold."""
 
@@ -86,6 +89,11 @@ AMOUNT: list[Rule] = [
     validate_whole_number,
     MinValueValidator(1, "At least 1 unit is required."),
     _at_most_max_units,
+]
+DURATION: list[Rule] = [
+    validate_whole_number,
+    MinValueValidator(1, "At least 1 second is required."),
+    MaxValueValidator(MAX_SECONDS, f"At most {MAX_SECONDS} seconds are allowed."),
 ]
 ID: list[Rule] = [
     validate_whole_number,

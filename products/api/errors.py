@@ -26,6 +26,7 @@ STATUS_OF_CODE = {
     "stock_limit_exceeded": 409,
     "duplicate_sku": 409,
     "reservation_closed": 409,
+    "reservation_expired": 410,
     "length_required": 411,
     "request_too_large": 413,
     "unsupported_media_type": 415,

@@ -14,6 +14,7 @@ from products.validators import (
     MAX_ID,
     MAX_NAME_LENGTH,
     MAX_NOTE_LENGTH,
+    MAX_SECONDS,
     MAX_UNITS,
     SKU_PATTERN,
 )
@@ -72,6 +73,11 @@ class LevelField(StrictField):
     rules = validators.LEVEL
 
 
+@extend_schema_field({"type": "integer", "minimum": 1, "maximum": MAX_SECONDS})
+class DurationField(StrictField):
+    rules = validators.DURATION
+
+
 @extend_schema_field({"type": "integer", "minimum": 1, "maximum": MAX_ID})
 class IdField(StrictField):
     rules = validators.ID
@@ -119,6 +125,7 @@ class AmountSerializer(StrictSerializer):
 class ReserveSerializer(StrictSerializer):
     amount = AmountField()
     reference = NoteField(required=False, help_text="The caller's own id, such as an order id.")
+    expires_in = DurationField(required=False, help_text="Seconds; without it, no end.")
 
 
 class ProductReleaseSerializer(AmountSerializer):
@@ -157,6 +164,7 @@ class LinesField(serializers.ListField):
 
 class ReservationCreateSerializer(StrictSerializer):
     reference = NoteField(required=False, help_text="The caller's own id, such as an order id.")
+    expires_in = DurationField(required=False, help_text="Seconds; without it, no end.")
     lines = LinesField()
 
 
@@ -166,6 +174,10 @@ class ReservationEndSerializer(StrictSerializer):
     )
     reason = NoteField(required=False)
     reference = NoteField(required=False, help_text="The caller's own id for this.")
+
+
+class ReservationExtendSerializer(StrictSerializer):
+    expires_in = DurationField(help_text="Seconds from now.")
 
 
 class AddLineSerializer(AmountSerializer):

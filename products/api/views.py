@@ -34,6 +34,7 @@ from products.api.serializers import (
     ProductSerializer,
     ReservationCreateSerializer,
     ReservationEndSerializer,
+    ReservationExtendSerializer,
     ReservationSerializer,
     ReserveSerializer,
     StockEventSerializer,
@@ -246,6 +247,7 @@ class ReservationViewSet(InventoryViewSet):
         "create": Role.OPERATE,
         "fulfill": Role.OPERATE,
         "release": Role.OPERATE,
+        "extend": Role.OPERATE,
     }
     filtersets = {"list": filters.ReservationFilters}
 
@@ -272,6 +274,11 @@ class ReservationViewSet(InventoryViewSet):
     def release(self, request: Request, pk: str) -> Response:
         arguments = self.read(ReservationEndSerializer)
         return self._answer(stock.release(reservation_id=int(pk), **arguments, by=self.actor))
+
+    @action(detail=True, methods=["post"])
+    def extend(self, request: Request, pk: str) -> Response:
+        arguments = self.read(ReservationExtendSerializer)
+        return self._answer(stock.extend(reservation_id=int(pk), **arguments))
 
     def _answer(self, reservation: Reservation, **response: Any) -> Response:
         return Response(ReservationSerializer(reservation).data, **response)

@@ -1,0 +1,28 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from products import stock
+from products.models import StockEvent
+
+BATCH = 100
+
+
+class Command(BaseCommand):
+    help = (
+        "Give back what overdue reservations hold, in short transactions. Run it every minute or "
+        "so; several at once do no harm."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--batch", type=int, default=BATCH, help="reservations in one transaction"
+        )
+
+    def handle(self, *args: Any, batch: int, **options: Any) -> None:
+        by = stock.Actor("expire_reservations", StockEvent.Source.COMMAND)
+        total = 0
+        while found := stock.expire_overdue(limit=max(batch, 1), by=by):
+            total += found
+        self.stdout.write(f"{total} reservations expired.")

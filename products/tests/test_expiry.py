@@ -1,0 +1,232 @@
+"""Reservations that hold for a time, and what becomes of their units when it is over."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from products import stock
+from products.models import Product, Reservation, StockEvent
+from products.stock import Line
+from products.tests.checks import assert_problem
+from products.tests.concurrency import at_once
+from products.tests.factories import ACTOR, ProductFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def overdue(*lines: Line, reference: str = "") -> Reservation:
+    """Make a reservation whose time is over, without waiting for it."""
+    reservation = stock.reserve_lines(lines=lines, reference=reference, expires_in=3600, by=ACTOR)
+    past = timezone.now() - timedelta(minutes=1)
+    Reservation.objects.filter(pk=reservation.pk).update(expires_at=past)
+    return reservation
+
+
+def levels_of(product: Product) -> tuple[int, int]:
+    return Product.objects.get(pk=product.pk).levels[:2]
+
+
+def expire() -> str:
+    output = StringIO()
+    call_command("expire_reservations", batch=2, stdout=output)
+    return output.getvalue()
+
+
+def test_a_reservation_holds_until_its_time_is_over(api: APIClient) -> None:
+    product = ProductFactory.create(quantity=5)
+
+    answer = api.post(
+        f"/v1/products/{product.sku}/reserve", {"amount": 2, "expires_in": 900}, format="json"
+    ).json()["reservation"]
+
+    reservation = Reservation.objects.get(pk=answer["id"])
+    assert reservation.expires_at is not None
+    held_for = reservation.expires_at - reservation.created_at
+    assert timedelta(seconds=900) <= held_for < timedelta(seconds=930)
+    assert answer["expires_at"].endswith("Z")
+
+
+@pytest.mark.parametrize("expires_in", [0, -1, 1.5, "60", True, None, 1_000_000_001])
+def test_a_time_that_is_none_is_refused(api: APIClient, expires_in: object) -> None:
+    line = {"sku": ProductFactory.create().sku, "amount": 1}
+    body = {"lines": [line], "expires_in": expires_in}
+
+    problem = assert_problem(api.post("/v1/reservations", body, format="json"), 400, "invalid")
+
+    assert [error["field"] for error in problem["errors"]] == ["expires_in"]
+
+
+def test_all_stock_held_overdue_is_free_for_the_next_without_a_sweeper() -> None:
+    product = ProductFactory.create(quantity=5)
+    held = overdue(Line(product.sku, 5))
+
+    stock.reserve(sku=product.sku, amount=3, by=ACTOR)
+
+    assert levels_of(product) == (5, 3)
+    assert Reservation.objects.get(pk=held.pk).status == "expired"
+    events = StockEvent.objects.filter(product=product).order_by("version")
+    assert [(event.type, event.reserved_change, event.reason) for event in events][2:] == [
+        ("InventoryReleased", -5, "expired"),
+        ("InventoryReserved", 3, ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        partial(stock.remove, amount=5),
+        partial(stock.adjust, quantity=0, reason="stocktake"),
+        partial(stock.reserve, amount=5),
+    ],
+)
+def test_each_operation_that_would_be_short_gets_what_is_overdue(
+    operation: Callable[..., object],
+) -> None:
+    product = ProductFactory.create(quantity=5)
+    overdue(Line(product.sku, 5))
+
+    operation(sku=product.sku, by=ACTOR)
+
+    assert Reservation.objects.order_by("pk")[0].status == "expired"
+
+
+def test_only_the_lines_of_products_that_are_short_are_given_back() -> None:
+    """The others are not locked. The reservation stays open until they are given back, too."""
+    short, other = ProductFactory.create(quantity=5), ProductFactory.create(quantity=5)
+    held = overdue(Line(short.sku, 5), Line(other.sku, 2))
+
+    stock.remove(sku=short.sku, amount=1, by=ACTOR)
+
+    assert (levels_of(short), levels_of(other)) == ((4, 0), (5, 2))
+    assert Reservation.objects.get(pk=held.pk).status == "open"
+    assert expire() == "1 reservations expired.\n"
+    assert levels_of(other) == (5, 0)
+    assert Reservation.objects.get(pk=held.pk).status == "expired"
+
+
+def test_what_is_short_all_the_same_is_refused_and_nothing_is_given_back() -> None:
+    product = ProductFactory.create(quantity=5)
+    overdue(Line(product.sku, 2))
+
+    with pytest.raises(stock.InsufficientStock) as refused:
+        stock.remove(sku=product.sku, amount=6, by=ACTOR)
+
+    assert refused.value.available == 5
+    assert levels_of(product) == (5, 2)
+
+
+def test_an_operation_that_is_not_short_leaves_overdue_reservations_to_the_sweeper() -> None:
+    product = ProductFactory.create(quantity=5)
+    overdue(Line(product.sku, 2))
+
+    stock.remove(sku=product.sku, amount=3, by=ACTOR)
+
+    assert levels_of(product) == (2, 2)
+
+
+@pytest.mark.parametrize("swept", [False, True])
+@pytest.mark.parametrize("action", ["fulfill", "release", "extend"])
+def test_an_overdue_reservation_is_gone(api: APIClient, action: str, swept: bool) -> None:
+    product = ProductFactory.create(quantity=5)
+    held = overdue(Line(product.sku, 2))
+    if swept:
+        expire()
+    before = levels_of(product)
+
+    body = {"expires_in": 60} if action == "extend" else {}
+    answer = api.post(f"/v1/reservations/{held.pk}/{action}", body, format="json")
+
+    assert_problem(answer, 410, "reservation_expired")
+    assert levels_of(product) == before
+
+
+def test_release_of_a_product_passes_over_what_is_overdue() -> None:
+    product = ProductFactory.create(quantity=5)
+    overdue(Line(product.sku, 2))
+    stock.reserve(sku=product.sku, amount=1, by=ACTOR)
+
+    with pytest.raises(stock.InsufficientReserved) as refused:
+        stock.release_product(sku=product.sku, amount=2, by=ACTOR)
+
+    assert refused.value.available == 1
+
+
+def test_the_sweeper_expires_all_that_is_overdue_and_nothing_else() -> None:
+    product = ProductFactory.create(quantity=100)
+    for _ in range(5):
+        overdue(Line(product.sku, 2))
+    stock.reserve(sku=product.sku, amount=3, expires_in=3600, by=ACTOR)
+    stock.reserve(sku=product.sku, amount=4, by=ACTOR)
+
+    assert expire() == "5 reservations expired.\n"
+    assert expire() == "0 reservations expired.\n"
+    assert levels_of(product) == (100, 7)
+
+
+def test_what_was_fulfilled_before_stays_fulfilled() -> None:
+    product = ProductFactory.create(quantity=5)
+    held = stock.reserve(sku=product.sku, amount=3, expires_in=3600, by=ACTOR)
+    stock.fulfill(reservation_id=held.pk, lines=[Line(product.sku, 1)], by=ACTOR)
+    Reservation.objects.update(expires_at=timezone.now() - timedelta(minutes=1))
+
+    expire()
+
+    line = held.lines.get()
+    assert (line.fulfilled, line.expired, line.open) == (1, 2, 0)
+    assert Reservation.objects.get(pk=held.pk).status == "fulfilled"
+    assert levels_of(product) == (4, 0)
+
+
+def test_extend_moves_the_end_and_is_no_event(api: APIClient) -> None:
+    product = ProductFactory.create(quantity=5)
+    held = stock.reserve(sku=product.sku, amount=3, expires_in=60, by=ACTOR)
+
+    answer = api.post(f"/v1/reservations/{held.pk}/extend", {"expires_in": 7200}, format="json")
+
+    assert answer.status_code == 200
+    extended = Reservation.objects.get(pk=held.pk)
+    assert extended.expires_at is not None
+    assert extended.expires_at > timezone.now() + timedelta(hours=1)
+    assert answer.json()["lines"][0]["open"] == 3
+    assert Product.objects.get(pk=product.pk).version == 2
+
+
+def test_extend_of_a_closed_or_unknown_reservation_is_refused(api: APIClient) -> None:
+    held = stock.reserve(sku=ProductFactory.create().sku, amount=1, by=ACTOR)
+    stock.release(reservation_id=held.pk, by=ACTOR)
+    body = {"expires_in": 60}
+
+    closed = api.post(f"/v1/reservations/{held.pk}/extend", body, format="json")
+    unknown = api.post("/v1/reservations/999999/extend", body, format="json")
+
+    assert_problem(closed, 409, "reservation_closed")
+    assert_problem(unknown, 404, "reservation_not_found")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sweepers_and_callers_at_once_neither_deadlock_nor_drift(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Overdue orders over shared products, taken by sweepers and by callers that are short."""
+    products = [ProductFactory.create(quantity=20) for _ in range(4)]
+    lines = [Line(product.sku, 1) for product in products]
+    for number in range(20):
+        overdue(*(lines if number % 2 else lines[::-1]))
+    calls: list[Callable[[], object]] = [expire] * 3
+    for product in products:
+        calls += [partial(stock.remove, sku=product.sku, amount=5, by=ACTOR)] * 2
+        calls += [partial(stock.reserve, sku=product.sku, amount=5, by=ACTOR)]
+    calls += [partial(stock.reserve_lines, lines=lines[::-1], by=ACTOR)] * 3
+
+    outcomes = at_once(calls)
+
+    assert [outcome for outcome in outcomes if isinstance(outcome, Exception)] == []
+    assert "transaction is run again" not in caplog.text
+    assert expire() == "0 reservations expired.\n"
+    assert {levels_of(product) for product in products} == {(10, 8)}
