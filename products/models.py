@@ -26,6 +26,7 @@ from products.validators import (
 
 MAX_ACTOR_LENGTH = 150
 MAX_REQUEST_ID_LENGTH = 128
+MAX_IDEMPOTENCY_KEY_LENGTH = 255
 
 
 def words_of(text: str) -> list[str]:
@@ -403,3 +404,24 @@ class ApiKey(AbstractAPIKey):
         api_key.text = cls.objects.assign_key(api_key)
         api_key.save(force_insert=True)
         return api_key
+
+
+class IdempotencyKey(models.Model):
+    """A key under which a client sent a request, and the answer that it was given."""
+
+    api_key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, db_index=False)
+    key = models.CharField(max_length=MAX_IDEMPOTENCY_KEY_LENGTH)
+    fingerprint = models.CharField(max_length=64)
+    # Null only inside the transaction that carries the request out.
+    status = models.PositiveSmallIntegerField(null=True)
+    body = models.BinaryField(default=b"")
+    headers = models.JSONField(default=dict)
+    created_at = models.DateTimeField(db_default=Now(), db_index=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["api_key", "key"], name="idempotencykey_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.key

@@ -20,7 +20,10 @@ from django.db.models import Q, QuerySet, Sum
 from django.db.models.functions import Now
 
 from products import ledger, validators
-from products.ledger import Actor as Actor  # Callers name it `stock.Actor`.
+
+# Callers know these as `stock.Actor` and `stock.transactional`.
+from products.ledger import Actor as Actor
+from products.ledger import transactional as transactional
 from products.models import Levels, Product, Reservation, ReservationLine, StockEvent, words_of
 from products.validators import MAX_UNITS
 

@@ -30,6 +30,7 @@ STATUS_OF_CODE = {
     "length_required": 411,
     "request_too_large": 413,
     "unsupported_media_type": 415,
+    "idempotency_key_reused": 422,
     "internal_error": 500,
     "busy": 503,
     "database_unavailable": 503,

@@ -33,6 +33,7 @@ from products.api.serializers import (
     ReserveSerializer,
     StockEventSerializer,
 )
+from products.models import MAX_IDEMPOTENCY_KEY_LENGTH
 from products.validators import SKU_PATTERN
 
 Endpoint = tuple[str, str, str, Any]
@@ -137,6 +138,7 @@ _ERRORS: dict[str, tuple[str, dict[str, Any]]] = {
         "TSHIRT-RED-L has 25 on hand; 1000000000 more would pass 1000000000.",
         {"sku": "TSHIRT-RED-L", "requested": 1_000_000_000},
     ),
+    "idempotency_key_reused": ("This key was used for another request: take a new one.", {}),
     "duplicate_sku": ("There is a product TSHIRT-RED-L already.", {"sku": "TSHIRT-RED-L"}),
     "reservation_closed": ("Reservation 42 is fulfilled.", {}),
     "reservation_expired": ("Reservation 42 has expired.", {}),
@@ -178,6 +180,15 @@ def _error_responses(codes: Sequence[str], *, with_lines: bool) -> dict[Any, Ope
 _ETAG = OpenApiParameter(
     "ETag", str, OpenApiParameter.HEADER, response=[200, 201], description="The product's version."
 )
+_IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": MAX_IDEMPOTENCY_KEY_LENGTH},
+    OpenApiParameter.HEADER,
+    description=(
+        "Sent again under the same key, the request is answered as before and not carried out "
+        "again: `Idempotency-Key: order-1001`."
+    ),
+)
 _SKU = OpenApiParameter(
     "sku",
     {"type": "string", "pattern": f"^{SKU_PATTERN}$"},
@@ -205,6 +216,9 @@ def _operation(
     with_lines: bool = False,
 ) -> Callable[[Any], Any]:
     codes = [*_ALWAYS, *(_WITH_BODY if request else ()), *errors]
+    if request and request is not ProductEditSerializer:
+        parameters = [*parameters, _IDEMPOTENCY_KEY]
+        codes.append("idempotency_key_reused")
     return extend_schema(
         operation_id=f"{group}_{name}",
         tags=[group],

@@ -23,6 +23,7 @@ from rest_framework.viewsets import GenericViewSet
 from products import stock
 from products.api import filters, schema
 from products.api.errors import Problem
+from products.api.idempotency import idempotent
 from products.api.permissions import require_role
 from products.api.serializers import (
     AdjustSerializer,
@@ -107,15 +108,18 @@ class InventoryViewSet(GenericViewSet[Any]):
         return response
 
     def _log(self, response: Any, seconds: float) -> None:
-        data = response.data if isinstance(response.data, dict) else {}
-        failed = response.status_code >= 400
+        data = getattr(response, "data", None)  # A replay has none.
+        data = data if isinstance(data, dict) else {}
+        outcome = data.get("code") if response.status_code >= 400 else "ok"
+        if response.has_header("Idempotent-Replayed"):
+            outcome = "replayed"
         changed = data.get("results") if self.request.method == "POST" else None
         rows = data.get("lines") or changed or ([data] if "sku" in data else [self.kwargs])
         logger.info(
             "request",
             extra={
                 "operation": f"{self.basename}.{self.action}",
-                "outcome": data.get("code") if failed else "ok",
+                "outcome": outcome,
                 "status": response.status_code,
                 "skus": [
                     row["sku"][:MAX_SKU_LENGTH] for row in rows[:MAX_LOGGED_SKUS] if "sku" in row
@@ -165,6 +169,7 @@ class ProductViewSet(InventoryViewSet):
     def low_stock(self, request: Request) -> Response:
         return self.page(Product.objects.low_stock(), ProductSerializer)
 
+    @idempotent
     def create(self, request: Request) -> Response:
         product = stock.create(**self.read(ProductCreateSerializer), by=self.actor)
         location = reverse("v1:product-detail", args=[product.sku])
@@ -177,19 +182,23 @@ class ProductViewSet(InventoryViewSet):
         return self._answer(stock.edit(sku=sku, **self.read(ProductEditSerializer), by=self.actor))
 
     @action(detail=True, methods=["post", "patch"])
+    @idempotent
     def add(self, request: Request, sku: str) -> Response:
         return self._answer(stock.add(sku=sku, **self.read(AmountSerializer), by=self.actor))
 
     @action(detail=True, methods=["post", "patch"])
+    @idempotent
     def remove(self, request: Request, sku: str) -> Response:
         return self._answer(stock.remove(sku=sku, **self.read(AmountSerializer), by=self.actor))
 
     @action(detail=True, methods=["post"])
+    @idempotent
     def reserve(self, request: Request, sku: str) -> Response:
         reservation = stock.reserve(sku=sku, **self.read(ReserveSerializer), by=self.actor)
         return self._answer(reservation.loaded_lines[0].product, reservation=reservation)
 
     @action(detail=True, methods=["post"])
+    @idempotent
     def release(self, request: Request, sku: str) -> Response:
         product = stock.release_product(
             sku=sku, **self.read(ProductReleaseSerializer), by=self.actor
@@ -197,6 +206,7 @@ class ProductViewSet(InventoryViewSet):
         return self._answer(product)
 
     @action(detail=True, methods=["post"])
+    @idempotent
     def adjust(self, request: Request, sku: str) -> Response:
         return self._answer(stock.adjust(sku=sku, **self.read(AdjustSerializer), by=self.actor))
 
@@ -254,6 +264,7 @@ class ReservationViewSet(InventoryViewSet):
     def list(self, request: Request) -> Response:
         return self.page(Reservation.objects.with_lines(), ReservationSerializer)
 
+    @idempotent
     def create(self, request: Request) -> Response:
         reservation = stock.reserve_lines(**self.read(ReservationCreateSerializer), by=self.actor)
         location = reverse("v1:reservation-detail", args=[reservation.pk])
@@ -266,16 +277,19 @@ class ReservationViewSet(InventoryViewSet):
             raise stock.ReservationNotFound(int(pk)) from None
 
     @action(detail=True, methods=["post"])
+    @idempotent
     def fulfill(self, request: Request, pk: str) -> Response:
         arguments = self.read(ReservationEndSerializer)
         return self._answer(stock.fulfill(reservation_id=int(pk), **arguments, by=self.actor))
 
     @action(detail=True, methods=["post"])
+    @idempotent
     def release(self, request: Request, pk: str) -> Response:
         arguments = self.read(ReservationEndSerializer)
         return self._answer(stock.release(reservation_id=int(pk), **arguments, by=self.actor))
 
     @action(detail=True, methods=["post"])
+    @idempotent
     def extend(self, request: Request, pk: str) -> Response:
         arguments = self.read(ReservationExtendSerializer)
         return self._answer(stock.extend(reservation_id=int(pk), **arguments))
@@ -292,6 +306,7 @@ class OperationViewSet(InventoryViewSet):
     required_roles = {"create": Role.OPERATE}
     filtersets = {}
 
+    @idempotent
     def create(self, request: Request) -> Response:
         operations = self.read(OperationsSerializer)["operations"]
         if any(isinstance(operation, stock.Adjust) for operation in operations):

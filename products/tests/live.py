@@ -74,7 +74,7 @@ def running_server(database_url: str | None = None) -> Iterator[Server]:
     port = _free_port()
     environment = {
         **os.environ,
-        "DATABASE_URL": database_url or _test_database_url(),
+        "DATABASE_URL": database_url or database_url_of_test(),
         "PORT": str(port),
         "WEB_CONCURRENCY": str(WORKERS),
         "LOG_LEVEL": "WARNING",
@@ -100,7 +100,8 @@ def _free_port() -> int:
         return port
 
 
-def _test_database_url() -> str:
+def database_url_of_test() -> str:
+    """Return where another process finds the test database."""
     database = connection.settings_dict
     if connection.vendor == "sqlite":
         return f"sqlite:///{database['NAME']}"

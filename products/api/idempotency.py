@@ -1,0 +1,98 @@
+"""`Idempotency-Key`: a request that is sent again is answered again, and not carried out again."""
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpResponse
+from rest_framework.renderers import JSONRenderer
+from rest_framework.response import Response
+
+from products import stock
+from products.api.errors import Problem, invalid_field
+from products.models import MAX_IDEMPOTENCY_KEY_LENGTH, IdempotencyKey
+
+Action = Callable[..., Response]
+
+# Printable ASCII, as a header should be.
+_KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_IDEMPOTENCY_KEY_LENGTH}}}")
+_KEPT_HEADERS = ("ETag", "Location")
+
+
+def idempotent(action: Action) -> Action:
+    """Let an action of a view be sent again safely, under the same `Idempotency-Key`.
+
+    The key is claimed, the action carried out and its answer kept in one transaction: none of
+    them is there without the others, whenever the process dies. Somebody else with the same key
+    waits for that transaction, and then finds the answer or a free key. Kept is what `stock` has
+    decided, done or refused; a request that is wrong in itself may be mended under its key.
+    """
+
+    @functools.wraps(action)
+    def run(view: Any, request: Any, **target: Any) -> Any:
+        key = request.headers.get("Idempotency-Key")
+        if key is None:
+            return action(view, request, **target)
+        if not _KEY.fullmatch(key):
+            raise invalid_field(
+                "Idempotency-Key",
+                f"1 to {MAX_IDEMPOTENCY_KEY_LENGTH} printable characters are required.",
+            )
+        fingerprint = _fingerprint(view, target, request.data)
+
+        @stock.transactional
+        def claim_and_run() -> Any:
+            kept = _claim(request.auth, key, fingerprint)
+            if kept.status is not None:
+                return _replay(kept, fingerprint)
+            try:
+                answer = action(view, request, **target)
+            except stock.Invalid:
+                raise
+            except stock.StockError as refusal:
+                answer = view.handle_exception(refusal)
+            _keep(kept, answer)
+            return answer
+
+        return claim_and_run()
+
+    return run
+
+
+def _fingerprint(view: Any, target: dict[str, Any], body: Any) -> str:
+    """Return what tells one request from another, whichever of its paths and methods was used."""
+    meaning = json.dumps([view.basename, view.action, target, body], sort_keys=True)
+    return hashlib.sha256(meaning.encode()).hexdigest()
+
+
+def _claim(api_key: Any, key: str, fingerprint: str) -> IdempotencyKey:
+    """Return the row of the key: without a status it is new, and ours.
+
+    Another's unfinished row is never seen: the insert waits until it is committed or gone.
+    """
+    row = IdempotencyKey(api_key=api_key, key=key, fingerprint=fingerprint)
+    IdempotencyKey.objects.bulk_create([row], ignore_conflicts=True)
+    return IdempotencyKey.objects.get(api_key=api_key, key=key)
+
+
+def _replay(kept: IdempotencyKey, fingerprint: str) -> HttpResponse:
+    if kept.fingerprint != fingerprint:
+        raise Problem(
+            "idempotency_key_reused", "This key was used for another request: take a new one."
+        )
+    replay = HttpResponse(bytes(kept.body), status=kept.status, headers=kept.headers)
+    replay["Idempotent-Replayed"] = "true"
+    return replay
+
+
+def _keep(kept: IdempotencyKey, answer: Response) -> None:
+    kept.status = answer.status_code
+    kept.body = JSONRenderer().render(answer.data)
+    kept.headers = {
+        "Content-Type": answer.content_type or JSONRenderer.media_type,
+        **{name: answer[name] for name in _KEPT_HEADERS if answer.has_header(name)},
+    }
+    kept.save(update_fields=["status", "body", "headers"])

@@ -1,0 +1,223 @@
+"""`Idempotency-Key`: whatever is lost on the way, a request has one effect and one answer."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from products import stock
+from products.models import IdempotencyKey, Product, Reservation, Role, StockEvent
+from products.tests.checks import assert_problem
+from products.tests.concurrency import at_once
+from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
+from products.tests.live import database_url_of_test
+
+pytestmark = pytest.mark.django_db
+
+
+def send(
+    api: APIClient, path: str, body: Any, key: str | None = "key-1", method: str = "post"
+) -> Any:
+    headers = {} if key is None else {"Idempotency-Key": key}
+    return getattr(api, method)(path, body, format="json", headers=headers)
+
+
+def test_a_request_sent_again_has_one_effect_and_one_answer(api: APIClient) -> None:
+    product = ProductFactory.create(quantity=10)
+    path = f"/v1/products/{product.sku}/reserve"
+
+    first = send(api, path, {"amount": 2, "reference": "order-1"})
+    again = send(api, path, {"reference": "order-1", "amount": 2})
+
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert again.content == first.content
+    assert again["ETag"] == first["ETag"]
+    assert again["Content-Type"] == first["Content-Type"]
+    assert (first.get("Idempotent-Replayed"), again["Idempotent-Replayed"]) == (None, "true")
+    assert Reservation.objects.count() == 1
+
+
+def test_a_creation_is_replayed_with_its_location(api: APIClient) -> None:
+    body = {"sku": "CUP", "name": "Cup"}
+
+    first, again = send(api, "/v1/products", body), send(api, "/v1/products", body)
+
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert (again["Location"], again.content) == (first["Location"], first.content)
+
+
+def test_a_refusal_is_replayed_though_it_would_succeed_now(api: APIClient) -> None:
+    product = ProductFactory.create(quantity=1)
+    path = f"/v1/products/{product.sku}/remove"
+
+    first = send(api, path, {"amount": 2})
+    stock.add(sku=product.sku, amount=5, by=ACTOR)
+    again = send(api, path, {"amount": 2})
+
+    assert_problem(first, 409, "insufficient_stock")
+    assert (again.status_code, again.content) == (409, first.content)
+    assert again["Content-Type"] == "application/problem+json"
+    assert Product.objects.get(pk=product.pk).quantity == 6
+
+
+def test_a_key_used_for_another_request_is_refused(api: APIClient) -> None:
+    product = ProductFactory.create(quantity=10)
+    path = f"/v1/products/{product.sku}"
+    send(api, f"{path}/remove", {"amount": 1})
+
+    for other_path, body in [
+        (f"{path}/remove", {"amount": 2}),
+        (f"{path}/add", {"amount": 1}),
+        (f"/v1/products/{ProductFactory.create().sku}/remove", {"amount": 1}),
+    ]:
+        assert_problem(send(api, other_path, body), 422, "idempotency_key_reused")
+
+    assert Product.objects.get(pk=product.pk).quantity == 9
+
+
+def test_aliases_of_a_request_are_the_same_request(api: APIClient) -> None:
+    product = ProductFactory.create(quantity=10)
+    path = f"/products/{product.sku}/remove"
+
+    first = send(api, f"/v1{path}", {"amount": 1})
+    again = [send(api, path, {"amount": 1}), send(api, path, {"amount": 1}, method="patch")]
+
+    assert [answer.content for answer in again] == [first.content] * 2
+    assert Product.objects.get(pk=product.pk).quantity == 9
+
+
+def test_keys_of_two_clients_have_nothing_to_do_with_each_other(
+    client_as: Callable[[Role], APIClient],
+) -> None:
+    product = ProductFactory.create(quantity=10)
+
+    for _ in range(2):
+        answer = send(client_as(Role.OPERATE), f"/v1/products/{product.sku}/remove", {"amount": 1})
+        assert answer.status_code == 200
+
+    assert Product.objects.get(pk=product.pk).quantity == 8
+
+
+def test_a_request_that_was_wrong_in_itself_may_be_mended_under_its_key(api: APIClient) -> None:
+    product = ProductFactory.create(quantity=10)
+    path = f"/v1/products/{product.sku}/remove"
+
+    assert_problem(send(api, path, {"amount": 0}), 400, "invalid")
+    mended = send(api, path, {"amount": 1})
+
+    assert (mended.status_code, mended.json()["quantity"]) == (200, 9)
+
+
+def test_an_unexpected_fault_takes_the_claim_with_it(
+    api: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product = ProductFactory.create(quantity=10)
+    path = f"/v1/products/{product.sku}/remove"
+    api.raise_request_exception = False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stock, "remove", lambda **_: 1 / 0)
+        assert_problem(send(api, path, {"amount": 1}), 500, "internal_error")
+    again = send(api, path, {"amount": 1})
+
+    assert (again.status_code, again.json()["quantity"]) == (200, 9)
+    assert "Idempotent-Replayed" not in again
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "x" * 256, "é", "a\tb"])
+def test_a_key_must_be_printable_and_short(api: APIClient, key: str) -> None:
+    product = ProductFactory.create()
+
+    answer = send(api, f"/v1/products/{product.sku}/add", {"amount": 1}, key=key)
+
+    errors = assert_problem(answer, 400, "invalid")["errors"]
+    assert [error["field"] for error in errors] == ["Idempotency-Key"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_16_requests_at_once_under_each_of_25_keys() -> None:
+    product = ProductFactory.create(quantity=1000)
+    credentials = f"Api-Key {ApiKeyFactory.create().text}"
+    path = f"/v1/products/{product.sku}/reserve"
+
+    def ask(key: str) -> tuple[int, bytes, bool]:
+        api = APIClient()
+        api.credentials(HTTP_AUTHORIZATION=credentials)
+        answer = send(api, path, {"amount": 1}, key=key)
+        return answer.status_code, answer.content, "Idempotent-Replayed" in answer
+
+    for number in range(25):
+        answers: list[Any] = at_once([partial(ask, f"key-{number}")] * 16)
+        [body] = {body for _, body, _ in answers}
+        assert Counter(answers) == {(200, body, False): 1, (200, body, True): 15}
+
+    assert Product.objects.get(pk=product.pk).reserved_quantity == 25
+    assert Reservation.objects.count() == 25
+
+
+DIES_BEFORE_IT_ANSWERS = """
+import os, signal, sys, django
+django.setup()
+from django.conf import settings
+from rest_framework.test import APIClient
+from products.events import stock_event
+settings.ALLOWED_HOSTS.append("testserver")
+# Receivers are told once the transaction has committed.
+stock_event.connect(lambda **_: os.kill(os.getpid(), signal.SIGKILL), weak=False)
+api = APIClient()
+api.credentials(HTTP_AUTHORIZATION=sys.argv[1])
+api.post(sys.argv[2], {"amount": 1}, format="json", headers={"Idempotency-Key": "key-1"})
+"""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_killed_between_commit_and_answer_and_sent_again_it_has_one_effect() -> None:
+    product = ProductFactory.create(quantity=10)
+    credentials = f"Api-Key {ApiKeyFactory.create().text}"
+    path = f"/v1/products/{product.sku}/remove"
+
+    died = subprocess.run(
+        [sys.executable, "-c", DIES_BEFORE_IT_ANSWERS, credentials, path],
+        cwd=settings.BASE_DIR,
+        env={
+            **os.environ,
+            "DATABASE_URL": database_url_of_test(),
+            "DJANGO_SETTINGS_MODULE": "inventory_project.settings",
+        },
+        check=False,
+    )
+    api = APIClient()
+    api.credentials(HTTP_AUTHORIZATION=credentials)
+    again = send(api, path, {"amount": 1})
+
+    assert died.returncode == -9
+    assert (again.status_code, again["Idempotent-Replayed"]) == (200, "true")
+    assert again.json()["quantity"] == Product.objects.get(pk=product.pk).quantity == 9
+    assert StockEvent.objects.filter(product=product).count() == 2
+
+
+def test_old_keys_are_forgotten_and_young_ones_kept(api: APIClient) -> None:
+    product = ProductFactory.create()
+    for key in ("old", "young"):
+        send(api, f"/v1/products/{product.sku}/add", {"amount": 1}, key=key)
+    long_ago = timezone.now() - timedelta(hours=25)
+    IdempotencyKey.objects.filter(key="old").update(created_at=long_ago)
+    output = StringIO()
+
+    call_command("prune_idempotency_keys", stdout=output)
+
+    assert output.getvalue() == "1 idempotency keys forgotten.\n"
+    assert IdempotencyKey.objects.get().key == "young"
+    with pytest.raises(CommandError, match="24"):
+        call_command("prune_idempotency_keys", hours=1)
