@@ -137,6 +137,15 @@ class QuantityChanged(StockError):
         )
 
 
+class PreconditionFailed(StockError):
+    """The product is no longer as the caller knows it."""
+
+    code = "precondition_failed"
+
+    def __init__(self, sku: str, current: str) -> None:
+        super().__init__(f"{sku} has changed: it is {current} now.", sku=sku)
+
+
 class StockLimitExceeded(StockError):
     code = "stock_limit_exceeded"
 
@@ -417,7 +426,7 @@ def edit(
     A changed minimum may make the product low on stock or end that, which is recorded.
     Raises `ProductNotFound`.
     """
-    product = _lock_one(sku)
+    product = lock(sku=sku)
     fields = []
     if name is not None and name != product.name:
         _check("name", name, validators.NAME)
@@ -438,7 +447,12 @@ def edit(
     return product
 
 
-def _lock_one(sku: str) -> Product:
+@ledger.transactional
+def lock(*, sku: str) -> Product:
+    """Lock a product and return it as it is, for a caller who decides on that in a transaction.
+
+    Raises `ProductNotFound`.
+    """
     product = ledger.lock_products([sku]).get(sku)
     if product is None:
         raise ProductNotFound(sku)
@@ -766,7 +780,7 @@ def release_product(
 @ledger.transactional
 def _release_oldest(line: Line, *, reason: str, reference: str, by: Actor) -> Product:
     _check_note(reason, reference)
-    product = _lock_one(line.sku)
+    product = lock(sku=line.sku)
     # Nobody else can change a line of a locked product. Each has a unit open at least, so that
     # many lines are enough.
     held_without_reference = ReservationLine.objects.filter(

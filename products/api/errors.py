@@ -28,6 +28,7 @@ STATUS_OF_CODE = {
     "reservation_closed": 409,
     "reservation_expired": 410,
     "length_required": 411,
+    "precondition_failed": 412,
     "request_too_large": 413,
     "unsupported_media_type": 415,
     "idempotency_key_reused": 422,

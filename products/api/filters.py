@@ -1,6 +1,7 @@
 """What lists may be filtered by. Anything else in a query is refused."""
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db.models import QuerySet
@@ -12,6 +13,9 @@ from products.models import Reservation, StockEvent
 from products.validators import MAX_NAME_LENGTH, MAX_NOTE_LENGTH, SKU_PATTERN
 
 MAX_SKUS = 200
+_MOMENT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
 _BOOLEAN = [("true", "true"), ("false", "false")]
 
 PRODUCT_ORDERS = {"sku": "sku", "-sku": "-sku", "created_at": "id", "-created_at": "-id"}
@@ -28,6 +32,18 @@ def check_query(request: Request, allowed: set[str]) -> None:
             raise invalid_field(name, "This parameter is given twice.", "duplicate")
         if not values[0]:
             raise invalid_field(name, "This parameter is empty.", "empty")
+
+
+def read_moment(name: str, text: str) -> datetime:
+    """Return the moment that a parameter names, in UTC: RFC 3339, with an offset."""
+    try:
+        if not _MOMENT.fullmatch(text):
+            raise ValueError
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise invalid_field(
+            name, "A time with its offset is required, such as 2026-11-20T09:30:00Z."
+        ) from error
 
 
 class TextFilter(filters.CharFilter):

@@ -64,7 +64,8 @@ def idempotent(action: Action) -> Action:
 
 def _fingerprint(view: Any, target: dict[str, Any], body: Any) -> str:
     """Return what tells one request from another, whichever of its paths and methods was used."""
-    meaning = json.dumps([view.basename, view.action, target, body], sort_keys=True)
+    condition = view.request.headers.get("If-Match")
+    meaning = json.dumps([view.basename, view.action, target, body, condition], sort_keys=True)
     return hashlib.sha256(meaning.encode()).hexdigest()
 
 

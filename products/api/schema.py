@@ -8,6 +8,7 @@ from drf_spectacular.utils import (
     OpenApiExample,
     OpenApiParameter,
     OpenApiResponse,
+    PolymorphicProxySerializer,
     extend_schema,
     extend_schema_view,
 )
@@ -21,6 +22,7 @@ from products.api.serializers import (
     OperationResultsSerializer,
     OperationsSerializer,
     ProblemSerializer,
+    ProductAsOfSerializer,
     ProductCreateSerializer,
     ProductEditSerializer,
     ProductReleaseSerializer,
@@ -114,6 +116,10 @@ _ERRORS: dict[str, tuple[str, dict[str, Any]]] = {
     "permission_denied": ("The role manage is required.", {}),
     "product_not_found": ("There is no product TSHIRT-RED-L.", {"sku": "TSHIRT-RED-L"}),
     "reservation_not_found": ("There is no reservation 42.", {}),
+    "precondition_failed": (
+        'TSHIRT-RED-L has changed: it is "8-1f0c22ab" now.',
+        {"sku": "TSHIRT-RED-L"},
+    ),
     "length_required": ("A body needs a Content-Length.", {}),
     "request_too_large": ("The request body is larger than 1 MiB.", {}),
     "unsupported_media_type": ('Unsupported media type "text/plain" in request.', {}),
@@ -189,6 +195,18 @@ _IDEMPOTENCY_KEY = OpenApiParameter(
         "again: `Idempotency-Key: order-1001`."
     ),
 )
+_IF_MATCH = OpenApiParameter(
+    "If-Match",
+    str,
+    OpenApiParameter.HEADER,
+    description="Refuse the change if the product's `ETag` is no longer this.",
+)
+_AS_OF = OpenApiParameter(
+    "as_of",
+    {"type": "string", "format": "date-time"},
+    OpenApiParameter.QUERY,
+    description="Answer with the levels and the version at this moment instead.",
+)
 _SKU = OpenApiParameter(
     "sku",
     {"type": "string", "pattern": f"^{SKU_PATTERN}$"},
@@ -206,7 +224,7 @@ def _operation(
     *,
     group: str,
     name: str,
-    answer: type[BaseSerializer[Any]] | BaseSerializer[Any],
+    answer: Any,
     example: dict[str, Any],
     request: type[BaseSerializer[Any]] | None = None,
     request_examples: dict[str, Any] | None = None,
@@ -247,6 +265,9 @@ def _answer(example: dict[str, Any]) -> OpenApiExample:
 def _of_product(summary: str, description: str = "", **known: Any) -> Callable[[Any], Any]:
     known = {"answer": ProductSerializer, "example": _PRODUCT, "parameters": [_SKU, _ETAG], **known}
     errors = ["product_not_found", *known.pop("errors", ())]
+    if "request" in known:
+        known["parameters"] = [*known["parameters"], _IF_MATCH]
+        errors.append("precondition_failed")
     return _operation(summary, description, group="products", errors=errors, **known)
 
 
@@ -302,7 +323,16 @@ products = extend_schema_view(
             OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[201]),
         ],
     ),
-    retrieve=_of_product("Read a product", name="retrieve"),
+    retrieve=_of_product(
+        "Read a product",
+        name="retrieve",
+        answer=PolymorphicProxySerializer(
+            "ProductNowOrAsOf",
+            [ProductSerializer, ProductAsOfSerializer],
+            resource_type_field_name=None,
+        ),
+        parameters=[_SKU, _ETAG, _AS_OF],
+    ),
     partial_update=_of_product(
         "Edit a product",
         "Changes what describes it, never its stock.",

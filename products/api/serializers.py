@@ -287,6 +287,17 @@ class ProductReservedSerializer(ProductSerializer):
         fields = [*ProductSerializer.Meta.fields, "reservation"]
 
 
+class ProductAsOfSerializer(serializers.Serializer):
+    """The levels of a product at a moment, from its ledger."""
+
+    sku = serializers.CharField(source="event.product.sku")
+    as_of = serializers.DateTimeField()
+    quantity = serializers.IntegerField(source="event.quantity")
+    reserved_quantity = serializers.IntegerField(source="event.reserved_quantity")
+    available_quantity = serializers.IntegerField(source="event.available_quantity")
+    version = serializers.IntegerField(source="event.version")
+
+
 class OperationResultsSerializer(serializers.Serializer):
     results = ProductSerializer(many=True, help_text="The product of each operation, after all.")
 

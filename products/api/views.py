@@ -1,6 +1,5 @@
 """The HTTP entrances: each action reads the request, makes one call, and writes the answer."""
 
-import hashlib
 import logging
 import re
 import time
@@ -25,10 +24,12 @@ from products.api import filters, schema
 from products.api.errors import Problem
 from products.api.idempotency import idempotent
 from products.api.permissions import require_role
+from products.api.preconditions import conditional, product_etag
 from products.api.serializers import (
     AdjustSerializer,
     AmountSerializer,
     OperationsSerializer,
+    ProductAsOfSerializer,
     ProductCreateSerializer,
     ProductEditSerializer,
     ProductReleaseSerializer,
@@ -73,10 +74,14 @@ class InventoryViewSet(GenericViewSet[Any]):
             # WSGI shows such a body as an empty one, which would fulfill all instead of a part.
             raise Problem("length_required", "A body needs a Content-Length.")
         paged = self.action in self.filtersets
-        filters.check_query(request, self._filter_names() if paged else set())
+        filters.check_query(request, self._filter_names() if paged else self.query_names())
         sku = kwargs.get("sku")
         if sku is not None and not re.fullmatch(SKU_PATTERN, sku):
             raise stock.ProductNotFound(sku[:MAX_SKU_LENGTH])
+
+    def query_names(self) -> set[str]:
+        """Return what the query of an action without pages may name."""
+        return set()
 
     def _filter_names(self) -> set[str]:
         filterset = self.filterset_class
@@ -156,6 +161,9 @@ class ProductViewSet(InventoryViewSet):
         "events": filters.EventFilters,
     }
 
+    def query_names(self) -> set[str]:
+        return {"as_of"} if self.action == "retrieve" else set()
+
     @property
     def page_order(self) -> str:
         if self.action == "events":
@@ -176,29 +184,42 @@ class ProductViewSet(InventoryViewSet):
         return self._answer(product, status=201, location=location)
 
     def retrieve(self, request: Request, sku: str) -> Response:
-        return self._answer(self._get(sku))
+        product = self._get(sku)
+        as_of = request.query_params.get("as_of")
+        if as_of is None:
+            return self._answer(product)
+        moment = filters.read_moment("as_of", as_of)
+        event = product.events.filter(occurred_at__lte=moment).order_by("-version").first()
+        if event is None:
+            raise stock.ProductNotFound(sku)
+        return Response(ProductAsOfSerializer({"as_of": moment, "event": event}).data)
 
+    @conditional
     def partial_update(self, request: Request, sku: str) -> Response:
         return self._answer(stock.edit(sku=sku, **self.read(ProductEditSerializer), by=self.actor))
 
     @action(detail=True, methods=["post", "patch"])
     @idempotent
+    @conditional
     def add(self, request: Request, sku: str) -> Response:
         return self._answer(stock.add(sku=sku, **self.read(AmountSerializer), by=self.actor))
 
     @action(detail=True, methods=["post", "patch"])
     @idempotent
+    @conditional
     def remove(self, request: Request, sku: str) -> Response:
         return self._answer(stock.remove(sku=sku, **self.read(AmountSerializer), by=self.actor))
 
     @action(detail=True, methods=["post"])
     @idempotent
+    @conditional
     def reserve(self, request: Request, sku: str) -> Response:
         reservation = stock.reserve(sku=sku, **self.read(ReserveSerializer), by=self.actor)
         return self._answer(reservation.loaded_lines[0].product, reservation=reservation)
 
     @action(detail=True, methods=["post"])
     @idempotent
+    @conditional
     def release(self, request: Request, sku: str) -> Response:
         product = stock.release_product(
             sku=sku, **self.read(ProductReleaseSerializer), by=self.actor
@@ -207,6 +228,7 @@ class ProductViewSet(InventoryViewSet):
 
     @action(detail=True, methods=["post"])
     @idempotent
+    @conditional
     def adjust(self, request: Request, sku: str) -> Response:
         return self._answer(stock.adjust(sku=sku, **self.read(AdjustSerializer), by=self.actor))
 
@@ -236,12 +258,6 @@ class ProductViewSet(InventoryViewSet):
         if location is not None:
             headers["Location"] = location
         return Response(data, status=status, headers=headers)
-
-
-def product_etag(product: Product) -> str:
-    """Return the entity tag: the version, and a hash of what changes without an event."""
-    described = f"{product.name}\0{product.description}\0{product.minimum_stock_level}"
-    return f'"{product.version}-{hashlib.sha256(described.encode()).hexdigest()[:8]}"'
 
 
 @schema.reservations

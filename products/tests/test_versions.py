@@ -1,0 +1,148 @@
+"""A product's versions: changes on a condition, and the levels at a moment."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from products import stock
+from products.models import Product, StockEvent
+from products.tests.checks import assert_problem, stored
+from products.tests.concurrency import at_once
+from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
+
+pytestmark = pytest.mark.django_db
+
+CHANGES = [
+    ("post", "/add", {"amount": 1}),
+    ("patch", "/remove", {"amount": 1}),
+    ("post", "/reserve", {"amount": 1}),
+    ("post", "/release", {"amount": 1}),
+    ("post", "/adjust", {"quantity": 3, "reason": "stocktake"}),
+    ("patch", "", {"name": "Renamed"}),
+]
+
+
+def send(api: APIClient, method: str, path: str, body: Any, if_match: str) -> Any:
+    ask = getattr(api, method)
+    return ask(path, body, format="json", headers={"If-Match": if_match})
+
+
+@pytest.mark.parametrize(("method", "action", "body"), CHANGES)
+def test_a_change_is_made_only_if_the_product_is_still_that(
+    api: APIClient, method: str, action: str, body: dict[str, Any]
+) -> None:
+    product = ProductFactory.create(sku="CUP", quantity=10)
+    stock.reserve(sku=product.sku, amount=2, by=ACTOR)
+    path = "/v1/products/CUP"
+    known = api.get(path)["ETag"]
+    stock.edit(sku="CUP", description="changed meanwhile", by=ACTOR)
+    before = stored()
+
+    refused = send(api, method, path + action, body, known)
+    assert assert_problem(refused, 412, "precondition_failed")["sku"] == "CUP"
+    assert stored() == before
+
+    current = api.get(path)["ETag"]
+    done = send(api, method, path + action, body, f'"other", {current}')
+    assert done.status_code == 200
+    assert done["ETag"] not in (known, current)
+
+
+@pytest.mark.parametrize(
+    ("if_match", "status"), [("*", 200), ("", 412), ('W/"1-0"', 412), ("nonsense", 412)]
+)
+def test_forms_of_the_condition(api: APIClient, if_match: str, status: int) -> None:
+    ProductFactory.create(sku="CUP")
+
+    answer = send(api, "post", "/v1/products/CUP/add", {"amount": 1}, if_match)
+
+    assert answer.status_code == status
+
+
+def test_a_condition_on_an_unknown_product_is_not_found(api: APIClient) -> None:
+    answer = send(api, "post", "/v1/products/NOPE/add", {"amount": 1}, "*")
+
+    assert_problem(answer, 404, "product_not_found")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_changes_on_one_condition_exactly_one_is_made() -> None:
+    ProductFactory.create(sku="CUP", quantity=0)
+    credentials = f"Api-Key {ApiKeyFactory.create().text}"
+
+    def client() -> APIClient:
+        api = APIClient()
+        api.credentials(HTTP_AUTHORIZATION=credentials)
+        return api
+
+    known = client().get("/v1/products/CUP")["ETag"]
+
+    def add() -> int:
+        path = "/v1/products/CUP/add"
+        status: int = send(client(), "post", path, {"amount": 1}, known).status_code
+        return status
+
+    assert sorted(map(str, at_once([add] * 8))) == ["200"] + ["412"] * 7
+    assert Product.objects.get(sku="CUP").quantity == 1
+
+
+def test_levels_at_a_moment_are_those_of_the_ledger(api: APIClient) -> None:
+    product = ProductFactory.create(sku="CUP", quantity=10)
+    stock.reserve(sku="CUP", amount=4, by=ACTOR)
+    stock.remove(sku="CUP", amount=1, by=ACTOR)
+    events = list(StockEvent.objects.filter(product=product).order_by("version"))
+
+    for event in events:
+        # Of events in one moment, the last counts.
+        last = [one for one in events if one.occurred_at == event.occurred_at][-1]
+        answer = api.get("/v1/products/CUP", {"as_of": event.occurred_at.isoformat()}).json()
+        assert answer == {
+            "sku": "CUP",
+            "as_of": event.occurred_at.isoformat().replace("+00:00", "Z"),
+            "quantity": last.quantity,
+            "reserved_quantity": last.reserved_quantity,
+            "available_quantity": last.available_quantity,
+            "version": last.version,
+        }
+
+
+def test_before_its_creation_there_was_no_product(api: APIClient) -> None:
+    product = ProductFactory.create(sku="CUP")
+    before = (product.created_at - timedelta(seconds=1)).isoformat()
+
+    assert_problem(api.get("/v1/products/CUP", {"as_of": before}), 404, "product_not_found")
+
+
+def test_a_moment_far_ahead_is_now(api: APIClient) -> None:
+    ProductFactory.create(sku="CUP", quantity=7)
+
+    answer = api.get("/v1/products/CUP", {"as_of": "9999-12-31T23:59:59Z"})
+
+    assert answer.json()["quantity"] == 7
+
+
+@pytest.mark.parametrize(
+    "as_of",
+    [
+        "",
+        "now",
+        "2026-11-20",
+        "2026-11-20T09:30:00",
+        "2026-11-20T09:30:00 02:00",
+        "2026-11-20 09:30:00Z",
+        "2026-13-20T09:30:00Z",
+        "2026-11-20T25:30:00Z",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-01:00",
+        "٢٠٢٦-11-20T09:30:00Z",
+        "2026-11-20T09:30:00Z\0",
+    ],
+)
+def test_a_time_that_is_none_is_refused(api: APIClient, as_of: str) -> None:
+    ProductFactory.create(sku="CUP")
+
+    body = assert_problem(api.get("/v1/products/CUP", {"as_of": as_of}), 400, "invalid")
+
+    assert [error["field"] for error in body["errors"]] == ["as_of"]
