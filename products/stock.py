@@ -12,11 +12,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import groupby
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Count, Min, Q, QuerySet, Sum
 from django.db.models.functions import Now
 
 from products import ledger, validators
@@ -93,6 +94,7 @@ class InsufficientStock(StockError):
             requested=requested,
             available=available,
         )
+        self.missing = requested - available
 
 
 class InsufficientReserved(StockError):
@@ -122,6 +124,7 @@ class BelowReserved(StockError):
             requested=requested,
             available=levels.available_quantity,
         )
+        self.missing = levels.reserved_quantity - requested
 
 
 class QuantityChanged(StockError):
@@ -545,23 +548,51 @@ def _lock_and(plan: Callable[..., R], skus: Collection[str], *, by: Actor) -> R:
     """Lock the products and carry out `plan`, which writes nothing before it refuses.
 
     Where it is refused for lack of stock, what is overdue of the short products is given back
-    first, and the plan is tried again.
+    first, as much as is needed, and the plan is tried again.
     """
     try:
         return plan(ledger.lock_products(skus), ledger.Posting(by=by))
     except StockError as refused:
-        short = {
-            error.sku
+        short = [
+            error
             for _, error in refused.lines
-            if error.sku and isinstance(error, InsufficientStock | BelowReserved)
-        }
+            if isinstance(error, InsufficientStock | BelowReserved)
+        ]
         if not short:
             raise
         # Locked already; read again, because the plan has moved the levels in memory.
         products, posting = ledger.lock_products(skus), ledger.Posting(by=by)
-        if not _expire_overdue([products[sku] for sku in short], posting):
+        overdue = _overdue_of_short(short, products)
+        if not overdue or not _expire(overdue, products.values(), posting):
             raise
     return plan(products, posting)
+
+
+def _overdue_of_short(
+    short: Sequence[InsufficientStock | BelowReserved], products: dict[str, Product]
+) -> list[int]:
+    """Return the overdue lines, the oldest first, that may end the shortage; none if they cannot.
+
+    A product may be short on several lines: what one of them misses is needed at least, what all
+    of them ask for at most.
+    """
+    chosen: list[int] = []
+    for sku, group in groupby(sorted(short, key=_sku_of), key=_sku_of):
+        errors = list(group)
+        lines = _overdue_lines().filter(product=products[sku])
+        if (lines.aggregate(open=Sum("open"))["open"] or 0) < max(e.missing for e in errors):
+            return []
+        units = sum(max(error.missing, error.requested or 0) for error in errors)
+        for pk, open_units in lines.order_by("reservation_id").values_list("pk", "open"):
+            chosen.append(pk)
+            units -= open_units
+            if units <= 0:
+                break
+    return chosen
+
+
+def _sku_of(error: StockError) -> str:
+    return error.sku or ""
 
 
 # ----------------------------------------------------------------------------------- reservations
@@ -723,9 +754,9 @@ def _lock_open(reservation_id: int) -> Reservation:
     reservation = ledger.lock_reservations([reservation_id]).get(reservation_id)
     if reservation is None:
         raise ReservationNotFound(reservation_id)
-    if reservation.status == Reservation.Status.EXPIRED:
-        raise ReservationExpired(reservation)
     if reservation.status != Reservation.Status.OPEN:
+        if reservation.lines.filter(expired__gt=0).exists():
+            raise ReservationExpired(reservation)
         raise ReservationClosed(reservation)
     if reservation.expires_at and Reservation.objects.overdue().filter(pk=reservation.pk).exists():
         raise ReservationExpired(reservation)
@@ -789,24 +820,35 @@ def _release_oldest(line: Line, *, reason: str, reference: str, by: Actor) -> Pr
         open__gt=0,
         reservation__reference="",
     ).order_by("reservation_id")
+    ids = _first_covering(held_without_reference, line.amount)
+    reservations = ledger.lock_reservations(ids)
     portions: list[tuple[ReservationLine, int]] = []
     missing = line.amount
-    for held in held_without_reference[: line.amount].iterator():
+    # Read again under the lock: the time of one may be over by now.
+    for held in held_without_reference.filter(reservation__in=reservations):
+        held.product, held.reservation = product, reservations[held.reservation_id]
         portions.append((held, min(held.open, missing)))
         missing -= portions[-1][1]
-        if not missing:
-            break
-    else:
+    if missing:
         found = line.amount - missing
         where = "in reservations without a reference"
         raise InsufficientReserved(line.sku, line.amount, found, where=where)
-    reservations = ledger.lock_reservations(held.reservation_id for held, _ in portions)
-    for held, _ in portions:
-        held.product, held.reservation = product, reservations[held.reservation_id]
     posting = ledger.Posting(by=by)
     _end_portions(_RELEASE, portions, posting, reason=reason, reference=reference)
     posting.write()
     return product
+
+
+def _first_covering(lines: QuerySet[ReservationLine], amount: int) -> list[int]:
+    """Return the reservations of the first lines that together hold `amount` open units."""
+    ids = []
+    # Each line holds a unit at least, so that many are enough.
+    for reservation_id, open_units in lines.values_list("reservation_id", "open")[:amount]:
+        if amount <= 0:
+            break
+        ids.append(reservation_id)
+        amount -= open_units
+    return ids
 
 
 def _end_portions(
@@ -867,41 +909,53 @@ def extend(*, reservation_id: int, expires_in: int) -> Reservation:
 
 
 @ledger.transactional
-def expire_overdue(*, limit: int, by: Actor) -> int:
-    """Give back what up to `limit` overdue reservations hold, those first that ended first.
+def expire_overdue(*, limit: int, by: Actor) -> tuple[int, int]:
+    """Give back what overdue reservations hold, those first that ended first.
 
-    Returns how many were found, so 0 when none is left. May run many times at once.
+    At most `limit` lines, and one reservation at least, so that the locks are held shortly.
+    Returns how many reservations were found, 0 when none is left, and how many of them this call
+    has expired; others may do the same at once.
     """
-    overdue = Reservation.objects.overdue().order_by("expires_at", "pk")
-    ids = list(overdue.values_list("pk", flat=True)[:limit])
-    of_overdue = ReservationLine.objects.filter(reservation__in=ids)
-    products = ledger.lock_products(of_overdue.values_list("product__sku", flat=True))
-    posting = ledger.Posting(by=by)
-    _expire_overdue(list(products.values()), posting, of_overdue)
-    posting.write()
-    return len(ids)
-
-
-def _expire_overdue(
-    products: Collection[Product],
-    posting: ledger.Posting,
-    lines: QuerySet[ReservationLine] | None = None,
-) -> bool:
-    """Give back what is overdue of locked products, and tell whether that was any.
-
-    Only the lines of these products, of all or of the given ones: another product of the same
-    reservation is not locked, and to lock it now would be out of order.
-    """
-    overdue = (ReservationLine.objects.all() if lines is None else lines).filter(
-        product__in=products, open__gt=0, reservation__expires_at__lte=Now()
+    ids: list[int] = []
+    lines_left = limit
+    overdue = (
+        _overdue_lines()
+        .values("reservation_id")
+        .annotate(lines=Count("pk"), end=Min("reservation__expires_at"))
+        .order_by("end", "reservation_id")
     )
-    reservations = ledger.lock_reservations(overdue.values_list("reservation_id", flat=True))
+    for row in overdue[:limit]:
+        lines_left -= row["lines"]
+        if ids and lines_left < 0:
+            break
+        ids.append(row["reservation_id"])
+    of_found = ReservationLine.objects.filter(reservation__in=ids)
+    products = ledger.lock_products(of_found.values_list("product__sku", flat=True))
+    posting = ledger.Posting(by=by)
+    expired = _expire(of_found.values_list("pk", flat=True), products.values(), posting)
+    posting.write()
+    return len(ids), expired
+
+
+def _overdue_lines() -> QuerySet[ReservationLine]:
+    """Lines with open units whose time is over, by the database's clock."""
+    return ReservationLine.objects.filter(open__gt=0, reservation__expires_at__lte=Now())
+
+
+def _expire(line_ids: Iterable[int], products: Collection[Product], posting: ledger.Posting) -> int:
+    """Give back what is overdue of these lines, and return of how many reservations.
+
+    Only lines of locked products are given: another product of the same reservation is not
+    locked, and to lock it now would be out of order.
+    """
+    lines = _overdue_lines().filter(pk__in=list(line_ids))
+    reservations = ledger.lock_reservations(lines.values_list("reservation_id", flat=True))
     by_id = {product.pk: product for product in products}
     portions = []
     # Read again under the lock: somebody may have extended one meanwhile.
-    for line in overdue.filter(reservation__in=reservations).order_by("pk"):
+    for line in lines.filter(reservation__in=reservations).order_by("pk"):
         line.product, line.reservation = by_id[line.product_id], reservations[line.reservation_id]
         portions.append((line, line.open))
     if portions:
         _end_portions(_EXPIRE, portions, posting, reason="expired", reference="")
-    return bool(portions)
+    return len({line.reservation_id for line, _ in portions})

@@ -453,7 +453,7 @@ reservations = extend_schema_view(
     ),
     extend=_of_reservation(
         "Extend a reservation",
-        "Lets it hold for so many seconds from now.",
+        "Lets it hold for so many seconds from now, even if that is sooner than before.",
         name="extend",
         request=ReservationExtendSerializer,
         request_examples={"quarter of an hour": {"expires_in": 900}},

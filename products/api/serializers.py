@@ -159,7 +159,7 @@ class LinesField(serializers.ListField):
     child = LineSerializer()
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_empty=False, max_length=MAX_LINES, **kwargs)
+        super().__init__(allow_empty=False, min_length=1, max_length=MAX_LINES, **kwargs)
 
 
 class ReservationCreateSerializer(StrictSerializer):
@@ -227,7 +227,7 @@ class OperationField(serializers.Field):
 
 class OperationsSerializer(StrictSerializer):
     operations = serializers.ListField(
-        child=OperationField(), allow_empty=False, max_length=MAX_LINES
+        child=OperationField(), allow_empty=False, min_length=1, max_length=MAX_LINES
     )
 
 

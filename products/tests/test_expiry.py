@@ -117,7 +117,7 @@ def test_what_is_short_all_the_same_is_refused_and_nothing_is_given_back() -> No
     with pytest.raises(stock.InsufficientStock) as refused:
         stock.remove(sku=product.sku, amount=6, by=ACTOR)
 
-    assert refused.value.available == 5
+    assert refused.value.available == 3
     assert levels_of(product) == (5, 2)
 
 
@@ -167,6 +167,47 @@ def test_the_sweeper_expires_all_that_is_overdue_and_nothing_else() -> None:
     assert expire() == "5 reservations expired.\n"
     assert expire() == "0 reservations expired.\n"
     assert levels_of(product) == (100, 7)
+
+
+@pytest.mark.parametrize("swept", [False, True])
+def test_a_reservation_that_was_fulfilled_in_part_has_expired_all_the_same(swept: bool) -> None:
+    product = ProductFactory.create(quantity=5)
+    held = stock.reserve(sku=product.sku, amount=3, expires_in=3600, by=ACTOR)
+    stock.fulfill(reservation_id=held.pk, lines=[Line(product.sku, 1)], by=ACTOR)
+    Reservation.objects.update(expires_at=timezone.now() - timedelta(minutes=1))
+    if swept:
+        expire()
+
+    with pytest.raises(stock.ReservationExpired):
+        stock.fulfill(reservation_id=held.pk, by=ACTOR)
+
+
+def test_no_more_is_given_back_than_the_shortage_needs() -> None:
+    product = ProductFactory.create(quantity=5)
+    oldest, newer = [overdue(Line(product.sku, 2)) for _ in range(2)]
+
+    stock.remove(sku=product.sku, amount=2, by=ACTOR)
+
+    assert Reservation.objects.get(pk=oldest.pk).status == "expired"
+    assert Reservation.objects.get(pk=newer.pk).status == "open"
+    assert levels_of(product) == (3, 2)
+
+
+def test_several_short_lines_of_one_product_get_what_all_of_them_need() -> None:
+    product = ProductFactory.create(quantity=6)
+    for _ in range(6):
+        overdue(Line(product.sku, 1))
+
+    stock.apply([stock.Remove(sku=product.sku, amount=2) for _ in range(3)], by=ACTOR)
+
+    assert levels_of(product) == (0, 0)
+
+
+def test_the_sweeper_is_not_held_up_by_an_overdue_reservation_without_lines() -> None:
+    """None is made by the service; a hand might."""
+    Reservation.objects.create(expires_at=timezone.now() - timedelta(minutes=1))
+
+    assert expire() == "0 reservations expired.\n"
 
 
 def test_what_was_fulfilled_before_stays_fulfilled() -> None:

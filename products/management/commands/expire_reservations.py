@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand
 from products import stock
 from products.models import StockEvent
 
-BATCH = 100
+BATCH = 1_000
 
 
 class Command(BaseCommand):
@@ -16,13 +16,12 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--batch", type=int, default=BATCH, help="reservations in one transaction"
-        )
+        parser.add_argument("--batch", type=int, default=BATCH, help="lines in one transaction")
 
     def handle(self, *args: Any, batch: int, **options: Any) -> None:
         by = stock.Actor("expire_reservations", StockEvent.Source.COMMAND)
-        total = 0
-        while found := stock.expire_overdue(limit=max(batch, 1), by=by):
-            total += found
+        total, found = 0, 1
+        while found:
+            found, expired = stock.expire_overdue(limit=max(batch, 1), by=by)
+            total += expired
         self.stdout.write(f"{total} reservations expired.")
