@@ -6,6 +6,7 @@ net below it: one that fires is a bug above.
 
 import re
 import unicodedata
+from datetime import datetime
 from typing import Any, NamedTuple, Self
 
 from django.db import models
@@ -157,6 +158,10 @@ class Product(models.Model):
 
     def __str__(self) -> str:
         return self.sku
+
+    def event_as_of(self, moment: datetime) -> "StockEvent | None":
+        """Return the last event up to a moment; none before the product was created."""
+        return self.events.filter(occurred_at__lte=moment).order_by("-version").first()
 
     @property
     def levels(self) -> Levels:

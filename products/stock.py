@@ -583,11 +583,7 @@ def _overdue_of_short(
         if (lines.aggregate(open=Sum("open"))["open"] or 0) < max(e.missing for e in errors):
             return []
         units = sum(max(error.missing, error.requested or 0) for error in errors)
-        for pk, open_units in lines.order_by("reservation_id").values_list("pk", "open"):
-            chosen.append(pk)
-            units -= open_units
-            if units <= 0:
-                break
+        chosen += [line.pk for line in _oldest_covering(lines, units)]
     return chosen
 
 
@@ -812,20 +808,20 @@ def release_product(
 def _release_oldest(line: Line, *, reason: str, reference: str, by: Actor) -> Product:
     _check_note(reason, reference)
     product = lock(sku=line.sku)
-    # Nobody else can change a line of a locked product. Each has a unit open at least, so that
-    # many lines are enough.
+    # Nobody else can change a line of a locked product.
     held_without_reference = ReservationLine.objects.filter(
         Q(reservation__expires_at=None) | Q(reservation__expires_at__gt=Now()),
         product=product,
         open__gt=0,
         reservation__reference="",
-    ).order_by("reservation_id")
-    ids = _first_covering(held_without_reference, line.amount)
-    reservations = ledger.lock_reservations(ids)
+    )
+    oldest = _oldest_covering(held_without_reference, line.amount)
+    reservations = ledger.lock_reservations(held.reservation_id for held in oldest)
     portions: list[tuple[ReservationLine, int]] = []
     missing = line.amount
     # Read again under the lock: the time of one may be over by now.
-    for held in held_without_reference.filter(reservation__in=reservations):
+    still_held = held_without_reference.filter(reservation__in=reservations)
+    for held in still_held.order_by("reservation_id"):
         held.product, held.reservation = product, reservations[held.reservation_id]
         portions.append((held, min(held.open, missing)))
         missing -= portions[-1][1]
@@ -839,16 +835,16 @@ def _release_oldest(line: Line, *, reason: str, reference: str, by: Actor) -> Pr
     return product
 
 
-def _first_covering(lines: QuerySet[ReservationLine], amount: int) -> list[int]:
-    """Return the reservations of the first lines that together hold `amount` open units."""
-    ids = []
+def _oldest_covering(lines: QuerySet[ReservationLine], units: int) -> list[ReservationLine]:
+    """Return the oldest lines that together hold so many open units, or all if they do not."""
+    covering: list[ReservationLine] = []
     # Each line holds a unit at least, so that many are enough.
-    for reservation_id, open_units in lines.values_list("reservation_id", "open")[:amount]:
-        if amount <= 0:
+    for line in lines.order_by("reservation_id")[:units].iterator():
+        covering.append(line)
+        units -= line.open
+        if units <= 0:
             break
-        ids.append(reservation_id)
-        amount -= open_units
-    return ids
+    return covering
 
 
 def _end_portions(

@@ -57,10 +57,11 @@ class ProblemResponses:
         """Answer for a view outside the API when the database is away or cannot take a value."""
         if not isinstance(error, DatabaseError | InterfaceError):
             return None
-        got_request_exception.send(sender=None, request=request)
         known = database_problem(error)
         if known is None:
             return None
+        # Django sends this itself only for what nobody answers.
+        got_request_exception.send(sender=None, request=request)
         body = problem(code=known.code, detail=str(known.detail), instance=request.path)
         response = JsonResponse(body, status=known.status_code, content_type=CONTENT_TYPE)
         if known.wait:

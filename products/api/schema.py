@@ -282,6 +282,13 @@ def _of_reservation(summary: str, description: str = "", **known: Any) -> Callab
     return _operation(summary, description, group="reservations", **known)
 
 
+_END_ERRORS = [
+    "reservation_not_found",
+    "product_not_found",
+    "insufficient_reserved",
+    "reservation_closed",
+    "reservation_expired",
+]
 _PART = {"lines": [{"sku": "TSHIRT-RED-L", "amount": 1}], "reason": "partial shipment"}
 
 products = extend_schema_view(
@@ -442,13 +449,7 @@ reservations = extend_schema_view(
         request=ReservationEndSerializer,
         request_examples={"whole": {}, "part": _PART},
         example=_ended("fulfilled"),
-        errors=[
-            "reservation_not_found",
-            "product_not_found",
-            "insufficient_reserved",
-            "reservation_closed",
-            "reservation_expired",
-        ],
+        errors=_END_ERRORS,
         with_lines=True,
     ),
     extend=_of_reservation(
@@ -467,13 +468,7 @@ reservations = extend_schema_view(
         request=ReservationEndSerializer,
         request_examples={"whole": {}, "part": {**_PART, "reason": "item cancelled"}},
         example=_ended("released"),
-        errors=[
-            "reservation_not_found",
-            "product_not_found",
-            "insufficient_reserved",
-            "reservation_closed",
-            "reservation_expired",
-        ],
+        errors=_END_ERRORS,
         with_lines=True,
     ),
 )

@@ -189,7 +189,7 @@ class ProductViewSet(InventoryViewSet):
         if as_of is None:
             return self._answer(product)
         moment = filters.read_moment("as_of", as_of)
-        event = product.events.filter(occurred_at__lte=moment).order_by("-version").first()
+        event = product.event_as_of(moment)
         if event is None:
             raise stock.ProductNotFound(sku)
         return Response(ProductAsOfSerializer({"as_of": moment, "event": event}).data)

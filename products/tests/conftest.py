@@ -45,6 +45,7 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
 @pytest.fixture(autouse=True, scope="session")
 def _flushable_ledger() -> Iterator[None]:
     """Let the flush after a transactional test empty the ledger; it restores the triggers."""
+    # A hook of Django's that its stubs leave out.
     flush = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]
 
     def remove_triggers_and_flush(case: TransactionTestCase) -> None:

@@ -426,7 +426,7 @@ def test_an_amount_must_be_a_whole_number_of_units(amount: object) -> None:
     product = ProductFactory.create()
 
     with pytest.raises(stock.Invalid) as refused:
-        stock.add(sku=product.sku, amount=amount, by=ACTOR)  # type: ignore[arg-type]
+        stock.add(sku=product.sku, amount=amount, by=ACTOR)  # type: ignore[arg-type]  # On purpose.
 
     assert refused.value.field == "amount"
 
@@ -434,7 +434,7 @@ def test_an_amount_must_be_a_whole_number_of_units(amount: object) -> None:
 @pytest.mark.parametrize("sku", ["", "a", "-A", "A B", "A\n", "A" * 51, "Ä", "A\0", None, 7])
 def test_a_sku_must_have_its_form(sku: object) -> None:
     with pytest.raises(stock.Invalid) as refused:
-        stock.create(sku=sku, name="x", by=ACTOR)  # type: ignore[arg-type]
+        stock.create(sku=sku, name="x", by=ACTOR)  # type: ignore[arg-type]  # On purpose.
 
     assert refused.value.field == "sku"
 
@@ -444,7 +444,7 @@ def test_a_reason_must_be_a_text_that_every_database_can_store(text: object) -> 
     product = ProductFactory.create()
 
     with pytest.raises(stock.Invalid) as refused:
-        stock.remove(sku=product.sku, amount=1, reason=text, by=ACTOR)  # type: ignore[arg-type]
+        stock.remove(sku=product.sku, amount=1, reason=text, by=ACTOR)  # type: ignore[arg-type]  # On purpose.
 
     assert refused.value.field == "reason"
 
