@@ -1,5 +1,6 @@
 from django.apps import AppConfig
 from django.core.signals import got_request_exception
+from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
 
 
@@ -10,5 +11,6 @@ class ProductsConfig(AppConfig):
     def ready(self) -> None:
         from products import database, triggers
 
+        connection_created.connect(database.take_sqlite_at_its_word)
         got_request_exception.connect(database.forget_lost_connections)
         post_migrate.connect(triggers.install_after_migrate, sender=self)

@@ -1,9 +1,11 @@
-"""What is done when the database has dropped our connections, so that service heals by itself."""
+"""What Django leaves to us of the connections: to heal when they are lost, and SQLite's limit."""
 
+import sqlite3
 import sys
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 def forget_lost_connections(**_: Any) -> None:
@@ -25,3 +27,13 @@ def _is_loss_of_connection(error: BaseException | None) -> bool:
     # client noticed by itself; a time-out of the pool says nothing of its connections.
     sqlstate = getattr(cause, "sqlstate", None) or "08"
     return sqlstate.startswith(("08", "57P")) and type(cause).__name__ != "PoolTimeout"
+
+
+def take_sqlite_at_its_word(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Receive `connection_created`: let a statement have as many parameters as SQLite allows.
+
+    Django 5.2 assumes 999, and would insert the events of a large batch in many statements.
+    """
+    if connection.vendor == "sqlite":
+        limit = connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+        connection.features.max_query_params = limit

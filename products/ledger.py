@@ -47,12 +47,15 @@ def transactional(verb: Callable[P, R]) -> Callable[P, R]:
 
     The outermost call owns the transaction and, where the database broke it off to end a
     deadlock, runs it again. A call inside another's transaction never retries, because all of
-    that transaction would have to be run again; what it wrote before it failed is undone.
+    that transaction would have to be run again. Nor does it set a savepoint, which would cost two
+    round trips: a verb refuses before it writes, or undoes by itself what it wrote.
     """
 
     @functools.wraps(verb)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        retries = 0 if connection.in_atomic_block else MAX_RETRIES
+        if connection.in_atomic_block:
+            return verb(*args, **kwargs)
+        retries = MAX_RETRIES
         while True:
             try:
                 with transaction.atomic():
@@ -200,7 +203,11 @@ class Posting:
 
     def write(self) -> None:
         """Insert the events, write the levels, and tell the receivers after commit."""
-        Product.objects.bulk_create(self._opened)
+        if self._opened:
+            # In a savepoint: a SKU that somebody else has just taken must not break the
+            # transaction off, in which the caller then finds out which it was.
+            with transaction.atomic():
+                Product.objects.bulk_create(self._opened)
         for event in self._events:
             event.product = event.product  # Takes over the id that a new product has got.
         self._events.sort(key=lambda event: (event.product_id, event.version))

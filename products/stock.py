@@ -16,7 +16,7 @@ from itertools import groupby
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.db.models import Count, Min, Q, QuerySet, Sum
 from django.db.models.functions import Now
 
@@ -563,9 +563,13 @@ def _lock_and(plan: Callable[..., R], skus: Collection[str], *, by: Actor) -> R:
         # Locked already; read again, because the plan has moved the levels in memory.
         products, posting = ledger.lock_products(skus), ledger.Posting(by=by)
         overdue = _overdue_of_short(short, products)
-        if not overdue or not _expire(overdue, products.values(), posting):
+        if not overdue:
             raise
-    return plan(products, posting)
+        # A savepoint: if the plan is refused again, nothing of this stays.
+        with transaction.atomic():
+            if not _expire(overdue, products.values(), posting):
+                raise
+            return plan(products, posting)
 
 
 def _overdue_of_short(
@@ -629,9 +633,7 @@ def reserve_lines(
                 refusals.add(index, InsufficientStock(sku, amount, product.available_quantity))
         refusals.raise_any()
 
-        reservation = Reservation.objects.create(reference=reference)
-        if expires_in is not None:
-            _expire_in(reservation, expires_in)
+        reservation = _open_reservation(reference, expires_in)
         reservation.loaded_lines = []
         for sku, (_, amount) in wanted.items():
             product = products[sku]
@@ -654,12 +656,14 @@ def reserve_lines(
     return _lock_and(plan, wanted, by=by)
 
 
-def _expire_in(reservation: Reservation, seconds: int) -> None:
-    """Set the end of a reservation to so many seconds from now, by the database's clock."""
-    Reservation.objects.filter(pk=reservation.pk).update(
-        expires_at=Now() + timedelta(seconds=seconds)
-    )
-    reservation.refresh_from_db(fields=["expires_at"])
+def _open_reservation(reference: str, expires_in: int | None) -> Reservation:
+    if expires_in is None:
+        return Reservation.objects.create(reference=reference)
+    time_to_live = timedelta(seconds=expires_in)
+    reservation = Reservation.objects.create(reference=reference, expires_at=Now() + time_to_live)
+    # Both times are of the one statement, so that the end need not be read back.
+    reservation.expires_at = reservation.created_at + time_to_live
+    return reservation
 
 
 def _sum(lines: Sequence[Line]) -> dict[str, tuple[int, int]]:
@@ -900,7 +904,10 @@ def extend(*, reservation_id: int, expires_in: int) -> Reservation:
     `ReservationExpired`.
     """
     _check("expires_in", expires_in, validators.DURATION)
-    _expire_in(_lock_open(reservation_id), expires_in)
+    _lock_open(reservation_id)
+    Reservation.objects.filter(pk=reservation_id).update(
+        expires_at=Now() + timedelta(seconds=expires_in)
+    )
     return Reservation.objects.with_lines().get(pk=reservation_id)
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from django.db import connection
 from django.http import HttpResponse
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
@@ -19,6 +20,11 @@ Action = Callable[..., Response]
 
 # Printable ASCII, as a header should be.
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_IDEMPOTENCY_KEY_LENGTH}}}")
+# The ORM's own insert that ignores a conflict does not say whether there was one.
+_CLAIM = """
+    INSERT INTO products_idempotencykey (api_key_id, key, fingerprint, body, headers)
+    VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING id
+"""
 _KEPT_HEADERS = ("ETag", "Location")
 
 
@@ -75,8 +81,13 @@ def _claim(api_key: Any, key: str, fingerprint: str) -> IdempotencyKey:
     Another's unfinished row is never seen: the insert waits until it is committed or gone.
     """
     row = IdempotencyKey(api_key=api_key, key=key, fingerprint=fingerprint)
-    IdempotencyKey.objects.bulk_create([row], ignore_conflicts=True)
-    return IdempotencyKey.objects.get(api_key=api_key, key=key)
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, [api_key.pk, key, fingerprint, b"", "{}"])
+        inserted = cursor.fetchone()
+    if not inserted:
+        return IdempotencyKey.objects.get(api_key=api_key, key=key)
+    row.pk = inserted[0]
+    return row
 
 
 def _replay(kept: IdempotencyKey, fingerprint: str) -> HttpResponse:

@@ -8,9 +8,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
+from products import stock
 from products.models import Product, Role, StockEvent
 from products.tests.checks import assert_problem, stored
-from products.tests.factories import ProductFactory
+from products.tests.factories import ACTOR, ProductFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -126,14 +127,46 @@ def test_an_adjust_takes_a_key_that_may_count(client_as: Callable[[Role], APICli
     assert_problem(apply(client_as(Role.READ), add), 403, "permission_denied")
 
 
-def test_many_lines_cost_the_same_queries_as_one(api: APIClient) -> None:
-    """On SQLite the ORM inserts the events in batches: of 60 or so, which these stay below."""
-    skus = [ProductFactory.create().sku for _ in range(50)]
+def test_a_thousand_lines_cost_the_same_queries_as_one(api: APIClient) -> None:
+    products = [
+        stock.NewProduct(sku=f"CUP-{number}", name="Cup", quantity=1, minimum_stock_level=1)
+        for number in range(1001)
+    ]
+    stock.create_many(products, by=ACTOR)
 
-    def queries_of(lines: int) -> int:
-        operations = [{"operation": "add", "sku": sku, "amount": 1} for sku in skus[:lines]]
+    def queries_of(skus: list[str]) -> int:
+        removals = [{"operation": "remove", "sku": sku, "amount": 1} for sku in skus]
         with CaptureQueriesContext(connection) as captured:
-            assert apply(api, *operations).status_code == 200
+            assert apply(api, *removals).status_code == 200
         return len(captured)
 
-    assert queries_of(1) == queries_of(50)
+    first, *others = [product.sku for product in products]
+    assert queries_of([first]) == queries_of(others)
+    assert StockEvent.objects.filter(type=StockEvent.Type.LOW_STOCK_DETECTED).count() == 1001
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("operation", "body"),
+    [
+        ("add", {"amount": 1}),
+        ("remove", {"amount": 1}),
+        ("adjust", {"quantity": 20, "reason": "stocktake"}),
+    ],
+)
+def test_an_operation_under_a_key_takes_8_round_trips_at_most(
+    api: APIClient, operation: str, body: dict[str, Any]
+) -> None:
+    """Of the database: BEGIN, COMMIT and the look-up of the API key among them."""
+    ProductFactory.create(sku="CUP")
+
+    with CaptureQueriesContext(connection) as captured:
+        answer = api.post(
+            f"/v1/products/CUP/{operation}",
+            body,
+            format="json",
+            headers={"Idempotency-Key": "key-1"},
+        )
+
+    assert answer.status_code == 200
+    assert len(captured) <= 8

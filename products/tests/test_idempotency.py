@@ -18,7 +18,7 @@ from rest_framework.test import APIClient
 
 from products import stock
 from products.models import IdempotencyKey, Product, Reservation, Role, StockEvent
-from products.tests.checks import assert_problem
+from products.tests.checks import assert_problem, stored
 from products.tests.concurrency import at_once
 from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
 from products.tests.live import database_url_of_test
@@ -107,6 +107,35 @@ def test_keys_of_two_clients_have_nothing_to_do_with_each_other(
         assert answer.status_code == 200
 
     assert Product.objects.get(pk=product.pk).quantity == 8
+
+
+def test_a_refusal_after_something_overdue_was_given_back_has_no_effect(api: APIClient) -> None:
+    """The first line gets what was overdue, the second is short all the same."""
+    ProductFactory.create(sku="CUP", quantity=5)
+    held = stock.reserve(sku="CUP", amount=5, expires_in=60, by=ACTOR)
+    Reservation.objects.filter(pk=held.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    before = stored()
+    removal = {"operation": "remove", "sku": "CUP", "amount": 4}
+
+    answer = send(api, "/v1/operations", {"operations": [removal, removal]})
+
+    assert_problem(answer, 409, "insufficient_stock")
+    assert stored() == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_sku_that_two_create_at_once_is_refused_to_one_who_is_told_so_again() -> None:
+    requests = []
+    for number in range(8):
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Api-Key {ApiKeyFactory.create().text}")
+        requests.append(partial(send, client, "/v1/products", {"sku": "CUP", "name": str(number)}))
+
+    answers: list[Any] = at_once(requests)
+    again: list[Any] = at_once(requests)
+
+    assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 7}
+    assert [answer.content for answer in again] == [answer.content for answer in answers]
 
 
 def test_a_request_that_was_wrong_in_itself_may_be_mended_under_its_key(api: APIClient) -> None:
