@@ -169,6 +169,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "products", "description": "Products, and the operations on the stock of one."},
         {"name": "reservations", "description": "Units held for orders of one or several SKUs."},
         {"name": "operations", "description": "Many changes of what is on hand, in one request."},
+        {"name": "events", "description": "The change feed: the stock events of all products."},
         {"name": "health", "description": "For load balancers; no key is needed."},
     ],
     "VERSION": "1.0.0",

@@ -45,7 +45,7 @@ class ProductAdmin(admin.ModelAdmin):
         "available_quantity",
         "minimum_stock_level",
     )
-    list_filter = ("low_stock",)
+    list_filter = ("low_stock", "archived")
     search_fields = ("sku", "name")
     ordering = ("sku",)
     fields = (
@@ -53,6 +53,7 @@ class ProductAdmin(admin.ModelAdmin):
         "name",
         "description",
         "minimum_stock_level",
+        "archived",
         "quantity",
         "reserved_quantity",
         "available_quantity",
@@ -103,7 +104,7 @@ class ReservationAdmin(ReadOnlyAdmin):
 class StockEventAdmin(ReadOnlyAdmin):
     list_display = (
         "occurred_at",
-        "product",
+        "sku",
         "version",
         "type",
         "quantity_change",
@@ -116,8 +117,7 @@ class StockEventAdmin(ReadOnlyAdmin):
         "source",
     )
     list_filter = ("type", "source")
-    list_select_related = ("product",)
-    search_fields = ("product__sku", "reference", "request_id")
+    search_fields = ("sku", "reference", "request_id")
     ordering = ("-id",)
 
 

@@ -230,6 +230,7 @@ class Posting:
         product.version += 1
         event = StockEvent(
             product=product,
+            sku=product.sku,
             version=product.version,
             type=event_type,
             quantity=product.quantity,

@@ -93,6 +93,10 @@ class Levels(NamedTuple):
 
 
 class ProductQuerySet(models.QuerySet["Product"]):
+    def active(self) -> Self:
+        """Products that are not archived."""
+        return self.filter(archived=False)
+
     def low_stock(self) -> Self:
         """Products whose available quantity is below their minimum."""
         return self.filter(low_stock=True)
@@ -123,6 +127,7 @@ class Product(models.Model):
     quantity = models.BigIntegerField("on hand", default=0)
     reserved_quantity = models.BigIntegerField("reserved", default=0)
     minimum_stock_level = models.BigIntegerField("minimum", default=0)
+    archived = models.BooleanField(default=False, db_default=False)
     version = models.BigIntegerField(default=1)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
@@ -153,7 +158,12 @@ class Product(models.Model):
             models.CheckConstraint(condition=Q(version__gte=1), name="product_version_positive"),
         ]
         indexes = [
-            models.Index(fields=["sku"], condition=Q(low_stock=True), name="product_low_stock"),
+            models.Index(
+                fields=["sku"],
+                condition=Q(low_stock=True, archived=False),
+                name="product_active_low_stock",
+            ),
+            models.Index(fields=["sku"], condition=Q(archived=True), name="product_archived"),
         ]
 
     def __str__(self) -> str:
@@ -322,6 +332,8 @@ class StockEvent(models.Model):
     product = models.ForeignKey(
         Product, on_delete=models.PROTECT, related_name="events", db_index=False
     )
+    # The product's, which never changes: a page of the ledger need not look up each product.
+    sku = SkuField("SKU", max_length=MAX_SKU_LENGTH)
     version = models.BigIntegerField()
     type = models.CharField(max_length=20, choices=Type)
     quantity_change = models.BigIntegerField(default=0)
@@ -362,7 +374,7 @@ class StockEvent(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.type} {self.product_id} v{self.version}"
+        return f"{self.type} {self.sku} v{self.version}"
 
     @property
     def available_quantity(self) -> int:

@@ -160,6 +160,20 @@ class StockLimitExceeded(StockError):
         )
 
 
+class ProductArchived(StockError):
+    """The product is retired: no unit comes in or is promised any more."""
+
+    code = "product_archived"
+
+    def __init__(self, product: Product, requested: int) -> None:
+        super().__init__(
+            f"{product.sku} is archived.",
+            sku=product.sku,
+            requested=requested,
+            available=product.available_quantity,
+        )
+
+
 class ReservationNotFound(StockError):
     code = "reservation_not_found"
 
@@ -248,8 +262,8 @@ class Operation:
         _check("sku", self.sku, validators.SKU)
         _check_note(self.reason, self.reference)
 
-    def quantity_change(self, levels: Levels) -> int:
-        """Return by how many units `levels.quantity` changes, or raise why it cannot."""
+    def quantity_change(self, product: Product) -> int:
+        """Return by how many units `product.quantity` changes, or raise why it cannot."""
         raise NotImplementedError
 
 
@@ -265,9 +279,11 @@ class Add(Operation):
         super().__post_init__()
         _check("amount", self.amount, validators.AMOUNT)
 
-    def quantity_change(self, levels: Levels) -> int:
-        if levels.quantity + self.amount > MAX_UNITS:
-            raise StockLimitExceeded(self.sku, self.amount, levels)
+    def quantity_change(self, product: Product) -> int:
+        if product.archived:
+            raise ProductArchived(product, self.amount)
+        if product.quantity + self.amount > MAX_UNITS:
+            raise StockLimitExceeded(self.sku, self.amount, product.levels)
         return self.amount
 
 
@@ -283,9 +299,9 @@ class Remove(Operation):
         super().__post_init__()
         _check("amount", self.amount, validators.AMOUNT)
 
-    def quantity_change(self, levels: Levels) -> int:
-        if self.amount > levels.available_quantity:
-            raise InsufficientStock(self.sku, self.amount, levels.available_quantity)
+    def quantity_change(self, product: Product) -> int:
+        if self.amount > product.available_quantity:
+            raise InsufficientStock(self.sku, self.amount, product.available_quantity)
         return -self.amount
 
 
@@ -305,12 +321,12 @@ class Adjust(Operation):
             _check("expected_quantity", self.expected_quantity, validators.LEVEL)
         _check("reason", self.reason, validators.REASON)
 
-    def quantity_change(self, levels: Levels) -> int:
-        if self.expected_quantity not in (None, levels.quantity):
-            raise QuantityChanged(self.sku, self.expected_quantity, levels)
-        if self.quantity < levels.reserved_quantity:
-            raise BelowReserved(self.sku, self.quantity, levels)
-        return self.quantity - levels.quantity
+    def quantity_change(self, product: Product) -> int:
+        if self.expected_quantity not in (None, product.quantity):
+            raise QuantityChanged(self.sku, self.expected_quantity, product.levels)
+        if self.quantity < product.reserved_quantity:
+            raise BelowReserved(self.sku, self.quantity, product.levels)
+        return self.quantity - product.quantity
 
 
 class _Refusals:
@@ -422,12 +438,13 @@ def edit(
     name: str | None = None,
     description: str | None = None,
     minimum_stock_level: int | None = None,
+    archived: bool | None = None,
     by: Actor,
 ) -> Product:
     """Change what describes a product; what is not given stays. Never changes stock.
 
-    A changed minimum may make the product low on stock or end that, which is recorded.
-    Raises `ProductNotFound`.
+    One that is `archived` is retired: see `ProductArchived`. A changed minimum may make the product
+    low on stock or end that, which is recorded. Raises `ProductNotFound`.
     """
     product = lock(sku=sku)
     fields = []
@@ -439,6 +456,10 @@ def edit(
         _check("description", description, validators.DESCRIPTION)
         product.description = description
         fields.append("description")
+    if archived is not None and archived != product.archived:
+        _check("archived", archived, validators.BOOLEAN)
+        product.archived = archived
+        fields.append("archived")
     if minimum_stock_level is not None and minimum_stock_level != product.minimum_stock_level:
         _check("minimum_stock_level", minimum_stock_level, validators.LEVEL)
         posting = ledger.Posting(by=by)
@@ -468,7 +489,7 @@ def lock(*, sku: str) -> Product:
 def add(*, sku: str, amount: int, reason: str = "", reference: str = "", by: Actor) -> Product:
     """Take `amount` units in.
 
-    Raises `ProductNotFound`, `StockLimitExceeded`.
+    Raises `ProductNotFound`, `ProductArchived`, `StockLimitExceeded`.
     """
     return _apply_one(Add(sku=sku, amount=amount, reason=reason, reference=reference), by=by)
 
@@ -526,7 +547,7 @@ def apply(operations: Sequence[Operation], *, by: Actor) -> list[Product]:
                 refusals.add(index, ProductNotFound(operation.sku))
                 continue
             try:
-                quantity_change = operation.quantity_change(product.levels)
+                quantity_change = operation.quantity_change(product)
             except StockError as error:
                 refusals.add(index, error)
                 continue
@@ -616,7 +637,7 @@ def reserve_lines(
 
     They are held for `expires_in` seconds, or without an end. Returns the reservation with its
     `loaded_lines`, each with its product as it is now. Raises `ProductNotFound`,
-    `InsufficientStock`, with every refused line.
+    `ProductArchived`, `InsufficientStock`, with every refused line.
     """
     _check_note("", reference)
     if expires_in is not None:
@@ -629,6 +650,8 @@ def reserve_lines(
             product = products.get(sku)
             if product is None:
                 refusals.add(index, ProductNotFound(sku))
+            elif product.archived:
+                refusals.add(index, ProductArchived(product, amount))
             elif amount > product.available_quantity:
                 refusals.add(index, InsufficientStock(sku, amount, product.available_quantity))
         refusals.raise_any()

@@ -1,4 +1,4 @@
-"""Database triggers that make the ledger append-only.
+"""Database triggers: the ledger is append-only, and says which ids are about to be written.
 
 They are made after every `migrate`, not by a migration: on SQLite a later migration that rebuilds
 the table drops its triggers without a word.
@@ -8,6 +8,10 @@ from typing import Any
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+# The upper 16 bits of an advisory lock's key, so that ours are told from anybody else's. The others
+# are the id of an event.
+ANNOUNCEMENT_TAG = 0x51CE
 
 _MESSAGE = "stock events are append-only"
 
@@ -24,6 +28,22 @@ _INSTALL = {
         CREATE OR REPLACE TRIGGER products_ledger_no_change
         BEFORE UPDATE OR DELETE OR TRUNCATE ON products_stockevent
         FOR EACH STATEMENT EXECUTE FUNCTION products_refuse_ledger_change()
+        """,
+        # `products.feed` says what for. It runs before the statement draws its first id.
+        f"""
+        CREATE OR REPLACE FUNCTION products_announce_events() RETURNS trigger
+        LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM pg_advisory_xact_lock_shared(
+                ({ANNOUNCEMENT_TAG}::bigint << 48) | (last_value + is_called::int)
+            ) FROM products_stockevent_id_seq;
+            RETURN NULL;
+        END $$
+        """,
+        """
+        CREATE OR REPLACE TRIGGER products_ledger_announce
+        BEFORE INSERT ON products_stockevent
+        FOR EACH STATEMENT EXECUTE FUNCTION products_announce_events()
         """,
     ],
     "sqlite": [
@@ -46,7 +66,7 @@ _REMOVE = {
 
 
 def install(connection: BaseDatabaseWrapper) -> None:
-    """Make the database refuse UPDATE, DELETE and TRUNCATE of stock events."""
+    """Make the database refuse to change or delete stock events, and announce new ones."""
     _execute(connection, _INSTALL)
 
 

@@ -31,6 +31,12 @@ def validate_whole_number(value: Any) -> None:
         raise ValidationError("A whole number is required.", code="not_a_whole_number")
 
 
+def validate_boolean(value: Any) -> None:
+    """Refuse all but true and false."""
+    if not isinstance(value, bool):
+        raise ValidationError("True or false is required.", code="not_a_boolean")
+
+
 def validate_storable(text: str) -> None:
     """Refuse NUL, which PostgreSQL refuses, and lone surrogates, which have no UTF-8 form and
     would break every answer that shows them."""
@@ -80,6 +86,7 @@ DESCRIPTION: list[Rule] = [TextValidator(MAX_DESCRIPTION_LENGTH)]
 NOTE: list[Rule] = [TextValidator(MAX_NOTE_LENGTH)]
 REASON: list[Rule] = [*NOTE, validate_not_blank]
 """A reason that must be given."""
+BOOLEAN: list[Rule] = [validate_boolean]
 LEVEL: list[Rule] = [
     validate_whole_number,
     MinValueValidator(0, "The number of units may not be negative."),

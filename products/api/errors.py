@@ -25,6 +25,7 @@ STATUS_OF_CODE = {
     "quantity_changed": 409,
     "stock_limit_exceeded": 409,
     "duplicate_sku": 409,
+    "product_archived": 409,
     "reservation_closed": 409,
     "reservation_expired": 410,
     "length_required": 411,

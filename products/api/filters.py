@@ -85,6 +85,16 @@ class BooleanFilter(filters.ChoiceFilter):
         super().__init__(choices=_BOOLEAN, **kwargs)
 
 
+class ArchivedFilter(filters.ChoiceFilter):
+    """Retired products are left out unless they are asked for."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(choices=[*_BOOLEAN, ("all", "all")], **kwargs)
+
+    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return queryset if value == "all" else queryset.filter(archived=value == "true")
+
+
 class ProductFilters(filters.FilterSet):
     sku = SkusFilter(help_text=f"SKUs, separated by commas; up to {MAX_SKUS}.")
     search = TextFilter(
@@ -94,6 +104,10 @@ class ProductFilters(filters.FilterSet):
     )
     low_stock = BooleanFilter(method="filter_low_stock", help_text="Below the minimum, or not.")
     in_stock = BooleanFilter(method="filter_in_stock", help_text="Any unit available, or none.")
+
+    archived = ArchivedFilter(
+        help_text="`true`: retired products alone; `all`: with them; `false` by default."
+    )
 
     # The page needs the order too, to know where it ends: see `ProductViewSet.page_order`.
     ordering = filters.ChoiceFilter(

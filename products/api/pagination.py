@@ -9,6 +9,19 @@ from rest_framework.request import Request
 from products.api.errors import invalid_field
 from products.validators import SKU_PATTERN
 
+PAGE_SIZE = 100
+MAX_PAGE_SIZE = 1_000
+
+
+def read_page_size(request: Request) -> int:
+    """Return how many rows the query asks for on a page."""
+    text = request.query_params.get("page_size")
+    if text is None:
+        return PAGE_SIZE
+    if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= MAX_PAGE_SIZE:
+        raise invalid_field("page_size", f"A number from 1 to {MAX_PAGE_SIZE} is required.")
+    return int(text)
+
 
 class StrictCursorPagination(CursorPagination):
     """Pages that cost the same however far they are: each starts after the last row of the other.
@@ -17,8 +30,8 @@ class StrictCursorPagination(CursorPagination):
     `cursor` is refused, not replaced by a default.
     """
 
-    page_size = 100
-    max_page_size = 1_000
+    page_size = PAGE_SIZE
+    max_page_size = MAX_PAGE_SIZE
     page_size_query_param = "page_size"
     page_size_query_description = f"Rows on a page, 1 to {max_page_size}; {page_size} by default."
     cursor_query_description = "The place to go on from, as the links of a page give it."
@@ -27,14 +40,7 @@ class StrictCursorPagination(CursorPagination):
         return (view.page_order,)
 
     def get_page_size(self, request: Request) -> int:
-        text = request.query_params.get(self.page_size_query_param)
-        if text is None:
-            return self.page_size
-        if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= self.max_page_size:
-            raise invalid_field(
-                "page_size", f"A number from 1 to {self.max_page_size} is required."
-            )
-        return int(text)
+        return read_page_size(request)
 
     def decode_cursor(self, request: Request) -> Cursor | None:
         try:

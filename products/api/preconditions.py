@@ -14,8 +14,9 @@ from products.models import Product
 
 def product_etag(product: Product) -> str:
     """Return the entity tag: the version, and a hash of what changes without an event."""
-    described = f"{product.name}\0{product.description}\0{product.minimum_stock_level}"
-    return f'"{product.version}-{hashlib.sha256(described.encode()).hexdigest()[:8]}"'
+    described = [product.name, product.description, product.minimum_stock_level, product.archived]
+    hashed = hashlib.sha256("\0".join(map(str, described)).encode()).hexdigest()
+    return f'"{product.version}-{hashed[:8]}"'
 
 
 def conditional(action: Callable[..., Response]) -> Callable[..., Response]:

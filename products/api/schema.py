@@ -15,9 +15,11 @@ from drf_spectacular.utils import (
 from rest_framework.serializers import BaseSerializer
 
 from products.api.errors import CONTENT_TYPE, STATUS_OF_CODE, problem
+from products.api.pagination import MAX_PAGE_SIZE, PAGE_SIZE
 from products.api.serializers import (
     AdjustSerializer,
     AmountSerializer,
+    EventFeedSerializer,
     HealthSerializer,
     OperationResultsSerializer,
     OperationsSerializer,
@@ -64,6 +66,7 @@ _PRODUCT = {
     "available_quantity": 22,
     "minimum_stock_level": 5,
     "low_stock": False,
+    "archived": False,
     "version": 7,
     "created_at": "2026-11-01T08:00:00.000000Z",
     "updated_at": _NOW,
@@ -146,6 +149,10 @@ _ERRORS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "idempotency_key_reused": ("This key was used for another request: take a new one.", {}),
     "duplicate_sku": ("There is a product TSHIRT-RED-L already.", {"sku": "TSHIRT-RED-L"}),
+    "product_archived": (
+        "TSHIRT-RED-L is archived.",
+        {"sku": "TSHIRT-RED-L", "requested": 10, "available": 22},
+    ),
     "reservation_closed": ("Reservation 42 is fulfilled.", {}),
     "reservation_expired": ("Reservation 42 has expired.", {}),
     "busy": ("The stock is being changed by others; try again.", {}),
@@ -342,10 +349,12 @@ products = extend_schema_view(
     ),
     partial_update=_of_product(
         "Edit a product",
-        "Changes what describes it, never its stock.",
+        "Changes what describes it, never its stock. An `archived` product is retired: it is left "
+        "out of lists, and nothing is added to it or reserved of it any more; open reservations "
+        "can still be fulfilled or released.",
         name="edit",
         request=ProductEditSerializer,
-        request_examples={"minimum": {"minimum_stock_level": 5}},
+        request_examples={"minimum": {"minimum_stock_level": 5}, "retire": {"archived": True}},
     ),
     add=_of_product(
         "Add units",
@@ -353,7 +362,7 @@ products = extend_schema_view(
         name="add",
         request=AmountSerializer,
         request_examples={"delivery": {"amount": 10, "reason": "delivery", "reference": "po-7"}},
-        errors=["stock_limit_exceeded"],
+        errors=["stock_limit_exceeded", "product_archived"],
     ),
     remove=_of_product(
         "Remove units",
@@ -375,7 +384,7 @@ products = extend_schema_view(
         },
         answer=ProductReservedSerializer,
         example={**_PRODUCT, "reservation": _RESERVATION},
-        errors=["insufficient_stock"],
+        errors=["insufficient_stock", "product_archived"],
     ),
     release=_of_product(
         "Release reserved units",
@@ -436,7 +445,7 @@ reservations = extend_schema_view(
                 ],
             }
         },
-        errors=["product_not_found", "insufficient_stock"],
+        errors=["product_not_found", "insufficient_stock", "product_archived"],
         status=201,
         parameters=[OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[201])],
         with_lines=True,
@@ -504,8 +513,41 @@ operations = extend_schema_view(
             "below_reserved",
             "quantity_changed",
             "stock_limit_exceeded",
+            "product_archived",
         ],
         with_lines=True,
+    ),
+)
+
+events = extend_schema_view(
+    list=_operation(
+        "Follow all stock events",
+        "The change feed, oldest first. Ask again `after` the `cursor` of the last answer, at once "
+        "while there is `more`: a follower that keeps its cursor together with what it has done "
+        "misses no event, and sees those of each product in the order of their versions. A change "
+        "is shown once it is committed and none with a lower id can follow: a long transaction "
+        "holds the feed back.",
+        group="events",
+        name="follow",
+        answer=EventFeedSerializer,
+        example={"results": [_EVENT], "cursor": "1234", "more": False},
+        parameters=[
+            OpenApiParameter(
+                "after",
+                {"type": "string", "pattern": "^([0-9]{1,18}|latest)$"},
+                OpenApiParameter.QUERY,
+                description=(
+                    "The `cursor` of the last answer; without it, from the first event; `latest` "
+                    "answers with the cursor for all that is to come."
+                ),
+            ),
+            OpenApiParameter(
+                "page_size",
+                {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": PAGE_SIZE},
+                OpenApiParameter.QUERY,
+                description="How many events to answer with at most.",
+            ),
+        ],
     ),
 )
 

@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError as ValueRefused
-from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
+from drf_spectacular.utils import (
+    PolymorphicProxySerializer,
+    extend_schema_field,
+    extend_schema_serializer,
+)
 from rest_framework import serializers
 
 from products import stock, validators
@@ -83,6 +87,11 @@ class IdField(StrictField):
     rules = validators.ID
 
 
+@extend_schema_field({"type": "boolean"})
+class BooleanField(StrictField):
+    rules = validators.BOOLEAN
+
+
 class StrictSerializer(serializers.Serializer):
     """A request body in which a field that is not known is refused."""
 
@@ -114,6 +123,9 @@ class ProductEditSerializer(StrictSerializer):
     name = NameField(required=False)
     description = DescriptionField(required=False)
     minimum_stock_level = LevelField(required=False, help_text="The reorder point.")
+    archived = BooleanField(
+        required=False, help_text="Retired: out of lists, and no add or reserve any more."
+    )
 
 
 class AmountSerializer(StrictSerializer):
@@ -254,6 +266,7 @@ class ProductSerializer(serializers.ModelSerializer):
             "available_quantity",
             "minimum_stock_level",
             "low_stock",
+            "archived",
             "version",
             "created_at",
             "updated_at",
@@ -290,7 +303,7 @@ class ProductReservedSerializer(ProductSerializer):
 class ProductAsOfSerializer(serializers.Serializer):
     """The levels of a product at a moment, from its ledger."""
 
-    sku = serializers.CharField(source="event.product.sku")
+    sku = serializers.CharField(source="event.sku")
     as_of = serializers.DateTimeField()
     quantity = serializers.IntegerField(source="event.quantity")
     reserved_quantity = serializers.IntegerField(source="event.reserved_quantity")
@@ -303,7 +316,6 @@ class OperationResultsSerializer(serializers.Serializer):
 
 
 class StockEventSerializer(serializers.ModelSerializer):
-    sku = serializers.CharField(source="product.sku")
     reservation = serializers.IntegerField(source="reservation_id", allow_null=True)
     available_quantity = serializers.IntegerField()
 
@@ -327,6 +339,15 @@ class StockEventSerializer(serializers.ModelSerializer):
             "request_id",
             "occurred_at",
         ]
+
+
+@extend_schema_serializer(many=False)
+class EventFeedSerializer(serializers.Serializer):
+    """A page of the change feed."""
+
+    results = StockEventSerializer(source="events", many=True, help_text="Oldest first.")
+    cursor = serializers.CharField(source="last_id", help_text="To go on `after`.")
+    more = serializers.BooleanField(help_text="Whether there are more events already.")
 
 
 class HealthSerializer(serializers.Serializer):

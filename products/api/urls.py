@@ -1,9 +1,10 @@
 from rest_framework.routers import SimpleRouter
 
-from products.api.views import OperationViewSet, ProductViewSet, ReservationViewSet
+from products.api.views import EventViewSet, OperationViewSet, ProductViewSet, ReservationViewSet
 
 router = SimpleRouter(trailing_slash=False)
 router.register("products", ProductViewSet, basename="product")
+router.register("events", EventViewSet, basename="event")
 router.register("operations", OperationViewSet, basename="operation")
 router.register("reservations", ReservationViewSet, basename="reservation")
 

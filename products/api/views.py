@@ -19,15 +19,17 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
-from products import stock
+from products import feed, stock
 from products.api import filters, schema
-from products.api.errors import Problem
+from products.api.errors import Problem, invalid_field
 from products.api.idempotency import idempotent
+from products.api.pagination import read_page_size
 from products.api.permissions import require_role
 from products.api.preconditions import conditional, product_etag
 from products.api.serializers import (
     AdjustSerializer,
     AmountSerializer,
+    EventFeedSerializer,
     OperationsSerializer,
     ProductAsOfSerializer,
     ProductCreateSerializer,
@@ -175,7 +177,7 @@ class ProductViewSet(InventoryViewSet):
 
     @action(detail=False, url_path="low-stock")
     def low_stock(self, request: Request) -> Response:
-        return self.page(Product.objects.low_stock(), ProductSerializer)
+        return self.page(Product.objects.active().low_stock(), ProductSerializer)
 
     @idempotent
     def create(self, request: Request) -> Response:
@@ -234,7 +236,7 @@ class ProductViewSet(InventoryViewSet):
 
     @action(detail=True)
     def events(self, request: Request, sku: str) -> Response:
-        events = StockEvent.objects.filter(product=self._get(sku)).select_related("product")
+        events = StockEvent.objects.filter(product=self._get(sku))
         return self.page(events, StockEventSerializer)
 
     def _get(self, sku: str) -> Product:
@@ -329,6 +331,36 @@ class OperationViewSet(InventoryViewSet):
             require_role(cast(ApiKey, request.auth), Role.COUNT)
         products = stock.apply(operations, by=self.actor)
         return Response({"results": ProductSerializer(products, many=True).data})
+
+
+@schema.events
+class EventViewSet(InventoryViewSet):
+    """The change feed: the stock events of all products."""
+
+    queryset = StockEvent.objects.all()
+    required_roles = {"list": Role.READ}
+    filtersets = {}
+    pagination_class = None  # The feed has no end that pages could be linked up to.
+
+    def query_names(self) -> set[str]:
+        return {"after", "page_size"}
+
+    def list(self, request: Request) -> Response:
+        limit = read_page_size(request)
+        after = request.query_params.get("after", "0")
+        if after == "latest":
+            return self._answer(feed.FeedPage([], feed.last_id(), more=False))
+        if not re.fullmatch("[0-9]{1,18}", after):
+            raise invalid_field("after", "A cursor of this feed, or latest, is required.")
+        try:
+            return self._answer(feed.read(after=int(after), limit=limit))
+        except feed.UnknownPlace:
+            raise invalid_field(
+                "after", "The ledger ends before this cursor: it is another one.", "unknown"
+            ) from None
+
+    def _answer(self, page: feed.FeedPage) -> Response:
+        return Response(EventFeedSerializer(page).data)
 
 
 class LiveView(APIView):

@@ -24,6 +24,7 @@ def assert_sound() -> None:
         assert (held or 0) == product.reserved_quantity, product.sku
         assert [event.version for event in events] == list(range(1, product.version + 1))
         assert events[0].type == StockEvent.Type.PRODUCT_CREATED
+        assert {event.sku for event in events} == {product.sku}
         for before, after in pairwise(events):
             assert after.quantity == before.quantity + after.quantity_change
             assert after.reserved_quantity == before.reserved_quantity + after.reserved_change

@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -45,8 +46,22 @@ class Server:
         for line in self._process.stdout:
             said += line.decode()
             if said.count("Started worker") == WORKERS:
+                self._wait_until_it_listens()
                 return [int(pid) for pid in re.findall(r"pawning worker-\d+ with PID: (\d+)", said)]
         raise AssertionError(f"The server ended: {said}")
+
+    def _wait_until_it_listens(self) -> None:
+        """A worker says that it has started a moment before it does."""
+        end = time.monotonic() + END_SECONDS
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=END_SECONDS).close()
+            except ConnectionRefusedError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
 
     def request(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None

@@ -135,6 +135,15 @@ def test_a_reservation_to_release_is_named_by_its_id(api: APIClient, value: str)
     assert_refused(response, before, "reservation")
 
 
+@pytest.mark.parametrize("value", ["0", "1", "null", '"true"', '""', "[]", "{}", "1.0"])
+def test_whether_a_product_is_archived_is_true_or_false(api: APIClient, value: str) -> None:
+    before = stored()
+
+    response = send(api, EDIT, body_with(EDIT, "archived", value))
+
+    assert_refused(response, before, "archived")
+
+
 # ------------------------------------------------------------------------------------------ texts
 
 NO_TEXTS = [
@@ -247,7 +256,7 @@ def test_an_unknown_field_is_named(api: APIClient, order: int, name: str) -> Non
     ("target", "field"),
     [
         *((EDIT, name) for name in ("sku", "quantity", "reserved_quantity", "version")),
-        *((CREATE, name) for name in ("reserved_quantity", "low_stock", "version", "created_at")),
+        *((CREATE, name) for name in ("reserved_quantity", "low_stock", "version", "archived")),
         *((ADD, name) for name in ("sku", "quantity", "reservation", "actor")),
         *((RESERVE, name) for name in ("reason", "reservation", "lines")),
         *((ADJUST, name) for name in ("amount", "version")),
@@ -502,6 +511,7 @@ BAD_QUERIES = [
     ),
     ("/v1/products", "low_stock", NO_BOOLEANS),
     ("/v1/products", "in_stock", NO_BOOLEANS),
+    ("/v1/products", "archived", (*NO_BOOLEANS, "ALL", "any")),
     ("/v1/products", "ordering", NO_ORDERS),
     (
         "/v1/products",
@@ -517,6 +527,7 @@ BAD_QUERIES = [
     # What belongs to another list.
     ("/v1/products/low-stock", "ordering", ("sku",)),
     ("/v1/products/low-stock", "low_stock", ("true",)),
+    ("/v1/products/low-stock", "archived", ("true",)),
     ("/v1/products/CUP/events", "ordering", ("sku",)),
     ("/v1/reservations", "search", ("x",)),
     ("/v1/products/CUP", "page_size", ("1",)),

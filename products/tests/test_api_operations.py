@@ -62,6 +62,7 @@ def test_create_answers_201_with_the_product_and_where_it_is(api: APIClient) -> 
         "available_quantity": 25,
         "minimum_stock_level": 5,
         "low_stock": False,
+        "archived": False,
         "version": 1,
     }
     assert response["Location"] == "/v1/products/TSHIRT-RED-L"
@@ -82,6 +83,7 @@ def test_create_needs_no_more_than_a_sku_and_a_name(api: APIClient) -> None:
         "available_quantity": 0,
         "minimum_stock_level": 0,
         "low_stock": False,
+        "archived": False,
         "version": 1,
     }
 

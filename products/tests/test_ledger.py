@@ -63,6 +63,19 @@ def test_migrate_brings_the_triggers_back() -> None:
         StockEvent.objects.update(reason="rewritten")
 
 
+@pytest.mark.django_db(transaction=True)
+def test_events_of_before_are_given_the_sku_of_their_product() -> None:
+    ProductFactory.create(sku="CUP")
+    ProductFactory.create(sku="POT")
+
+    call_command("migrate", "products", "0003", verbosity=0)
+    call_command("migrate", verbosity=0)
+
+    assert list(StockEvent.objects.values_list("sku", flat=True)) == ["CUP", "POT"]
+    with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+        StockEvent.objects.update(sku="MUG")
+
+
 def test_a_product_with_events_cannot_be_deleted() -> None:
     product = ProductFactory.create()
 

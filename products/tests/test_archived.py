@@ -1,0 +1,134 @@
+"""Products that are retired: `archived`."""
+
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from products import stock
+from products.models import Product
+from products.stock import Line
+from products.tests.checks import assert_problem, stored
+from products.tests.factories import ACTOR, ProductFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def archive(api: APIClient, sku: str, *, archived: bool = True) -> Any:
+    return api.patch(f"/v1/products/{sku}", {"archived": archived}, format="json")
+
+
+@pytest.fixture
+def old(api: APIClient) -> Product:
+    """An archived product with 25 units, 5 of them held by an order, and low on stock."""
+    product = ProductFactory.create(sku="OLD", minimum_stock_level=50)
+    stock.reserve(sku="OLD", amount=5, reference="order-1", by=ACTOR)
+    stock.edit(sku="OLD", archived=True, by=ACTOR)
+    return product
+
+
+def test_archiving_is_no_event_and_changes_the_etag(api: APIClient) -> None:
+    ProductFactory.create(sku="CUP")
+    before = api.get("/v1/products/CUP")
+
+    answer = archive(api, "CUP")
+
+    assert answer.status_code == 200
+    assert answer.json() == {
+        **before.json(),
+        "archived": True,
+        "updated_at": answer.json()["updated_at"],
+    }
+    assert answer["ETag"] != before["ETag"]
+    assert api.get("/v1/products/CUP").json() == answer.json()
+
+
+@pytest.mark.parametrize(
+    ("query", "skus"),
+    [
+        ("", ["NEW"]),
+        ("?archived=false", ["NEW"]),
+        ("?archived=true", ["OLD"]),
+        ("?archived=all", ["NEW", "OLD"]),
+        ("?sku=NEW,OLD", ["NEW"]),
+        ("?sku=NEW,OLD&archived=all", ["NEW", "OLD"]),
+        ("?low_stock=true", []),
+        ("?low_stock=true&archived=true", ["OLD"]),
+        ("/low-stock", []),
+    ],
+)
+def test_an_archived_product_is_out_of_lists_unless_asked_for(
+    api: APIClient, old: Product, query: str, skus: list[str]
+) -> None:
+    ProductFactory.create(sku="NEW")
+
+    rows = api.get(f"/v1/products{query}").json()["results"]
+
+    assert [row["sku"] for row in rows] == skus
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "has_lines"),
+    [
+        ("products/OLD/add", {"amount": 1}, False),
+        ("products/OLD/reserve", {"amount": 1}, False),
+        (
+            "reservations",
+            {"lines": [{"sku": "NEW", "amount": 1}, {"sku": "OLD", "amount": 1}]},
+            True,
+        ),
+        (
+            "operations",
+            {
+                "operations": [
+                    {"operation": "add", "sku": "NEW", "amount": 1},
+                    {"operation": "add", "sku": "OLD", "amount": 1},
+                ]
+            },
+            True,
+        ),
+    ],
+)
+def test_nothing_is_added_to_it_or_reserved_of_it(
+    api: APIClient, old: Product, path: str, body: Any, has_lines: bool
+) -> None:
+    ProductFactory.create(sku="NEW")
+    before = stored()
+
+    answer = api.post(f"/v1/{path}", body, format="json")
+
+    problem = assert_problem(answer, 409, "product_archived")
+    refused = {"sku": "OLD", "code": "product_archived", "requested": 1, "available": 20}
+    if has_lines:
+        assert problem["lines"] == [{"index": 1, **refused}]
+    else:
+        assert problem == {**problem, **refused}
+    assert stored() == before
+
+
+@pytest.mark.parametrize("verb", [stock.fulfill, stock.release])
+def test_what_it_holds_can_still_be_shipped_or_given_back(old: Product, verb: Any) -> None:
+    reservation = old.reservation_lines.get().reservation_id
+
+    verb(reservation_id=reservation, lines=[Line("OLD", 2)], by=ACTOR)
+    stock.extend(reservation_id=reservation, expires_in=60)
+    verb(reservation_id=reservation, by=ACTOR)
+
+    old.refresh_from_db()
+    assert old.reserved_quantity == 0
+
+
+def test_what_is_left_of_it_can_still_be_counted_and_removed(api: APIClient, old: Product) -> None:
+    count = {"quantity": 9, "reason": "stocktake"}
+    counted = api.post("/v1/products/OLD/adjust", count, format="json")
+    removed = api.post("/v1/products/OLD/remove", {"amount": 4}, format="json")
+
+    assert (counted.status_code, removed.status_code) == (200, 200)
+    assert removed.json()["quantity"] == 5
+
+
+def test_it_can_be_taken_back(api: APIClient, old: Product) -> None:
+    answer = archive(api, "OLD", archived=False)
+
+    assert answer.json()["archived"] is False
+    assert api.post("/v1/products/OLD/reserve", {"amount": 20}, format="json").status_code == 200

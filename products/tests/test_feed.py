@@ -1,0 +1,262 @@
+"""`GET /v1/events`: a follower misses no event and sees each product's in order."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from itertools import combinations_with_replacement
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from rest_framework.test import APIClient
+
+from products import feed, stock
+from products.models import Role, StockEvent
+from products.stock import Add, Line, Remove
+from products.tests.checks import assert_problem
+from products.tests.concurrency import at_once
+from products.tests.factories import ACTOR, ProductFactory
+
+# Real commits: what a transaction has not committed is not in the feed.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def read(api: APIClient, **query: Any) -> Any:
+    answer = api.get("/v1/events", query)
+    assert answer.status_code == 200, answer.content
+    return answer.json()
+
+
+def seen(page: Any) -> list[tuple[str, int]]:
+    return [(event["sku"], event["version"]) for event in page["results"]]
+
+
+def test_the_feed_is_read_from_the_start_page_by_page(api: APIClient) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    ProductFactory.create(sku="POT", quantity=5)
+    stock.reserve(sku="CUP", amount=2, reference="order-1", by=ACTOR)
+
+    first = read(api, page_size=2)
+    second = read(api, page_size=2, after=first["cursor"])
+    third = read(api, page_size=2, after=second["cursor"])
+
+    assert (seen(first), first["more"]) == ([("CUP", 1), ("POT", 1)], True)
+    assert (seen(second), second["more"]) == ([("CUP", 2)], False)
+    assert (seen(third), third["more"]) == ([], False)
+    assert third["cursor"] == second["cursor"]
+    ledger = api.get("/v1/products/CUP/events").json()["results"]
+    assert second["results"][0] == ledger[0]
+
+
+def test_an_empty_feed_has_a_cursor_too(api: APIClient) -> None:
+    start = read(api)
+    ProductFactory.create(sku="CUP")
+
+    assert (start["results"], start["more"]) == ([], False)
+    assert seen(read(api, after=start["cursor"])) == [("CUP", 1)]
+
+
+def test_latest_answers_with_the_cursor_for_what_is_to_come(api: APIClient) -> None:
+    ProductFactory.create(sku="CUP")
+
+    latest = read(api, after="latest")
+    stock.add(sku="CUP", amount=1, by=ACTOR)
+
+    assert (latest["results"], latest["more"]) == ([], False)
+    assert seen(read(api, after=latest["cursor"])) == [("CUP", 2)]
+
+
+def test_a_page_has_100_events_unless_asked_for_up_to_1000(api: APIClient) -> None:
+    ProductFactory.create(sku="CUP")
+    stock.apply([Add(sku="CUP", amount=1)] * 1000, by=ACTOR)
+
+    assert [len(read(api)["results"]), len(read(api, page_size=1000)["results"])] == [100, 1000]
+    assert seen(read(api, page_size=1000)) == [("CUP", n) for n in range(1, 1001)]
+
+
+@pytest.mark.parametrize("prefix", ["/v1", ""])
+def test_a_reader_may_follow_and_nobody_without_a_key(
+    client_as: Callable[[Role], APIClient], prefix: str
+) -> None:
+    assert client_as(Role.READ).get(f"{prefix}/events").status_code == 200
+    assert_problem(APIClient().get(f"{prefix}/events"), 401, "not_authenticated")
+
+
+BAD_AFTER = ["", "x", "-1", "1.0", "%2B1", "LATEST", "latest%20", "1%00", "٣", "1&after=2"]
+BAD_PAGE_SIZE = ["", "0", "-1", "1001", "x", "1e2", "٣", "1&page_size=1"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *(f"after={value}" for value in [*BAD_AFTER, "9" * 18, "9" * 19]),
+        *(f"page_size={value}" for value in BAD_PAGE_SIZE),
+        *("cursor=1", "type=InventoryAdded", "sku=CUP"),
+    ],
+)
+def test_a_bad_query_is_refused(api: APIClient, query: str) -> None:
+    ProductFactory.create(sku="CUP")
+
+    problem = assert_problem(api.get(f"/v1/events?{query}"), 400, "invalid")
+
+    assert [error["field"] for error in problem["errors"]] == [query.partition("=")[0]]
+
+
+def test_a_cursor_of_another_ledger_is_refused(api: APIClient) -> None:
+    ProductFactory.create(sku="CUP")
+    beyond = int(read(api)["cursor"]) + 1
+
+    problem = assert_problem(api.get(f"/v1/events?after={beyond}"), 400, "invalid")
+
+    assert problem["errors"][0]["code"] == "unknown"
+
+
+def in_another_thread(call: Callable[[], object]) -> None:
+    at_once([call])
+
+
+class OpenChange:
+    """An add in a transaction that stays open until it is told how to end."""
+
+    def __init__(self, sku: str) -> None:
+        self._sku = sku
+        self._written, self._may_end = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=in_another_thread, args=[self._change])
+        self._thread.start()
+        assert self._written.wait(timeout=60)
+
+    def _change(self) -> None:
+        with transaction.atomic():
+            stock.add(sku=self._sku, amount=1, by=ACTOR)
+            self._written.set()
+            assert self._may_end.wait(timeout=60)
+            transaction.set_rollback(self._fails)
+
+    def end(self, *, fails: bool = False) -> None:
+        self._fails = fails
+        self._may_end.set()
+        self._thread.join(timeout=60)
+
+
+def skip_on_sqlite() -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("On SQLite a second writer waits until the first has committed.")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_commits_late_is_not_missed(api: APIClient, fails: bool) -> None:
+    """One transaction draws its id first and ends last."""
+    skip_on_sqlite()
+    for sku in ("EARLY", "LATE", "NEXT"):
+        ProductFactory.create(sku=sku)
+    start = read(api, after="latest")["cursor"]
+
+    late = OpenChange("LATE")
+    stock.add(sku="EARLY", amount=1, by=ACTOR)
+    higher_ids = StockEvent.objects.filter(pk__gt=int(start))
+    visible = [event.product.sku for event in higher_ids]
+    before, latest = read(api, after=start), read(api, after="latest")
+    late.end(fails=fails)
+    stock.add(sku="NEXT", amount=1, by=ACTOR)
+    after = read(api, after=before["cursor"])
+
+    assert visible == ["EARLY"]
+    assert (before["results"], before["cursor"], latest["cursor"]) == ([], start, start)
+    assert seen(after) == [*([] if fails else [("LATE", 2)]), ("EARLY", 2), ("NEXT", 2)]
+
+
+# The reader takes three statements: a change may happen before each, or after all.
+MOMENTS = range(4)
+
+
+@pytest.mark.parametrize(
+    ("starts", "overtaken", "ends"), [*combinations_with_replacement(MOMENTS, 3)]
+)
+def test_no_moment_is_a_bad_one_for_a_reader(starts: int, overtaken: int, ends: int) -> None:
+    """One change starts, another is committed, the first is committed: each at any moment."""
+    skip_on_sqlite()
+    for sku in ("EARLY", "LATE"):
+        ProductFactory.create(sku=sku)
+    start = feed.last_id()
+    moment = 0
+    late: list[OpenChange] = []
+
+    def happen() -> None:
+        nonlocal moment
+        if moment == starts:
+            late.append(OpenChange("LATE"))
+        if moment == overtaken:
+            in_another_thread(partial(stock.add, sku="EARLY", amount=1, by=ACTOR))
+        if moment == ends:
+            late[0].end()
+        moment += 1
+
+    def happen_and_execute(execute: Callable[..., object], *statement: Any) -> object:
+        happen()
+        return execute(*statement)
+
+    with connection.execute_wrapper(happen_and_execute):
+        first = feed.read(after=start, limit=10)
+    happen()
+    second = feed.read(after=first.last_id, limit=10)
+
+    assert moment == len(MOMENTS)
+    assert [event.product.sku for event in [*first.events, *second.events]] == ["LATE", "EARLY"]
+
+
+def test_a_lock_of_somebody_else_does_not_hold_the_feed_back(api: APIClient) -> None:
+    skip_on_sqlite()
+    ProductFactory.create(sku="CUP")
+
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(1), pg_advisory_xact_lock_shared(1, 2)")
+
+        assert seen(read(api)) == [("CUP", 1)]
+
+
+WRITERS = 8
+CHANGES = 60
+
+
+def test_a_follower_under_eight_writers_sees_every_event_once_and_in_order(api: APIClient) -> None:
+    skus = [ProductFactory.create(sku=f"CUP-{n}", quantity=1000).sku for n in range(5)]
+    writing = threading.Semaphore(0)
+
+    def write(number: int) -> None:
+        try:
+            for turn in range(CHANGES):
+                sku, other = skus[(number + turn) % 5], skus[(number * turn) % 5]
+                if turn % 3 == 0:
+                    stock.apply([Remove(sku=other, amount=1), Add(sku=sku, amount=1)], by=ACTOR)
+                elif turn % 3 == 1:
+                    order = [Line(sku, 1), Line(other, 1)]
+                    held = stock.reserve_lines(lines=order, by=ACTOR)
+                    stock.release(reservation_id=held.pk, by=ACTOR)
+                else:
+                    stock.add(sku=sku, amount=1, by=ACTOR)
+        finally:
+            writing.release()
+
+    def follow() -> list[Any]:
+        events: list[Any] = []
+        cursor, ended = "0", 0
+        while True:
+            ended += writing.acquire(blocking=False)
+            page = read(api, after=cursor, page_size=50)
+            events += page["results"]
+            cursor = page["cursor"]
+            if ended == WRITERS and not page["results"]:
+                return events
+
+    followed, *rest = at_once([follow, *(partial(write, number) for number in range(WRITERS))])
+
+    assert rest == [None] * WRITERS
+    assert isinstance(followed, list)
+    assert [event["id"] for event in followed] == list(
+        StockEvent.objects.order_by("pk").values_list("pk", flat=True)
+    )
+    versions = defaultdict(list)
+    for event in followed:
+        versions[event["sku"]].append(event["version"])
+    assert all(seen == list(range(1, len(seen) + 1)) for seen in versions.values())
