@@ -67,11 +67,15 @@ class InventoryViewSet(GenericViewSet[Any]):
         return "-id"
 
     actor_name: str | None = None
-    """The name of the key, once it has been let in."""
+    """The name of the key, once it is known."""
+
+    def perform_authentication(self, request: Request) -> None:
+        super().perform_authentication(request)
+        if isinstance(request.auth, ApiKey):
+            self.actor_name = request.auth.name
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        self.actor_name = cast(ApiKey, request.auth).name
         if "Transfer-Encoding" in request.headers:
             # WSGI shows such a body as an empty one, which would fulfill all instead of a part.
             raise Problem("length_required", "A body needs a Content-Length.")

@@ -13,7 +13,7 @@ from pytest_django import Settings
 from pythonjsonlogger.json import JsonFormatter
 from rest_framework.test import APIClient
 
-from products.models import ApiKey, StockEvent
+from products.models import ApiKey, Role, StockEvent
 from products.tests.checks import assert_problem
 from products.tests.factories import ApiKeyFactory, ProductFactory
 
@@ -358,6 +358,15 @@ def test_log_of_a_request_without_a_valid_key_names_no_client(
 
     [line] = log()
     assert (line["outcome"], line["status"], line["actor"]) == ("not_authenticated", 401, None)
+
+
+def test_log_of_a_key_whose_role_is_too_small_names_the_client(
+    client_as: Callable[[Role], APIClient], log: Log
+) -> None:
+    client_as(Role.READ).post("/v1/products", {"sku": "CUP", "name": "Cup"}, format="json")
+
+    [line] = log()
+    assert (line["outcome"], line["actor"]) == ("permission_denied", ApiKey.objects.get().name)
 
 
 def test_log_never_holds_a_key(anyone: APIClient, log: Log) -> None:
