@@ -13,7 +13,7 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, Prefetch, Q
 from django.db.models.functions import Now
-from django.db.models.lookups import LessThan
+from django.db.models.lookups import LessThan, LessThanOrEqual
 from django.db.models.sql.compiler import SQLCompiler
 from rest_framework_api_key.models import AbstractAPIKey
 
@@ -103,11 +103,11 @@ class ProductQuerySet(models.QuerySet["Product"]):
 
     def in_stock(self) -> Self:
         """Products of which at least one unit is available."""
-        return self.filter(quantity__gt=F("reserved_quantity"))
+        return self.filter(out_of_stock=False)
 
     def out_of_stock(self) -> Self:
         """Products of which no unit is available."""
-        return self.filter(quantity=F("reserved_quantity"))
+        return self.filter(out_of_stock=True)
 
     def search(self, text: str) -> Self:
         """Products whose SKU starts with `text`, or whose name holds every word of it."""
@@ -132,9 +132,14 @@ class Product(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
 
-    # For filters and the partial index only: an instance's copy is stale after any change.
+    # For filters and the partial indexes only: an instance's copies are stale after any change.
     low_stock = models.GeneratedField(
         expression=LessThan(F("quantity") - F("reserved_quantity"), F("minimum_stock_level")),
+        output_field=models.BooleanField(),
+        db_persist=True,
+    )
+    out_of_stock = models.GeneratedField(
+        expression=LessThanOrEqual(F("quantity"), F("reserved_quantity")),
         output_field=models.BooleanField(),
         db_persist=True,
     )
@@ -157,11 +162,20 @@ class Product(models.Model):
             ),
             models.CheckConstraint(condition=Q(version__gte=1), name="product_version_positive"),
         ]
+        permissions = [
+            ("operate_stock", "Can add, remove, reserve, release and fulfill"),
+            ("adjust_stock", "Can adjust stock to a count"),
+        ]
         indexes = [
             models.Index(
                 fields=["sku"],
                 condition=Q(low_stock=True, archived=False),
                 name="product_active_low_stock",
+            ),
+            models.Index(
+                fields=["sku"],
+                condition=Q(out_of_stock=True, archived=False),
+                name="product_active_out_of_stock",
             ),
             models.Index(fields=["sku"], condition=Q(archived=True), name="product_archived"),
         ]

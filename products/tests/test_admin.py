@@ -7,7 +7,7 @@ from django.test import Client
 from django.urls import reverse
 
 from products import stock
-from products.admin import ProductAdmin
+from products.admin.products import ProductAdmin
 from products.models import Product, StockEvent
 from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
 
