@@ -33,6 +33,7 @@ INSTALLED_APPS = [
     "unfold.contrib.forms",
     "django.contrib.admin",
     "django.contrib.auth",
+    "django.contrib.humanize",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
@@ -260,6 +261,14 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 # ---------------------------------------------------------------------------------- back office
+
+# What people choose from when they change stock by hand; a note can be added to it.
+STOCK_REASONS = {
+    "add": ["delivery", "return", "found", "correction"],
+    "remove": ["breakage", "loss", "internal use", "correction"],
+    "adjust": ["stocktake", "correction"],
+    "release": ["cancelled", "out of stock", "correction"],
+}
 
 
 def _page(title: str, icon: str, app: str, model: str) -> dict[str, Any]:

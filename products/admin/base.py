@@ -1,14 +1,42 @@
 """What the pages of the back office share."""
 
+import json
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Model
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
 from django_guid import get_guid
 from unfold.admin import ModelAdmin
+from unfold.paginator import InfinitePaginator
 
 from products import stock
 from products.models import StockEvent
+
+_GREY = "#9ca3af"
+LINE_CHART_OPTIONS = json.dumps(
+    {
+        "animation": False,
+        "responsive": True,
+        "maintainAspectRatio": False,
+        "interaction": {"mode": "index", "intersect": False},
+        "datasets": {"line": {"borderWidth": 2, "pointStyle": False}},
+        "plugins": {
+            "legend": {
+                "align": "end",
+                "labels": {"color": _GREY, "boxHeight": 2, "boxWidth": 12},
+            }
+        },
+        "scales": {
+            "x": {"grid": {"display": False}, "ticks": {"color": _GREY, "maxTicksLimit": 6}},
+            "y": {"beginAtZero": True, "grid": {}, "ticks": {"color": _GREY, "precision": 0}},
+        },
+    }
+)
+"""A line chart that shows its scale and its legend, which Unfold's own options hide."""
 
 
 def actor_of(request: HttpRequest) -> stock.Actor:
@@ -16,11 +44,40 @@ def actor_of(request: HttpRequest) -> stock.Actor:
     return stock.Actor(request.user.get_username(), StockEvent.Source.ADMIN, get_guid() or "")
 
 
+def link_to(row: Model, text: Any) -> str:
+    """Return a link to the page of a row."""
+    meta = row._meta
+    url = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[row.pk])
+    return format_html(
+        '<a class="text-primary-600 dark:text-primary-500" href="{}">{}</a>', url, text
+    )
+
+
+def moment(when: datetime) -> str:
+    """Return a time to the second, as tables show it."""
+    shown = f"{timezone.localtime(when):%Y-%m-%d %H:%M:%S}"
+    return format_html('<span class="whitespace-nowrap">{}</span>', shown)
+
+
+def signed(change: int) -> str:
+    """Return a change of units with its sign; nothing for none."""
+    return f"{change:+,}" if change else ""
+
+
 class InventoryAdmin(ModelAdmin):
     """Rows that are made and ended elsewhere. Whoever may see one may not yet change it."""
 
     # Counting all rows would take as long as reading them.
+    paginator = InfinitePaginator
     show_full_result_count = False
+
+    def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether this person may add, remove, reserve, release, fulfill and extend."""
+        return request.user.has_perm("products.operate_stock")
+
+    def has_adjust_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether this person may set stock to a count."""
+        return request.user.has_perm("products.adjust_stock")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -1,12 +1,93 @@
-"""Products: what describes them can be edited, their stock cannot."""
+"""Products: what describes them can be edited, their stock is changed by dialogs alone."""
+
+import json
+from datetime import timedelta
+from typing import Any
 
 from django.contrib import admin
+from django.contrib.humanize.templatetags.humanize import intcomma
+from django.db.models import QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from unfold.contrib.filters.admin import DropdownFilter
+from unfold.decorators import display
 
 from products import stock
-from products.admin.base import InventoryAdmin, actor_of
-from products.models import Product
+from products.admin.base import (
+    LINE_CHART_OPTIONS,
+    InventoryAdmin,
+    actor_of,
+    link_to,
+    moment,
+    signed,
+)
+from products.admin.dialogs import AddDialog, AdjustDialog, RemoveDialog, dialog_action
+from products.models import Product, StockEvent
+
+EVENTS_IN_CHART = 200
+EVENTS_SHOWN = 20
+RESERVATIONS_SHOWN = 20
+
+STATE_COLOURS = {"Out": "danger", "Low": "warning", "In stock": "success"}
+
+
+def state_of(product: Product) -> str:
+    """Return in a word whether there is enough of a product."""
+    if product.archived:
+        return "Archived"
+    if product.available_quantity == 0:
+        return "Out"
+    return "Low" if product.is_low_stock else "In stock"
+
+
+class StockFilter(DropdownFilter):
+    title = "stock"
+    parameter_name = "stock"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("low", "Low"), ("out", "Out"), ("reserved", "Reserved")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        match self.value():
+            case "low":
+                return queryset.low_stock()
+            case "out":
+                return queryset.out_of_stock()
+            case "reserved":
+                return queryset.filter(reserved_quantity__gt=0)
+        return queryset
+
+
+class UpdatedFilter(DropdownFilter):
+    title = "updated"
+    parameter_name = "updated"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "In the last hour"), ("24", "In the last day"), ("168", "In the last week")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        if self.value() not in dict(self.lookup_choices):
+            return queryset
+        return queryset.filter(updated_at__gte=timezone.now() - timedelta(hours=int(self.value())))
+
+
+class ArchivedFilter(DropdownFilter):
+    """Retired products are left out unless they are asked for."""
+
+    title = "archived"
+    parameter_name = "archived"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("only", "Archived alone"), ("all", "With archived")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        match self.value():
+            case "only":
+                return queryset.filter(archived=True)
+            case "all":
+                return queryset
+        return queryset.active()
 
 
 @admin.register(Product)
@@ -16,34 +97,125 @@ class ProductAdmin(InventoryAdmin):
         "name",
         "quantity",
         "reserved_quantity",
-        "available_quantity",
+        "available",
         "minimum_stock_level",
+        "state",
     )
-    list_filter = ("low_stock", "archived")
-    search_fields = ("sku", "name")
+    list_filter = (StockFilter, UpdatedFilter, ArchivedFilter)
+    search_fields = ("sku",)  # Shows the field; `get_search_results` does the search.
+    search_help_text = "The beginning of a SKU, or whole words of a name"
     ordering = ("sku",)
-    fields = (
-        "sku",
-        "name",
-        "description",
-        "minimum_stock_level",
-        "archived",
-        "quantity",
-        "reserved_quantity",
-        "available_quantity",
-        "version",
-        "updated_at",
-    )
-    readonly_fields = (
-        "sku",
-        "quantity",
-        "reserved_quantity",
-        "available_quantity",
-        "version",
-        "updated_at",
-    )
+    # To sort a million products by anything else would take seconds.
+    sortable_by = ("sku",)
+    list_per_page = 50
+    fields = ("sku", "name", "description", "minimum_stock_level", "archived")
+    readonly_fields = ("sku",)
+    change_form_outer_before_template = "admin/products/product_head.html"
+    change_form_outer_after_template = "admin/products/product_history.html"
+
+    actions_detail = actions_row = ("adjust_stock", "add_stock", "remove_stock")
+    add_stock = dialog_action("add_stock", AddDialog, permission="operate", icon="add")
+    remove_stock = dialog_action("remove_stock", RemoveDialog, permission="operate", icon="remove")
+    adjust_stock = dialog_action("adjust_stock", AdjustDialog, permission="adjust", icon="rule")
+
+    @display(description="Available")
+    def available(self, product: Product) -> int:
+        return product.available_quantity
+
+    @display(description="State", label=STATE_COLOURS)
+    def state(self, product: Product) -> str:
+        return state_of(product)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Product], search_term: str
+    ) -> tuple[QuerySet[Product], bool]:
+        found: Any = queryset
+        return (found.search(search_term) if search_term else found), False
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        product = self.get_object(request, object_id) if object_id else None
+        history = _history(product) if product else {}
+        return super().changeform_view(
+            request, object_id, form_url, {**(extra_context or {}), **history}
+        )
 
     def save_model(self, request: HttpRequest, obj: Product, form: ModelForm, change: bool) -> None:
         """Pass on what was edited. Saving `obj` would write back the stock that the form read."""
         edited = {field: form.cleaned_data[field] for field in form.changed_data}
         stock.edit(sku=obj.sku, **edited, by=actor_of(request))
+
+
+def _history(product: Product) -> dict[str, Any]:
+    """Return how the stock of a product came to be, and what is held of it."""
+    events = list(product.events.order_by("-version")[:EVENTS_IN_CHART])
+    return {
+        "product": product,
+        "state": state_of(product),
+        "state_colour": STATE_COLOURS.get(state_of(product), ""),
+        "level_chart": _chart(events[::-1]),
+        "chart_options": LINE_CHART_OPTIONS,
+        "ledger": _ledger_table(events[:EVENTS_SHOWN]),
+        "held": _held_table(product),
+    }
+
+
+def _held_table(product: Product) -> dict[str, Any]:
+    held = product.reservation_lines.filter(open__gt=0).select_related("reservation")
+    rows = [
+        [
+            link_to(line.reservation, line.reservation_id),
+            line.reservation.reference,
+            intcomma(line.open),
+            moment(line.reservation.expires_at) if line.reservation.expires_at else "does not",
+        ]
+        for line in held.order_by("reservation_id")[:RESERVATIONS_SHOWN]
+    ]
+    return {"headers": ["Reservation", "Reference", "Open", "Expires"], "rows": rows}
+
+
+def _ledger_table(events: list[StockEvent]) -> dict[str, Any]:
+    rows = [
+        [
+            moment(event.occurred_at),
+            event.type,
+            signed(event.quantity_change),
+            signed(event.reserved_change),
+            intcomma(event.quantity),
+            intcomma(event.available_quantity),
+            event.reason,
+            event.reference,
+            event.actor,
+        ]
+        for event in events
+    ]
+    headers = ["When", "What", "On hand", "Reserved", "On hand after", "Available after"]
+    return {"headers": [*headers, "Reason", "Reference", "Who"], "rows": rows}
+
+
+def _chart(events: list[StockEvent]) -> str:
+    """Return the levels after each event, the oldest first, for the chart of Unfold."""
+    return json.dumps(
+        {
+            "labels": [f"{event.occurred_at:%Y-%m-%d %H:%M}" for event in events],
+            "datasets": [
+                {
+                    "label": "On hand",
+                    "data": [event.quantity for event in events],
+                    "borderColor": "var(--color-primary-600)",
+                    "stepped": True,
+                },
+                {
+                    "label": "Available",
+                    "data": [event.available_quantity for event in events],
+                    "borderColor": "var(--color-base-400)",
+                    "stepped": True,
+                },
+            ],
+        }
+    )

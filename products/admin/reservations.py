@@ -1,12 +1,19 @@
-"""Reservations, with their lines."""
+"""Reservations, with their lines; dialogs end or extend them."""
+
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
+from django.utils import timezone
 from unfold.admin import TabularInline
+from unfold.decorators import display
 
 from products.admin.base import ReadOnlyAdmin
+from products.admin.dialogs import ExtendDialog, FulfillDialog, ReleaseDialog, dialog_action
 from products.models import Reservation, ReservationLine
+
+STATE_COLOURS = {"Open": "info", "Overdue": "danger", "Fulfilled": "success", "Expired": "warning"}
 
 
 class ReservationLineInline(TabularInline):
@@ -21,8 +28,26 @@ class ReservationLineInline(TabularInline):
 
 @admin.register(Reservation)
 class ReservationAdmin(ReadOnlyAdmin):
-    list_display = ("id", "reference", "status", "expires_at", "created_at")
+    list_display = ("id", "reference", "state", "expires_at", "created_at")
     list_filter = ("status",)
     search_fields = ("reference",)
     ordering = ("-id",)
+    sortable_by = ("id",)
+    list_per_page = 50
     inlines = (ReservationLineInline,)
+
+    actions_detail = actions_row = ("fulfill", "release", "extend")
+    fulfill = dialog_action("fulfill", FulfillDialog, permission="operate", icon="local_shipping")
+    release = dialog_action("release", ReleaseDialog, permission="operate", icon="undo")
+    extend = dialog_action("extend", ExtendDialog, permission="operate", icon="more_time")
+
+    @display(description="State", label=STATE_COLOURS)
+    def state(self, reservation: Reservation) -> str:
+        is_open = reservation.status == Reservation.Status.OPEN
+        if is_open and reservation.expires_at and reservation.expires_at <= timezone.now():
+            return "Overdue"
+        return reservation.get_status_display()
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
+        still_open = Reservation.objects.filter(pk=object_id, status=Reservation.Status.OPEN)
+        return super().get_actions_detail(request, object_id) if still_open.exists() else []

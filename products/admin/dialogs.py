@@ -1,0 +1,297 @@
+"""Dialogs that change stock: a small form, one call of `products.stock`, and its refusal in words.
+
+They run outside any transaction of the admin, so that `stock` owns its own and can run it again.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from unfold.dataclasses import ActionDialog
+from unfold.decorators import action
+from unfold.forms import BaseDialogForm
+from unfold.widgets import (
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from products import stock
+from products.admin.base import actor_of
+from products.models import Product, Reservation
+from products.validators import MAX_NOTE_LENGTH, MAX_SECONDS, MAX_UNITS
+
+DIALOG_TEMPLATE = "unfold/helpers/dialog.html"
+MAX_MINUTES = MAX_SECONDS // 60
+
+
+class WholeNumberField(forms.IntegerField):
+    """Digits alone: Django would also take `1_000` and `5.0`."""
+
+    widget = UnfoldAdminIntegerFieldWidget
+
+    def __init__(self, *, max_value: int = MAX_UNITS, **kwargs: Any) -> None:
+        super().__init__(max_value=max_value, **kwargs)
+
+    def to_python(self, value: Any) -> int | None:
+        if value in self.empty_values:
+            return None
+        if not re.fullmatch("[0-9]{1,18}", str(value).strip()):
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
+        return int(value)
+
+
+class NoteField(forms.CharField):
+    """A short text that may be left out."""
+
+    widget = UnfoldAdminTextInputWidget
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, max_length=MAX_NOTE_LENGTH, **kwargs)
+
+
+class ReasonField(forms.ChoiceField):
+    """One of the reasons that the settings hold for a verb."""
+
+    widget = UnfoldAdminSelectWidget
+
+    def __init__(self, verb: str, **kwargs: Any) -> None:
+        super().__init__(choices=[(text, text) for text in settings.STOCK_REASONS[verb]], **kwargs)
+
+
+class Dialog(BaseDialogForm):
+    """A form about one row, which ends in one call of `stock`."""
+
+    title: ClassVar[str]
+    submit: ClassVar[str]
+    head_template: ClassVar[str]
+    data: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.load()
+
+    def load(self) -> None:
+        """Read the row as it is now."""
+        raise NotImplementedError
+
+    def carry_out(self, by: stock.Actor) -> str:
+        """Make the call and return what the person is told. Raises `StockError`."""
+        raise NotImplementedError
+
+    def refuse(self, error: stock.StockError) -> None:
+        """Say why it was refused, beside how things stand now."""
+        self.load()
+        field = getattr(error, "field", None)
+        self.add_error(field if field in self.fields else None, error.detail)
+
+    def render_before_template(self) -> str:
+        return render_to_string(self.head_template, {"form": self})
+
+    def full_reason(self) -> str:
+        """Return the reason with its note, as the ledger keeps it."""
+        parts = (self.cleaned_data.get("reason"), self.cleaned_data.get("note"))
+        return ": ".join(part for part in parts if part)
+
+
+def dialog_action(
+    name: str, form_class: type[Dialog], *, permission: str, icon: str
+) -> Callable[..., HttpResponse]:
+    """Return an action called `name` that opens the dialog.
+
+    For those whom the page's `has_<permission>_permission` lets.
+    """
+    dialog = ActionDialog(
+        title=form_class.title,
+        description="",
+        form_class=form_class,
+        form_submit_text=form_class.submit,
+    )
+
+    def run(model_admin: Any, request: HttpRequest, form: Dialog, object_id: str) -> HttpResponse:
+        try:
+            told = form.carry_out(actor_of(request))
+        except stock.StockError as error:
+            form.refuse(error)
+            context = {"dialog": dialog, "form": form, "form_submit_text": form_class.submit}
+            return render(request, DIALOG_TEMPLATE, context)
+        messages.success(request, told)
+        return _back(request, model_admin, object_id)
+
+    run.__name__ = name
+    decorate = action(
+        description=form_class.title,
+        url_path=name.replace("_", "-"),
+        permissions=[permission],
+        icon=icon,
+        dialog=dialog,
+    )
+    return decorate(run)
+
+
+def _back(request: HttpRequest, model_admin: Any, object_id: str) -> HttpResponse:
+    """Show the page anew from which the dialog was opened."""
+    page = request.headers.get("HX-Current-URL", "")
+    if not url_has_allowed_host_and_scheme(page, {request.get_host()}, request.is_secure()):
+        meta = model_admin.opts
+        page = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[object_id])
+    if "HX-Request" in request.headers:
+        return HttpResponse(headers={"HX-Redirect": page})
+    return redirect(page)
+
+
+def _number(object_id: Any) -> int:
+    if not re.fullmatch("[0-9]{1,18}", str(object_id)):
+        raise Http404
+    return int(object_id)
+
+
+# ---------------------------------------------------------------------------------------- products
+
+
+class ProductDialog(Dialog):
+    """A dialog about the stock of one product."""
+
+    head_template = "admin/products/product_dialog_head.html"
+
+    def load(self) -> None:
+        self.product = get_object_or_404(Product, pk=_number(self.object_id))
+
+
+class AddDialog(ProductDialog):
+    title = "Add units"
+    submit = "Add"
+
+    amount = WholeNumberField(min_value=1)
+    reason = ReasonField("add")
+    note = NoteField()
+    reference = NoteField(help_text="Of a delivery note or an order, say.")
+
+    def carry_out(self, by: stock.Actor) -> str:
+        amount = self.cleaned_data["amount"]
+        product = stock.add(
+            sku=self.product.sku,
+            amount=amount,
+            reason=self.full_reason(),
+            reference=self.cleaned_data["reference"],
+            by=by,
+        )
+        return f"{amount} of {product.sku} added: {product.quantity} on hand."
+
+
+class RemoveDialog(ProductDialog):
+    title = "Remove units"
+    submit = "Remove"
+
+    amount = WholeNumberField(min_value=1)
+    reason = ReasonField("remove")
+    note = NoteField()
+    reference = NoteField()
+
+    def carry_out(self, by: stock.Actor) -> str:
+        amount = self.cleaned_data["amount"]
+        product = stock.remove(
+            sku=self.product.sku,
+            amount=amount,
+            reason=self.full_reason(),
+            reference=self.cleaned_data["reference"],
+            by=by,
+        )
+        return f"{amount} of {product.sku} removed: {product.quantity} on hand."
+
+
+class AdjustDialog(ProductDialog):
+    title = "Adjust to a count"
+    submit = "Adjust"
+
+    quantity = WholeNumberField(min_value=0, label="Counted on hand")
+    reason = ReasonField("adjust")
+    note = NoteField()
+    expected_quantity = WholeNumberField(min_value=0, widget=forms.HiddenInput)
+
+    def load(self) -> None:
+        super().load()
+        self.fields["expected_quantity"].initial = self.product.quantity
+
+    def carry_out(self, by: stock.Actor) -> str:
+        product = stock.adjust(
+            sku=self.product.sku,
+            quantity=self.cleaned_data["quantity"],
+            expected_quantity=self.cleaned_data["expected_quantity"],
+            reason=self.full_reason(),
+            by=by,
+        )
+        return f"{product.sku} adjusted: {product.quantity} on hand."
+
+    def refuse(self, error: stock.StockError) -> None:
+        if not isinstance(error, stock.QuantityChanged):
+            super().refuse(error)
+            return
+        seen = self.cleaned_data["expected_quantity"]
+        self.load()
+        self.add_error(
+            None,
+            f"Meanwhile the stock has changed: {self.product.quantity} are on hand now, "
+            f"{seen} were when you opened this. Nothing was adjusted. Is your count still right? "
+            "Then adjust again.",
+        )
+        # Whoever sends it once more has seen the new level.
+        self.data = {**self.data.dict(), "expected_quantity": str(self.product.quantity)}
+
+
+# ------------------------------------------------------------------------------------ reservations
+
+
+class ReservationDialog(Dialog):
+    """A dialog about one reservation."""
+
+    head_template = "admin/products/reservation_dialog_head.html"
+
+    def load(self) -> None:
+        reservations = Reservation.objects.with_lines()
+        self.reservation = get_object_or_404(reservations, pk=_number(self.object_id))
+
+
+class FulfillDialog(ReservationDialog):
+    title = "Fulfill"
+    submit = "Ship all that is open"
+
+    note = NoteField()
+
+    def carry_out(self, by: stock.Actor) -> str:
+        stock.fulfill(reservation_id=self.reservation.pk, reason=self.full_reason(), by=by)
+        return f"Reservation {self.reservation} fulfilled."
+
+
+class ReleaseDialog(ReservationDialog):
+    title = "Release"
+    submit = "Give back all that is open"
+
+    reason = ReasonField("release")
+    note = NoteField()
+
+    def carry_out(self, by: stock.Actor) -> str:
+        stock.release(reservation_id=self.reservation.pk, reason=self.full_reason(), by=by)
+        return f"Reservation {self.reservation} released."
+
+
+class ExtendDialog(ReservationDialog):
+    title = "Extend"
+    submit = "Extend"
+
+    minutes = WholeNumberField(
+        min_value=1, max_value=MAX_MINUTES, initial=60, label="Minutes from now"
+    )
+
+    def carry_out(self, by: stock.Actor) -> str:
+        minutes = self.cleaned_data["minutes"]
+        stock.extend(reservation_id=self.reservation.pk, expires_in=minutes * 60)
+        return f"Reservation {self.reservation} holds for {minutes} minutes from now."
