@@ -244,9 +244,9 @@ def test_old_keys_are_forgotten_and_young_ones_kept(api: APIClient) -> None:
     IdempotencyKey.objects.filter(key="old").update(created_at=long_ago)
     output = StringIO()
 
-    call_command("prune_idempotency_keys", stdout=output)
+    call_command("prune", stdout=output)
 
     assert output.getvalue() == "1 idempotency keys forgotten.\n"
     assert IdempotencyKey.objects.get().key == "young"
     with pytest.raises(CommandError, match="24"):
-        call_command("prune_idempotency_keys", hours=1)
+        call_command("prune", hours=1)
