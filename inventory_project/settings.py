@@ -4,6 +4,7 @@ One file for every environment: what differs between development, test and produ
 environment variables alone. `.env.example` explains each of them.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -139,9 +140,27 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Larger bodies are refused with 413.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
+# How often an API key may ask. `SimpleRateThrottle` reads it later, and would take 1/solstice for
+# one a second.
+API_THROTTLE_RATE = env.str("API_THROTTLE_RATE", default="") or None
+_RATE = r"[1-9][0-9]{0,8}/(s|sec|second|m|min|minute|h|hour|d|day)"
+if API_THROTTLE_RATE and not re.fullmatch(_RATE, API_THROTTLE_RATE):
+    raise ImproperlyConfigured(
+        f"API_THROTTLE_RATE must be a rate such as 600/min or 10/s, not {API_THROTTLE_RATE!r}."
+    )
+
+# How many proxies stand before the service, each adding the address that it was asked from to
+# X-Forwarded-For. Never None: that would believe whatever a client writes there.
+NUM_PROXIES = env.int("NUM_PROXIES", default=0)
+if NUM_PROXIES < 0:
+    raise ImproperlyConfigured(f"NUM_PROXIES must be 0 or more, not {NUM_PROXIES}.")
+
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["products.api.authentication.ApiKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["products.api.permissions.HasRole"],
+    "DEFAULT_THROTTLE_CLASSES": ["products.api.throttling.KeyThrottle"],
+    "DEFAULT_THROTTLE_RATES": {"key": API_THROTTLE_RATE, "failed_authentication": "30/min"},
+    "NUM_PROXIES": NUM_PROXIES,
     "DEFAULT_PARSER_CLASSES": ["products.api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "products.api.negotiation.JSONAlways",

@@ -28,6 +28,7 @@ from products.validators import (
 MAX_ACTOR_LENGTH = 150
 MAX_REQUEST_ID_LENGTH = 128
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
+MAX_THROTTLE_BUCKET_LENGTH = 64
 
 
 def words_of(text: str) -> list[str]:
@@ -456,3 +457,14 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class ThrottleBucket(models.Model):
+    """How much of its allowance of requests a client has used; see `products.api.throttling`."""
+
+    name = models.CharField(max_length=MAX_THROTTLE_BUCKET_LENGTH, primary_key=True)
+    # Microseconds since the epoch. In the past: nothing is used, as if there were no row.
+    used_until = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return self.name

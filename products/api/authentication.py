@@ -2,10 +2,11 @@ from typing import cast
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.request import Request
 from rest_framework_api_key.permissions import KeyParser
 
+from products.api.throttling import FailedAuthenticationThrottle
 from products.models import ApiKey
 
 
@@ -15,20 +16,32 @@ class ApiKeyAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[None, ApiKey] | None:
         if "Authorization" not in request.headers:
             return None
-        key = KeyParser().get(request)
-        # A key is ASCII; anything else could not be looked up on every database.
-        if not key or not key.isascii() or not key.isprintable():
-            raise AuthenticationFailed("The header is not of the form: Api-Key <key>.")
         try:
-            api_key = cast(ApiKey, ApiKey.objects.get_from_key(key))
-        except ApiKey.DoesNotExist:
-            raise AuthenticationFailed("The API key is unknown or revoked.") from None
-        if api_key.has_expired:
-            raise AuthenticationFailed("The API key has expired.")
-        return None, api_key
+            return None, _valid_key(request)
+        except AuthenticationFailed:
+            # Only now, so that a valid key is served whatever else comes from its address: behind
+            # a shared proxy that is others. Keys are too long to guess; it is load that is limited.
+            throttle = FailedAuthenticationThrottle()
+            if not throttle.allow_request(request, view=None):
+                raise Throttled(throttle.wait()) from None
+            raise
 
     def authenticate_header(self, request: Request) -> str:
         return "Api-Key"
+
+
+def _valid_key(request: Request) -> ApiKey:
+    key = KeyParser().get(request)
+    # A key is ASCII; anything else could not be looked up on every database.
+    if not key or not key.isascii() or not key.isprintable():
+        raise AuthenticationFailed("The header is not of the form: Api-Key <key>.")
+    try:
+        api_key = cast(ApiKey, ApiKey.objects.get_from_key(key))
+    except ApiKey.DoesNotExist:
+        raise AuthenticationFailed("The API key is unknown or revoked.") from None
+    if api_key.has_expired:
+        raise AuthenticationFailed("The API key has expired.")
+    return api_key
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):

@@ -33,6 +33,7 @@ STATUS_OF_CODE = {
     "request_too_large": 413,
     "unsupported_media_type": 415,
     "idempotency_key_reused": 422,
+    "throttled": 429,
     "internal_error": 500,
     "busy": 503,
     "database_unavailable": 503,
@@ -48,6 +49,7 @@ _CODE_OF_STATUS = {
     411: "length_required",
     413: "request_too_large",
     415: "unsupported_media_type",
+    429: "throttled",
 }
 
 

@@ -148,6 +148,7 @@ _ERRORS: dict[str, tuple[str, dict[str, Any]]] = {
         {"sku": "TSHIRT-RED-L", "requested": 1_000_000_000},
     ),
     "idempotency_key_reused": ("This key was used for another request: take a new one.", {}),
+    "throttled": ("Request was throttled. Expected available in 3 seconds.", {}),
     "duplicate_sku": ("There is a product TSHIRT-RED-L already.", {"sku": "TSHIRT-RED-L"}),
     "product_archived": (
         "TSHIRT-RED-L is archived.",
@@ -162,7 +163,14 @@ _ERRORS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 
-_ALWAYS = ["invalid", "not_authenticated", "permission_denied", "busy", "database_unavailable"]
+_ALWAYS = [
+    "invalid",
+    "not_authenticated",
+    "permission_denied",
+    "throttled",
+    "busy",
+    "database_unavailable",
+]
 _WITH_BODY = ["malformed_json", "length_required", "request_too_large", "unsupported_media_type"]
 
 

@@ -84,8 +84,11 @@ class Server:
 
 
 @contextmanager
-def running_server(database_url: str | None = None) -> Iterator[Server]:
-    """Run the production server with several worker processes, by default on the test database."""
+def running_server(database_url: str | None = None, **variables: str) -> Iterator[Server]:
+    """Run the production server with several worker processes, by default on the test database.
+
+    `variables` are added to its environment.
+    """
     port = _free_port()
     environment = {
         **os.environ,
@@ -93,6 +96,7 @@ def running_server(database_url: str | None = None) -> Iterator[Server]:
         "PORT": str(port),
         "WEB_CONCURRENCY": str(WORKERS),
         "LOG_LEVEL": "WARNING",
+        **variables,
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "inventory_project.server"],

@@ -246,7 +246,7 @@ def test_old_keys_are_forgotten_and_young_ones_kept(api: APIClient) -> None:
 
     call_command("prune", stdout=output)
 
-    assert output.getvalue() == "1 idempotency keys forgotten.\n"
+    assert "1 idempotency keys" in output.getvalue()
     assert IdempotencyKey.objects.get().key == "young"
     with pytest.raises(CommandError, match="24"):
         call_command("prune", hours=1)

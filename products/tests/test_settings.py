@@ -88,3 +88,20 @@ def test_a_trusted_proxy_header_is_taken_by_its_http_name() -> None:
     assert setting("SECURE_PROXY_SSL_HEADER", TRUSTED_PROXY_SSL_HEADER="X-Forwarded-Proto") == (
         "('HTTP_X_FORWARDED_PROTO', 'https')"
     )
+
+
+@pytest.mark.parametrize(
+    "rate", ["600", "600/", "/min", "600/month", "0/s", "-1/s", "1.5/s", "1 / s", "fast", "9" * 10]
+)
+def test_a_rate_that_is_none_stops_the_start_with_a_clear_word(rate: str) -> None:
+    done = run("manage.py", "check", **PRODUCTION, API_THROTTLE_RATE=rate)
+
+    assert done.returncode != 0
+    assert f"API_THROTTLE_RATE must be a rate such as 600/min or 10/s, not '{rate}'" in done.stderr
+
+
+def test_a_number_of_proxies_below_zero_stops_the_start() -> None:
+    done = run("manage.py", "check", **PRODUCTION, NUM_PROXIES="-1")
+
+    assert done.returncode != 0
+    assert "NUM_PROXIES must be 0 or more" in done.stderr

@@ -1,3 +1,4 @@
+import time
 from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
@@ -5,22 +6,30 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db.models.functions import Now
 
-from products.models import IdempotencyKey
+from products.models import IdempotencyKey, ThrottleBucket
 
 LEAST_HOURS = 24
 
 
 class Command(BaseCommand):
-    help = "Forget the idempotency keys, and their answers, that are older than some hours."
+    help = (
+        "Forget the idempotency keys, and their answers, that are older than some hours, and the "
+        "throttle buckets of which nothing is used. Run it every day or so."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--hours", type=int, default=LEAST_HOURS, help=f"{LEAST_HOURS} or more (default)"
+            "--hours",
+            type=int,
+            default=LEAST_HOURS,
+            help=f"age of the idempotency keys, {LEAST_HOURS} or more (default)",
         )
 
     def handle(self, *args: Any, hours: int, **options: Any) -> None:
         if hours < LEAST_HOURS:
             raise CommandError(f"Keys are kept for {LEAST_HOURS} hours at least.")
         before = Now() - timedelta(hours=hours)
-        count, _ = IdempotencyKey.objects.filter(created_at__lt=before).delete()
-        self.stdout.write(f"{count} idempotency keys forgotten.")
+        keys, _ = IdempotencyKey.objects.filter(created_at__lt=before).delete()
+        now = time.time_ns() // 1000
+        buckets, _ = ThrottleBucket.objects.filter(used_until__lt=now).delete()
+        self.stdout.write(f"{keys} idempotency keys and {buckets} throttle buckets forgotten.")
