@@ -472,6 +472,27 @@ def edit(
 
 
 @ledger.transactional
+def set_minimum(
+    *, skus: Collection[str], minimum_stock_level: int, by: Actor
+) -> dict[str, Product]:
+    """Give several products the same minimum, all or none. See `edit`.
+
+    Raises `ProductNotFound`.
+    """
+    _check("minimum_stock_level", minimum_stock_level, validators.LEVEL)
+    products = ledger.lock_products(skus)
+    for sku in skus:
+        if sku not in products:
+            raise ProductNotFound(sku)
+    posting = ledger.Posting(by=by)
+    for product in products.values():
+        posting.set_minimum(product, minimum_stock_level)
+    posting.write()
+    ledger.update_rows(products.values(), ["minimum_stock_level"])
+    return products
+
+
+@ledger.transactional
 def lock(*, sku: str) -> Product:
     """Lock a product and return it as it is, for a caller who decides on that in a transaction.
 

@@ -98,8 +98,12 @@ class Dialog(BaseDialogForm):
 
     def full_reason(self) -> str:
         """Return the reason with its note, as the ledger keeps it."""
-        parts = (self.cleaned_data.get("reason"), self.cleaned_data.get("note"))
-        return ": ".join(part for part in parts if part)
+        return joined(self.cleaned_data.get("reason"), self.cleaned_data["note"])
+
+
+def joined(reason: str | None, note: str) -> str:
+    """Return a reason and a note as one text."""
+    return ": ".join(text for text in (reason, note) if text)
 
 
 def dialog_action(

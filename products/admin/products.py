@@ -16,12 +16,12 @@ from unfold.decorators import display
 from products import stock
 from products.admin.base import (
     LINE_CHART_OPTIONS,
-    InventoryAdmin,
     actor_of,
     link_to,
     moment,
     signed,
 )
+from products.admin.batches import BatchActions
 from products.admin.dialogs import AddDialog, AdjustDialog, RemoveDialog, dialog_action
 from products.models import Product, StockEvent
 
@@ -91,7 +91,7 @@ class ArchivedFilter(DropdownFilter):
 
 
 @admin.register(Product)
-class ProductAdmin(InventoryAdmin):
+class ProductAdmin(BatchActions):
     list_display = (
         "sku",
         "name",
@@ -183,39 +183,34 @@ def _ledger_table(events: list[StockEvent]) -> dict[str, Any]:
     rows = [
         [
             moment(event.occurred_at),
-            event.type,
+            event.type.removeprefix("Inventory"),
             signed(event.quantity_change),
             signed(event.reserved_change),
             intcomma(event.quantity),
             intcomma(event.available_quantity),
-            event.reason,
-            event.reference,
+            " · ".join(text for text in (event.reason, event.reference) if text),
             event.actor,
         ]
         for event in events
     ]
-    headers = ["When", "What", "On hand", "Reserved", "On hand after", "Available after"]
-    return {"headers": [*headers, "Reason", "Reference", "Who"], "rows": rows}
+    headers = ["When", "What", "On hand", "Reserved", "Then on hand", "Then available"]
+    return {"headers": [*headers, "Why", "Who"], "rows": rows}
 
 
 def _chart(events: list[StockEvent]) -> str:
-    """Return the levels after each event, the oldest first, for the chart of Unfold."""
-    return json.dumps(
-        {
-            "labels": [f"{event.occurred_at:%Y-%m-%d %H:%M}" for event in events],
-            "datasets": [
-                {
-                    "label": "On hand",
-                    "data": [event.quantity for event in events],
-                    "borderColor": "var(--color-primary-600)",
-                    "stepped": True,
-                },
-                {
-                    "label": "Available",
-                    "data": [event.available_quantity for event in events],
-                    "borderColor": "var(--color-base-400)",
-                    "stepped": True,
-                },
-            ],
+    """Return the levels from event to event, the oldest first, and up to now, for the chart."""
+    labels = [f"{event.occurred_at:%Y-%m-%d %H:%M}" for event in events]
+
+    def line(name: str, colour: str, levels: list[int]) -> dict[str, Any]:
+        return {
+            "label": name,
+            "data": [*levels, *levels[-1:]],
+            "borderColor": f"var(--color-{colour})",
+            "stepped": True,
         }
-    )
+
+    lines = [
+        line("On hand", "primary-600", [event.quantity for event in events]),
+        line("Available", "base-400", [event.available_quantity for event in events]),
+    ]
+    return json.dumps({"labels": [*labels, "now"], "datasets": lines})
