@@ -194,6 +194,31 @@ class Posting:
         )
         self._watch(before, product, reference=reference)
 
+    def reconcile(
+        self,
+        product: Product,
+        *,
+        quantity_change: int,
+        reserved_change: int,
+        reserved_quantity: int,
+        reason: str,
+    ) -> None:
+        """Let the ledger of a locked product explain its levels again, by an adjustment.
+
+        The changes are what the ledger lacks; `quantity` stays as it is.
+        """
+        before = product.levels
+        product.reserved_quantity = reserved_quantity
+        self._changed[product.pk] = product
+        self._append(
+            product,
+            StockEvent.Type.ADJUSTED,
+            quantity_change=quantity_change,
+            reserved_change=reserved_change,
+            reason=reason,
+        )
+        self._watch(before, product)
+
     def set_minimum(self, product: Product, minimum_stock_level: int) -> None:
         """Change the minimum of a locked product in memory, and record what that gives rise to."""
         before = product.levels

@@ -20,7 +20,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Min, Q, QuerySet, Sum
 from django.db.models.functions import Now
 
-from products import ledger, validators
+from products import audit, ledger, validators
 
 # Callers know these as `stock.Actor` and `stock.transactional`.
 from products.ledger import Actor as Actor
@@ -584,6 +584,45 @@ def apply(operations: Sequence[Operation], *, by: Actor) -> list[Product]:
         return [products[operation.sku] for operation in operations]
 
     return _lock_and(plan, [operation.sku for operation in operations], by=by)
+
+
+class CannotReconcile(StockError):
+    """The books of a product are such that no adjustment can mend them."""
+
+    code = "cannot_reconcile"
+
+
+@ledger.transactional
+def reconcile(*, sku: str, by: Actor) -> bool:
+    """Let the ledger explain the levels of a product again, by an `InventoryAdjusted`.
+
+    What is on hand stays: it is what the warehouse was told. What is reserved becomes what the
+    lines of reservations hold open. A gap in the versions stays a gap. Returns whether there was
+    anything to mend. Raises `ProductNotFound`, and `CannotReconcile` where more is held than is on
+    hand, or where the product's version lies behind its last event's.
+    """
+    product = lock(sku=sku)
+    account = audit.accounts_of([product.pk])[product.pk]
+    quantity_change = product.quantity - account.quantity
+    reserved_change = account.held - account.reserved_quantity
+    if not quantity_change and not reserved_change and product.reserved_quantity == account.held:
+        return False
+    if account.held > product.quantity:
+        detail = f"{account.held} of {sku} are held, {product.quantity} are on hand."
+        raise CannotReconcile(detail, sku=sku)
+    if account.last_version > product.version:
+        detail = f"{sku} has version {product.version}, its last event {account.last_version}."
+        raise CannotReconcile(detail, sku=sku)
+    posting = ledger.Posting(by=by)
+    posting.reconcile(
+        product,
+        quantity_change=quantity_change,
+        reserved_change=reserved_change,
+        reserved_quantity=account.held,
+        reason="the ledger did not explain the levels",
+    )
+    posting.write()
+    return True
 
 
 def _lock_and(plan: Callable[..., R], skus: Collection[str], *, by: Actor) -> R:

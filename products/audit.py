@@ -1,0 +1,196 @@
+"""Whether the ledger explains the levels: what `manage.py verify_stock` finds. Reads only.
+
+For each product the ledger is replayed: its events are numbered without a gap, each carries the
+levels that follow from the one before, their sums are the product's levels, and what is reserved
+is what the lines of reservations hold open. The database does the sums, for some products at a
+time, so that memory stays as it is however large the ledger.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from django.db import connection, transaction
+from django.db.models import Count, F, Max, Q, QuerySet, Sum, Window
+from django.db.models.functions import Coalesce, Lag
+
+from products.models import Product, Reservation, ReservationLine, StockEvent
+
+BATCH = 1_000
+REPAIR_ACTOR = "verify_stock"
+
+
+class Difference(NamedTuple):
+    """Something that is not as it must be; `sku` is empty where it is of a whole reservation."""
+
+    sku: str
+    code: str
+    detail: str
+
+
+class Account(NamedTuple):
+    """What the ledger and the reservations say of one product."""
+
+    events: int
+    last_version: int
+    quantity: int
+    reserved_quantity: int
+    held: int
+
+
+def differences() -> Iterator[Difference]:
+    """Find every difference, product by product. Each batch is seen as at one moment."""
+    last_id = 0
+    while True:
+        with _one_moment():
+            products = list(Product.objects.filter(pk__gt=last_id).order_by("pk")[:BATCH])
+            found = _of_products(products)
+        if not products:
+            break
+        yield from found
+        last_id = products[-1].pk
+    last_id = 0
+    while True:
+        with _one_moment():
+            ids = list(
+                Reservation.objects.filter(pk__gt=last_id)
+                .order_by("pk")
+                .values_list("pk", flat=True)[:BATCH]
+            )
+            found = _of_reservations(ids)
+        if not ids:
+            break
+        yield from found
+        last_id = ids[-1]
+
+
+def accounts_of(product_ids: Sequence[int]) -> dict[int, Account]:
+    """Return the account of each product."""
+    lines = ReservationLine.objects.filter(product__in=product_ids, open__gt=0)
+    held = dict(lines.values_list("product_id").annotate(held=Sum("open")))
+    sums = (
+        StockEvent.objects.filter(product__in=product_ids)
+        .values_list("product_id")
+        .annotate(Count("pk"), Max("version"), Sum("quantity_change"), Sum("reserved_change"))
+    )
+    accounts = {pk: [*row, held.get(pk, 0)] for pk, *row in sums}
+    # PostgreSQL's sum of a BIGINT column is a Decimal.
+    return {
+        pk: Account(*map(int, accounts.get(pk, [0, 0, 0, 0, held.get(pk, 0)])))
+        for pk in product_ids
+    }
+
+
+@contextmanager
+def _one_moment() -> Iterator[None]:
+    """Let the statements see the database as at one moment, whatever is committed meanwhile."""
+    is_outermost = not connection.in_atomic_block
+    with transaction.atomic():
+        if connection.vendor == "postgresql" and is_outermost:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+def _of_products(products: list[Product]) -> list[Difference]:
+    accounts = accounts_of([product.pk for product in products])
+    found: list[Difference] = []
+    for product in products:
+        found += _of_account(product, accounts[product.pk])
+    by_id = {product.pk: product for product in products}
+    for event in _breaks(list(by_id)):
+        found.append(_of_break(by_id[event.product_id].sku, event))
+    return found
+
+
+def _of_account(product: Product, account: Account) -> Iterator[Difference]:
+    def differs(code: str, words: str, actual: int, expected: int) -> Iterator[Difference]:
+        if actual != expected:
+            yield Difference(product.sku, code, words.format(actual, expected))
+
+    yield from differs(
+        "quantity", "{} on hand, {} by the ledger", product.quantity, account.quantity
+    )
+    yield from differs(
+        "reserved_by_ledger",
+        "{} reserved, {} by the ledger",
+        product.reserved_quantity,
+        account.reserved_quantity,
+    )
+    yield from differs(
+        "reserved_by_reservations",
+        "{} reserved, {} held open by reservations",
+        product.reserved_quantity,
+        account.held,
+    )
+    yield from differs(
+        "version", "version {}, the last event is {}", product.version, account.last_version
+    )
+    yield from differs(
+        "events", "{} events, the last is number {}", account.events, account.last_version
+    )
+
+
+def _breaks(product_ids: list[int]) -> QuerySet[Any]:
+    """Return the events that do not follow from the one before."""
+
+    def before(field: str) -> Window:
+        return Window(Lag(field), partition_by="product_id", order_by="version")
+
+    return (
+        StockEvent.objects.filter(product__in=product_ids)
+        .annotate(
+            version_before=Coalesce(before("version"), 0),
+            quantity_before=Coalesce(before("quantity"), 0),
+            reserved_before=Coalesce(before("reserved_quantity"), 0),
+        )
+        .filter(
+            ~Q(version=F("version_before") + 1)
+            | ~Q(sku=F("product__sku"))
+            # A repair explains a level that no event led to.
+            | ~Q(actor=REPAIR_ACTOR)
+            & (
+                ~Q(quantity=F("quantity_before") + F("quantity_change"))
+                | ~Q(reserved_quantity=F("reserved_before") + F("reserved_change"))
+            )
+        )
+        .order_by("product_id", "version")
+    )
+
+
+def _of_break(sku: str, event: Any) -> Difference:
+    if event.version != event.version_before + 1:
+        between = f"{event.version_before} and {event.version}"
+        return Difference(sku, "gap", f"no event between version {between}")
+    if event.sku != sku:
+        return Difference(sku, "sku", f"event {event.version} names {event.sku}")
+    return Difference(
+        sku,
+        "levels",
+        f"event {event.version} has {event.quantity} on hand and {event.reserved_quantity} "
+        f"reserved after a change of {event.quantity_change:+} and {event.reserved_change:+} from "
+        f"{event.quantity_before} and {event.reserved_before}",
+    )
+
+
+def _of_reservations(ids: list[int]) -> list[Difference]:
+    totals = (
+        Reservation.objects.filter(pk__in=ids)
+        .annotate(
+            open_units=Coalesce(Sum("lines__open"), 0),
+            fulfilled=Coalesce(Sum("lines__fulfilled"), 0),
+            expired=Coalesce(Sum("lines__expired"), 0),
+        )
+        .order_by("pk")
+    )
+    found = []
+    for reservation in totals:
+        status = Reservation.status_for(
+            open_units=reservation.open_units,
+            fulfilled=reservation.fulfilled,
+            expired=reservation.expired,
+        )
+        if reservation.status != status:
+            detail = f"reservation {reservation.pk} is {reservation.status}, {status} by its lines"
+            found.append(Difference("", "status", detail))
+    return found
