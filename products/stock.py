@@ -8,6 +8,7 @@ Every function raises a subclass of `StockError` where the request cannot be met
 where a value is not of the kind that `products.validators` asks for.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -643,7 +644,7 @@ def _lock_and(plan: Callable[..., R], skus: Collection[str], *, by: Actor) -> R:
             raise
         # Locked already; read again, because the plan has moved the levels in memory.
         products, posting = ledger.lock_products(skus), ledger.Posting(by=by)
-        overdue = _overdue_of_short(short, products)
+        overdue = _overdue_of_short(short, products, Counter(iter(skus)))
         if not overdue:
             raise
         # A savepoint: if the plan is refused again, nothing of this stays.
@@ -654,20 +655,22 @@ def _lock_and(plan: Callable[..., R], skus: Collection[str], *, by: Actor) -> R:
 
 
 def _overdue_of_short(
-    short: Sequence[InsufficientStock | BelowReserved], products: dict[str, Product]
+    short: Sequence[InsufficientStock | BelowReserved],
+    products: dict[str, Product],
+    times_asked: Counter[str],
 ) -> list[int]:
     """Return the overdue lines, the oldest first, that may end the shortage; none if they cannot.
 
-    A product may be short on several lines: what one of them misses is needed at least, what all
-    of them ask for at most.
+    A product that the request names once needs what it misses. What several operations on one
+    product need depends on each other, so that all that is overdue of it is given back.
     """
     chosen: list[int] = []
-    for sku, group in groupby(sorted(short, key=_sku_of), key=_sku_of):
-        errors = list(group)
+    for sku, errors in groupby(sorted(short, key=_sku_of), key=_sku_of):
+        missing = max(error.missing for error in errors)
         lines = _overdue_lines().filter(product=products[sku])
-        if (lines.aggregate(open=Sum("open"))["open"] or 0) < max(e.missing for e in errors):
+        if (lines.aggregate(open=Sum("open"))["open"] or 0) < missing:
             return []
-        units = sum(max(error.missing, error.requested or 0) for error in errors)
+        units = missing if times_asked[sku] == 1 else MAX_UNITS
         chosen += [line.pk for line in _oldest_covering(lines, units)]
     return chosen
 

@@ -193,6 +193,43 @@ def test_no_more_is_given_back_than_the_shortage_needs() -> None:
     assert levels_of(product) == (3, 2)
 
 
+@pytest.mark.parametrize(
+    "operation",
+    [
+        partial(stock.remove, amount=3),
+        partial(stock.reserve, amount=3),
+        partial(stock.adjust, quantity=4, reason="stocktake"),
+    ],
+)
+def test_of_many_that_are_overdue_only_as_many_as_are_needed_are_given_back(
+    operation: Callable[..., object],
+) -> None:
+    product = ProductFactory.create(quantity=7)
+    for _ in range(5):
+        overdue(Line(product.sku, 1))
+
+    operation(sku=product.sku, by=ACTOR)
+
+    assert Reservation.objects.filter(status="expired").count() == 1
+
+
+def test_operations_that_follow_each_other_get_what_all_of_them_need() -> None:
+    """The adjust alone is short at first; the remove is, once the adjust is done."""
+    product = ProductFactory.create(quantity=12)
+    for _ in range(9):
+        overdue(Line(product.sku, 1))
+
+    stock.apply(
+        [
+            stock.Adjust(sku=product.sku, quantity=2, reason="stocktake"),
+            stock.Remove(sku=product.sku, amount=2),
+        ],
+        by=ACTOR,
+    )
+
+    assert levels_of(product) == (0, 0)
+
+
 def test_several_short_lines_of_one_product_get_what_all_of_them_need() -> None:
     product = ProductFactory.create(quantity=6)
     for _ in range(6):
