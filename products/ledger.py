@@ -9,7 +9,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -132,12 +132,17 @@ def update_rows(rows: Iterable[Model], fields: Sequence[str]) -> None:
             cursor.execute(sql, values)
 
 
-def save_description(product: Product, fields: Iterable[str]) -> None:
-    """Write the named fields of a locked product, none of them a level, from memory."""
-    Product.objects.filter(pk=product.pk).update(
-        **{field: getattr(product, field) for field in fields}, updated_at=Now()
-    )
-    product.refresh_from_db(fields=["updated_at"])
+def save_descriptions(changed_fields: Mapping[Product, Collection[str]]) -> None:
+    """Write the named fields of locked products, none of them a level, from memory."""
+    changed = {product: fields for product, fields in changed_fields.items() if fields}
+    if not changed:
+        return
+    update_rows(changed, sorted(set().union(*changed.values())))
+    rows = Product.objects.filter(pk__in=[product.pk for product in changed])
+    rows.update(updated_at=Now())
+    updated_at = dict(rows.values_list("pk", "updated_at"))
+    for product in changed:
+        product.updated_at = updated_at[product.pk]
 
 
 class Posting:

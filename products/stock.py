@@ -200,6 +200,12 @@ class ReservationClosed(StockError):
         super().__init__(f"Reservation {reservation.pk} is {reservation.status}.")
 
 
+class CannotReconcile(StockError):
+    """The books of a product are such that no adjustment can mend them."""
+
+    code = "cannot_reconcile"
+
+
 # ----------------------------------------------------------------------------------- what is asked
 
 
@@ -235,6 +241,28 @@ class NewProduct:
         _check("quantity", self.quantity, validators.LEVEL)
         _check("minimum_stock_level", self.minimum_stock_level, validators.LEVEL)
         _check_note(self.reason, self.reference)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """What describes a product, anew; what is None stays as it is."""
+
+    sku: str
+    name: str | None = None
+    description: str | None = None
+    minimum_stock_level: int | None = None
+    archived: bool | None = None
+
+    def __post_init__(self) -> None:
+        _check("sku", self.sku, validators.SKU)
+        if self.name is not None:
+            _check("name", self.name, validators.NAME)
+        if self.description is not None:
+            _check("description", self.description, validators.DESCRIPTION)
+        if self.minimum_stock_level is not None:
+            _check("minimum_stock_level", self.minimum_stock_level, validators.LEVEL)
+        if self.archived is not None:
+            _check("archived", self.archived, validators.BOOLEAN)
 
 
 @dataclass(frozen=True)
@@ -385,54 +413,10 @@ def create(
 
 
 def create_many(products: Sequence[NewProduct], *, by: Actor) -> list[Product]:
-    """Create several products, all or none, each with its opening stock.
-
-    Raises `DuplicateSku` for a SKU that exists or is repeated.
-    """
-    try:
-        return _create_many(products, by=by)
-    except IntegrityError:
-        # Somebody else created one of them between the check and the insert.
-        _refuse_duplicates(products)
-        raise
+    """Create several products, all or none. See `save_products`."""
+    return save_products(products, by=by)
 
 
-@ledger.transactional
-def _create_many(products: Sequence[NewProduct], *, by: Actor) -> list[Product]:
-    _refuse_duplicates(products)
-    posting = ledger.Posting(by=by)
-    created = []
-    for new in products:
-        product = Product(
-            sku=new.sku,
-            name=new.name,
-            name_words=_name_words(new.name),
-            description=new.description,
-            quantity=new.quantity,
-            minimum_stock_level=new.minimum_stock_level,
-        )
-        posting.open(product, reason=new.reason, reference=new.reference)
-        created.append(product)
-    posting.write()
-    return created
-
-
-def _refuse_duplicates(products: Sequence[NewProduct]) -> None:
-    skus = [product.sku for product in products]
-    taken = set(Product.objects.filter(sku__in=skus).values_list("sku", flat=True))
-    refusals = _Refusals()
-    for index, sku in enumerate(skus):
-        if sku in taken:
-            refusals.add(index, DuplicateSku(sku))
-        taken.add(sku)
-    refusals.raise_any()
-
-
-def _name_words(name: str) -> str:
-    return f" {' '.join(words_of(name))} "
-
-
-@ledger.transactional
 def edit(
     *,
     sku: str,
@@ -447,50 +431,105 @@ def edit(
     One that is `archived` is retired: see `ProductArchived`. A changed minimum may make the product
     low on stock or end that, which is recorded. Raises `ProductNotFound`.
     """
-    product = lock(sku=sku)
-    fields = []
-    if name is not None and name != product.name:
-        _check("name", name, validators.NAME)
-        product.name, product.name_words = name, _name_words(name)
-        fields += ["name", "name_words"]
-    if description is not None and description != product.description:
-        _check("description", description, validators.DESCRIPTION)
-        product.description = description
-        fields.append("description")
-    if archived is not None and archived != product.archived:
-        _check("archived", archived, validators.BOOLEAN)
-        product.archived = archived
-        fields.append("archived")
-    if minimum_stock_level is not None and minimum_stock_level != product.minimum_stock_level:
-        _check("minimum_stock_level", minimum_stock_level, validators.LEVEL)
-        posting = ledger.Posting(by=by)
-        posting.set_minimum(product, minimum_stock_level)
-        posting.write()
-        fields.append("minimum_stock_level")
-    if fields:
-        ledger.save_description(product, fields)
-    return product
+    edited = Edit(
+        sku=sku,
+        name=name,
+        description=description,
+        minimum_stock_level=minimum_stock_level,
+        archived=archived,
+    )
+    with _only_line():
+        return save_products([edited], by=by)[0]
+
+
+def save_products(changes: Sequence[NewProduct | Edit], *, by: Actor) -> list[Product]:
+    """Create and edit several products, all or none, and return the product of each change.
+
+    A new one gets its opening stock, an edited one keeps its stock. Raises `DuplicateSku` for a new
+    SKU that exists or is repeated, `ProductNotFound` for an edit of none, with every refused line.
+    """
+    try:
+        return _save_products(changes, by=by)
+    except IntegrityError:
+        # Somebody else created one of them between the check and the insert.
+        _refuse_duplicates(changes)
+        raise
 
 
 @ledger.transactional
-def set_minimum(
-    *, skus: Collection[str], minimum_stock_level: int, by: Actor
-) -> dict[str, Product]:
-    """Give several products the same minimum, all or none. See `edit`.
-
-    Raises `ProductNotFound`.
-    """
-    _check("minimum_stock_level", minimum_stock_level, validators.LEVEL)
-    products = ledger.lock_products(skus)
-    for sku in skus:
-        if sku not in products:
-            raise ProductNotFound(sku)
+def _save_products(changes: Sequence[NewProduct | Edit], *, by: Actor) -> list[Product]:
+    products = ledger.lock_products(edit.sku for edit in changes if isinstance(edit, Edit))
+    _refuse_duplicates(changes)
+    _refuse_unknown(changes, products)
     posting = ledger.Posting(by=by)
-    for product in products.values():
-        posting.set_minimum(product, minimum_stock_level)
+    saved = []
+    changed_fields: dict[Product, set[str]] = {}
+    for change in changes:
+        if isinstance(change, NewProduct):
+            product = _open(change, posting)
+        else:
+            product = products[change.sku]
+            changed_fields.setdefault(product, set()).update(_describe(product, change, posting))
+        saved.append(product)
     posting.write()
-    ledger.update_rows(products.values(), ["minimum_stock_level"])
-    return products
+    ledger.save_descriptions(changed_fields)
+    return saved
+
+
+def _refuse_duplicates(changes: Sequence[NewProduct | Edit]) -> None:
+    new = [(index, made.sku) for index, made in enumerate(changes) if isinstance(made, NewProduct)]
+    skus = [sku for _, sku in new]
+    taken = set(Product.objects.filter(sku__in=skus).values_list("sku", flat=True))
+    refusals = _Refusals()
+    for index, sku in new:
+        if sku in taken:
+            refusals.add(index, DuplicateSku(sku))
+        taken.add(sku)
+    refusals.raise_any()
+
+
+def _refuse_unknown(changes: Sequence[NewProduct | Edit], products: dict[str, Product]) -> None:
+    refusals = _Refusals()
+    for index, change in enumerate(changes):
+        if isinstance(change, Edit) and change.sku not in products:
+            refusals.add(index, ProductNotFound(change.sku))
+    refusals.raise_any()
+
+
+def _open(new: NewProduct, posting: ledger.Posting) -> Product:
+    product = Product(
+        sku=new.sku,
+        name=new.name,
+        name_words=_name_words(new.name),
+        description=new.description,
+        quantity=new.quantity,
+        minimum_stock_level=new.minimum_stock_level,
+    )
+    posting.open(product, reason=new.reason, reference=new.reference)
+    return product
+
+
+def _describe(product: Product, edit: Edit, posting: ledger.Posting) -> list[str]:
+    """Change a locked product in memory, and return the fields that are different now."""
+    fields = []
+    if edit.name is not None and edit.name != product.name:
+        product.name, product.name_words = edit.name, _name_words(edit.name)
+        fields += ["name", "name_words"]
+    if edit.description is not None and edit.description != product.description:
+        product.description = edit.description
+        fields.append("description")
+    if edit.archived is not None and edit.archived != product.archived:
+        product.archived = edit.archived
+        fields.append("archived")
+    minimum = edit.minimum_stock_level
+    if minimum is not None and minimum != product.minimum_stock_level:
+        posting.set_minimum(product, minimum)
+        fields.append("minimum_stock_level")
+    return fields
+
+
+def _name_words(name: str) -> str:
+    return f" {' '.join(words_of(name))} "
 
 
 @ledger.transactional
@@ -563,23 +602,9 @@ def apply(operations: Sequence[Operation], *, by: Actor) -> list[Product]:
 
     def plan(products: dict[str, Product], posting: ledger.Posting) -> list[Product]:
         refusals = _Refusals()
-        for index, operation in enumerate(operations):
-            product = products.get(operation.sku)
-            if product is None:
-                refusals.add(index, ProductNotFound(operation.sku))
-                continue
-            try:
-                quantity_change = operation.quantity_change(product)
-            except StockError as error:
-                refusals.add(index, error)
-                continue
-            posting.record(
-                product,
-                operation.event_type,
-                quantity_change=quantity_change,
-                reason=operation.reason,
-                reference=operation.reference,
-            )
+        for index, outcome in enumerate(_post(operations, products, posting)):
+            if isinstance(outcome, StockError):
+                refusals.add(index, outcome)
         refusals.raise_any()
         posting.write()
         return [products[operation.sku] for operation in operations]
@@ -587,43 +612,65 @@ def apply(operations: Sequence[Operation], *, by: Actor) -> list[Product]:
     return _lock_and(plan, [operation.sku for operation in operations], by=by)
 
 
-class CannotReconcile(StockError):
-    """The books of a product are such that no adjustment can mend them."""
+class LevelChange(NamedTuple):
+    """A product's levels before and after an operation."""
 
-    code = "cannot_reconcile"
+    before: Levels
+    after: Levels
 
 
-@ledger.transactional
-def reconcile(*, sku: str, by: Actor) -> bool:
-    """Let the ledger explain the levels of a product again, by an `InventoryAdjusted`.
+def _post(
+    operations: Sequence[Operation], products: dict[str, Product], posting: ledger.Posting
+) -> list[LevelChange | StockError]:
+    """Post operations in memory, in their order, and return what each does or why it cannot."""
+    outcomes: list[LevelChange | StockError] = []
+    for operation in operations:
+        product = products.get(operation.sku)
+        if product is None:
+            outcomes.append(ProductNotFound(operation.sku))
+            continue
+        before = product.levels
+        try:
+            quantity_change = operation.quantity_change(product)
+        except StockError as error:
+            outcomes.append(error)
+            continue
+        posting.record(
+            product,
+            operation.event_type,
+            quantity_change=quantity_change,
+            reason=operation.reason,
+            reference=operation.reference,
+        )
+        outcomes.append(LevelChange(before, product.levels))
+    return outcomes
 
-    What is on hand stays: it is what the warehouse was told. What is reserved becomes what the
-    lines of reservations hold open. A gap in the versions stays a gap. Returns whether there was
-    anything to mend. Raises `ProductNotFound`, and `CannotReconcile` where more is held than is on
-    hand, or where the product's version lies behind its last event's.
+
+def preview(operations: Sequence[Operation], *, by: Actor) -> list[LevelChange | StockError]:
+    """Return what each operation would do if `apply` were called now, or why it could not.
+
+    Only reads: it waits for nobody, and nobody waits for it. What it says may be over a moment
+    later, so `apply` decides anew.
     """
-    product = lock(sku=sku)
-    account = audit.accounts_of([product.pk])[product.pk]
-    quantity_change = product.quantity - account.quantity
-    reserved_change = account.held - account.reserved_quantity
-    if not quantity_change and not reserved_change and product.reserved_quantity == account.held:
-        return False
-    if account.held > product.quantity:
-        detail = f"{account.held} of {sku} are held, {product.quantity} are on hand."
-        raise CannotReconcile(detail, sku=sku)
-    if account.last_version > product.version:
-        detail = f"{sku} has version {product.version}, its last event {account.last_version}."
-        raise CannotReconcile(detail, sku=sku)
-    posting = ledger.Posting(by=by)
-    posting.reconcile(
-        product,
-        quantity_change=quantity_change,
-        reserved_change=reserved_change,
-        reserved_quantity=account.held,
-        reason="the ledger did not explain the levels",
-    )
-    posting.write()
-    return True
+    found = Product.objects.filter(sku__in={operation.sku for operation in operations})
+    products = {product.sku: product for product in found}
+    outcomes = _post(operations, products, ledger.Posting(by=by))
+    short = _short(outcome for outcome in outcomes if isinstance(outcome, StockError))
+    if not short:
+        return outcomes
+    products = {product.sku: product for product in found.all()}
+    asked = Counter(operation.sku for operation in operations)
+    overdue = _overdue_of_short(short, products, asked)
+    if not overdue:
+        return outcomes
+    for line in ReservationLine.objects.filter(pk__in=overdue).select_related("product"):
+        products[line.product.sku].reserved_quantity -= line.open
+    return _post(operations, products, ledger.Posting(by=by))
+
+
+def _short(errors: Iterable[StockError]) -> list[InsufficientStock | BelowReserved]:
+    """Return those of the errors that units of overdue reservations might end."""
+    return [error for error in errors if isinstance(error, InsufficientStock | BelowReserved)]
 
 
 def _lock_and(plan: Callable[..., R], skus: Collection[str], *, by: Actor) -> R:
@@ -635,11 +682,7 @@ def _lock_and(plan: Callable[..., R], skus: Collection[str], *, by: Actor) -> R:
     try:
         return plan(ledger.lock_products(skus), ledger.Posting(by=by))
     except StockError as refused:
-        short = [
-            error
-            for _, error in refused.lines
-            if isinstance(error, InsufficientStock | BelowReserved)
-        ]
+        short = _short(error for _, error in refused.lines)
         if not short:
             raise
         # Locked already; read again, because the plan has moved the levels in memory.
@@ -1048,3 +1091,39 @@ def _expire(line_ids: Iterable[int], products: Collection[Product], posting: led
     if portions:
         _end_portions(_EXPIRE, portions, posting, reason="expired", reference="")
     return len({line.reservation_id for line, _ in portions})
+
+
+# ---------------------------------------------------------------------------------------- the books
+
+
+@ledger.transactional
+def reconcile(*, sku: str, by: Actor) -> bool:
+    """Let the ledger explain the levels of a product again, by an `InventoryAdjusted`.
+
+    What is on hand stays: it is what the warehouse was told. What is reserved becomes what the
+    lines of reservations hold open. A gap in the versions stays a gap. Returns whether there was
+    anything to mend. Raises `ProductNotFound`, and `CannotReconcile` where more is held than is on
+    hand, or where the product's version lies behind its last event's.
+    """
+    product = lock(sku=sku)
+    account = audit.accounts_of([product.pk])[product.pk]
+    quantity_change = product.quantity - account.quantity
+    reserved_change = account.held - account.reserved_quantity
+    if not quantity_change and not reserved_change and product.reserved_quantity == account.held:
+        return False
+    if account.held > product.quantity:
+        detail = f"{account.held} of {sku} are held, {product.quantity} are on hand."
+        raise CannotReconcile(detail, sku=sku)
+    if account.last_version > product.version:
+        detail = f"{sku} has version {product.version}, its last event {account.last_version}."
+        raise CannotReconcile(detail, sku=sku)
+    posting = ledger.Posting(by=by)
+    posting.reconcile(
+        product,
+        quantity_change=quantity_change,
+        reserved_change=reserved_change,
+        reserved_quantity=account.held,
+        reason="the ledger did not explain the levels",
+    )
+    posting.write()
+    return True

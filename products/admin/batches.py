@@ -39,9 +39,11 @@ class MinimumForm(BatchForm):
 
     def carry_out(self, by: stock.Actor) -> str:
         minimum = self.cleaned_data["minimum_stock_level"]
-        skus = [product.sku for product in self.products]
-        stock.set_minimum(skus=skus, minimum_stock_level=minimum, by=by)
-        return f"The minimum of {len(skus)} products is {minimum} now."
+        edits = [
+            stock.Edit(sku=product.sku, minimum_stock_level=minimum) for product in self.products
+        ]
+        stock.save_products(edits, by=by)
+        return f"The minimum of {len(edits)} products is {minimum} now."
 
 
 class CountsForm(BatchForm):

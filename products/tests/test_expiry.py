@@ -121,6 +121,23 @@ def test_what_is_short_all_the_same_is_refused_and_nothing_is_given_back() -> No
     assert levels_of(product) == (5, 2)
 
 
+@pytest.mark.parametrize("amount", [3, 5, 6])
+def test_a_preview_counts_on_overdue_units_as_the_operation_does(amount: int) -> None:
+    product = ProductFactory.create(quantity=5)
+    overdue(Line(product.sku, 1))
+    overdue(Line(product.sku, 2))
+    removal = stock.Remove(sku=product.sku, amount=amount)
+
+    [outcome] = stock.preview([removal], by=ACTOR)
+
+    if isinstance(outcome, stock.StockError):
+        with pytest.raises(type(outcome), match=outcome.detail):
+            stock.apply([removal], by=ACTOR)
+    else:
+        [applied] = stock.apply([removal], by=ACTOR)
+        assert outcome.after == applied.levels
+
+
 def test_an_operation_that_is_not_short_leaves_overdue_reservations_to_the_sweeper() -> None:
     product = ProductFactory.create(quantity=5)
     overdue(Line(product.sku, 2))

@@ -418,6 +418,68 @@ def test_edit_of_an_unknown_product_is_refused() -> None:
         stock.edit(sku="UNKNOWN", name="x", by=ACTOR)
 
 
+def test_products_are_created_and_edited_in_one_go() -> None:
+    cup = ProductFactory.create(sku="CUP", quantity=10)
+
+    saved = stock.save_products(
+        [
+            stock.NewProduct(sku="MUG", name="Mug", quantity=3),
+            stock.Edit(sku="CUP", name="Big cup", minimum_stock_level=11),
+        ],
+        by=ACTOR,
+    )
+
+    assert [product.sku for product in saved] == ["MUG", "CUP"]
+    cup.refresh_from_db()
+    assert (cup.name, cup.levels) == ("Big cup", (10, 0, 11))
+    assert ledger_of(cup)[1:] == [(Type.LOW_STOCK_DETECTED, 0, 0)]
+    assert ledger_of(saved[0]) == [(Type.PRODUCT_CREATED, 3, 0)]
+
+
+@pytest.mark.parametrize(
+    ("refused", "error"),
+    [
+        (stock.NewProduct(sku="CUP", name="Cup"), stock.DuplicateSku),
+        (stock.Edit(sku="UNKNOWN", name="x"), stock.ProductNotFound),
+    ],
+)
+def test_one_refused_product_and_none_is_created_or_edited(
+    refused: stock.NewProduct | stock.Edit, error: type[stock.StockError]
+) -> None:
+    ProductFactory.create(sku="CUP", name="Cup")
+    new, edited = stock.NewProduct(sku="MUG", name="Mug"), stock.Edit(sku="CUP", name="Big cup")
+
+    with pytest.raises(error) as refusal:
+        stock.save_products([new, edited, refused], by=ACTOR)
+
+    assert [index for index, _ in refusal.value.lines] == [2]
+    assert list(Product.objects.values_list("sku", "name")) == [("CUP", "Cup")]
+
+
+# ---------------------------------------------------------------------------------------- preview
+
+
+def test_a_preview_says_what_each_operation_would_do_and_does_nothing() -> None:
+    cup = ProductFactory.create(sku="CUP", quantity=10)
+    stock.reserve(sku="CUP", amount=4, by=ACTOR)
+    operations = [
+        stock.Remove(sku="CUP", amount=5),
+        stock.Remove(sku="CUP", amount=2),
+        stock.Add(sku="MUG", amount=1),
+        stock.Adjust(sku="CUP", quantity=4, reason="count"),
+    ]
+
+    removed, short, unknown, counted = stock.preview(operations, by=ACTOR)
+
+    assert removed == ((10, 4, 0), (5, 4, 0))
+    assert isinstance(short, stock.InsufficientStock)
+    assert (short.requested, short.available) == (2, 1)
+    assert isinstance(unknown, stock.ProductNotFound)
+    assert counted == ((5, 4, 0), (4, 4, 0))
+    assert levels_of(cup) == (10, 4)
+    assert len(ledger_of(cup)) == 2
+
+
 # ------------------------------------------------------------------------------------- wrong values
 
 
