@@ -1,6 +1,6 @@
 # One file for people and CI. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help install run serve test lint format requirements clean
+.PHONY: help install run serve test test-browser lint format requirements clean
 
 # The first Python here that is new enough. PYTHON=... chooses another.
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14; do \
@@ -43,6 +43,9 @@ test: install  ## Run the whole suite on PostgreSQL and on SQLite, with coverage
 	rm -f .coverage
 	$(BIN)/pytest --cov --cov-report= --cov-fail-under=0
 	DATABASE_URL=sqlite:///test.sqlite3 $(BIN)/pytest --cov --cov-append
+
+test-browser: install  ## Test the back office in the Chromium of this machine (CHROMIUM), on PostgreSQL
+	$(BIN)/pytest products/tests/browser
 
 lint: export DEBUG := on
 lint: install  ## Check style, types, import rules, migrations, deployment settings and the schema

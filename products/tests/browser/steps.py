@@ -1,0 +1,37 @@
+"""What a person does in the back office, in few words for the tests."""
+
+from django.contrib.auth.models import Permission, User
+from playwright.sync_api import Page, expect
+
+PASSWORD = "correct-horse-battery"
+
+
+def make_staff(name: str, *permissions: str) -> User:
+    """Make somebody who may log in, with permissions of `products` such as "view_product"."""
+    user = User.objects.create_user(username=name, password=PASSWORD, is_staff=True)
+    user.user_permissions.set(
+        Permission.objects.filter(content_type__app_label="products", codename__in=permissions)
+    )
+    return user
+
+
+def log_in(page: Page, user: User) -> None:
+    page.goto("/admin/")
+    page.get_by_label("Username").fill(user.username)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_label("Username")).not_to_be_attached()
+
+
+def search_products(page: Page, text: str) -> None:
+    """Look for a product in the list, as one who types and presses Enter."""
+    page.goto("/admin/products/product/")
+    page.locator("#searchbar").fill(text)
+    page.locator("#searchbar").press("Enter")
+    page.wait_for_url("**/?q=*")
+
+
+def open_product(page: Page, sku: str) -> None:
+    search_products(page, sku)
+    page.get_by_role("link", name=sku, exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(sku)

@@ -1,0 +1,52 @@
+"""Every page of the back office opens in light and dark, without a complaint of the browser."""
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from products import stock
+from products.tests.browser.steps import log_in, open_product
+from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PAGES = (
+    "/admin/",
+    "/admin/products/product/",
+    "/admin/products/reservation/",
+    "/admin/products/stockevent/",
+    "/admin/products/apikey/",
+    "/admin/auth/user/",
+    "/admin/auth/group/",
+)
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+def test_every_page_opens_without_a_complaint(page: Page, ada: User, color_scheme: str) -> None:
+    """That the browser complains of nothing is asserted at the end of `page`."""
+    ProductFactory.create(sku="CUP", minimum_stock_level=50)
+    stock.reserve(sku="CUP", amount=3, reference="order-1", by=ACTOR)
+    ApiKeyFactory.create()
+    log_in(page, ada)
+
+    for path in PAGES:
+        answer = page.goto(path)
+        assert answer is not None
+        assert answer.ok, path
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+    open_product(page, "CUP")
+
+
+def test_the_docs_open_without_a_complaint(page: Page) -> None:
+    page.goto("/docs")
+
+    expect(page.get_by_role("heading", name="Inventory service")).to_be_visible()
+
+
+def test_a_wrong_password_lets_nobody_in(page: Page, ada: User) -> None:
+    page.goto("/admin/")
+    page.get_by_label("Username").fill("Ada")
+    page.get_by_label("Password").fill("guess")
+    page.get_by_role("button", name="Log in").click()
+
+    expect(page.get_by_text("Please enter the correct username and password")).to_be_visible()
