@@ -2,16 +2,18 @@
 
 import json
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from django.db.models import Model
+from django.contrib.admin import ShowFacets
+from django.core.paginator import Paginator
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django_guid import get_guid
 from unfold.admin import ModelAdmin
-from unfold.paginator import InfinitePaginator
 
 from products import stock
 from products.models import StockEvent
@@ -39,6 +41,10 @@ LINE_CHART_OPTIONS = json.dumps(
 """A line chart that shows its scale and its legend, which Unfold's own options hide."""
 
 
+# So many rows of a list can be paged through; who wants others filters or searches.
+MAX_LISTED = 10_000
+
+
 def actor_of(request: HttpRequest) -> stock.Actor:
     """Return the person who is logged in, as the ledger names them."""
     return stock.Actor(request.user.get_username(), StockEvent.Source.ADMIN, get_guid() or "")
@@ -64,12 +70,34 @@ def signed(change: int) -> str:
     return f"{change:+,}" if change else ""
 
 
+class BoundedPaginator(Paginator):
+    """Counts and pages no further than `MAX_LISTED` rows: a whole table would take too long."""
+
+    template_name = "admin/bounded_pagination.html"
+
+    @cached_property
+    def count(self) -> int:
+        """The number of rows, at most `MAX_LISTED`."""
+        return min(self._counted, MAX_LISTED)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether there are more rows than can be paged through."""
+        return self._counted > MAX_LISTED
+
+    @cached_property
+    def _counted(self) -> int:
+        rows = cast(QuerySet, self.object_list).order_by()
+        return rows[: MAX_LISTED + 1].count()
+
+
 class InventoryAdmin(ModelAdmin):
     """Rows that are made and ended elsewhere. Whoever may see one may not yet change it."""
 
-    # Counting all rows would take as long as reading them.
-    paginator = InfinitePaginator
+    # Counting all rows, or those behind each filter, would take as long as reading them.
     show_full_result_count = False
+    show_facets = ShowFacets.NEVER
+    paginator = BoundedPaginator
 
     def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether this person may add, remove, reserve, release, fulfill and extend."""
