@@ -1,5 +1,7 @@
 """Makes what tests start from, through `products.stock` like everybody else."""
 
+from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
 from factory.base import Factory
@@ -25,6 +27,34 @@ class ProductFactory(Factory[Product]):
     @classmethod
     def _create(cls, model_class: type[Product], *args: Any, **kwargs: Any) -> Product:
         return stock.create(**kwargs, by=ACTOR)
+
+
+def product_with_past(sku: str, changes: Collection[tuple[datetime, int]]) -> Product:
+    """Make a product by changes of what is on hand that are dated, the first its creation.
+
+    Written straight to the tables: `products.stock` dates every event by the database's clock.
+    """
+    total = sum(change for _, change in changes)
+    product = Product.objects.create(
+        sku=sku, name=sku, name_words="", quantity=total, version=len(changes)
+    )
+    level = 0
+    for version, (moment, change) in enumerate(changes, start=1):
+        level += change
+        created, other = StockEvent.Type.PRODUCT_CREATED, StockEvent.Type.ADJUSTED
+        StockEvent.objects.create(
+            product=product,
+            sku=sku,
+            version=version,
+            type=created if version == 1 else other,
+            quantity_change=change,
+            quantity=level,
+            reserved_quantity=0,
+            actor=ACTOR.name,
+            source=ACTOR.source,
+            occurred_at=moment,
+        )
+    return product
 
 
 class ApiKeyFactory(DjangoModelFactory[ApiKey]):

@@ -1,0 +1,255 @@
+"""The ledger's page in the back office: what it finds, and the CSV that it gives."""
+
+import csv
+import io
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from products import stock
+from products.admin import base, ledger
+from products.models import StockEvent
+from products.tests.factories import ACTOR, ProductFactory, product_with_past
+
+pytestmark = pytest.mark.django_db
+
+PAGE = reverse("admin:products_stockevent_changelist")
+EXPORT = reverse("admin:products_stockevent_export")
+ANN = stock.Actor("Ann", StockEvent.Source.ADMIN, "request-ann")
+
+
+@pytest.fixture
+def client_with() -> Callable[..., Client]:
+    """Return a browser of a member of staff who has the named permissions."""
+
+    def make(*permissions: str) -> Client:
+        user = get_user_model().objects.create_user(username="Ada", is_staff=True)
+        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return make
+
+
+@pytest.fixture
+def staff(client_with: Callable[..., Client]) -> Client:
+    return client_with("view_stockevent", "view_product", "view_reservation")
+
+
+def listed(client: Client, **parameters: str) -> list[tuple[str, int]]:
+    """Return the SKU and version of each event on the page, in its order."""
+    answer = client.get(PAGE, parameters)
+    assert answer.status_code == 200
+    return [(event.sku, event.version) for event in answer.context["cl"].result_list]
+
+
+def exported(client: Client, **parameters: str) -> list[dict[str, str]]:
+    answer = client.get(EXPORT, parameters)
+    assert answer.status_code == 200
+    return list(csv.DictReader(io.StringIO(answer.getvalue().decode(), newline="")))
+
+
+def test_the_newest_event_comes_first(staff: Client) -> None:
+    cup = ProductFactory.create(sku="CUP")
+    ProductFactory.create(sku="MUG")
+    stock.add(sku=cup.sku, amount=1, by=ACTOR)
+
+    assert listed(staff) == [("CUP", 2), ("MUG", 1), ("CUP", 1)]
+
+
+def test_a_row_tells_what_changed_and_leads_to_the_product_and_the_reservation(
+    staff: Client,
+) -> None:
+    cup = ProductFactory.create(sku="CUP", quantity=1025)
+    stock.remove(sku="CUP", amount=5, reason="broken", reference="note-7", by=ANN)
+    held = stock.reserve(sku="CUP", amount=3, by=ACTOR)
+
+    page = staff.get(PAGE).content.decode()
+
+    for text in ("\N{MINUS SIGN}5", "1,020", "+3", "broken · note-7", "Ann (Admin)"):
+        assert text in page
+    assert reverse("admin:products_product_change", args=[cup.pk]) in page
+    assert reverse("admin:products_reservation_change", args=[held.pk]) in page
+
+
+def test_search_finds_whole_values_alone(staff: Client) -> None:
+    ProductFactory.create(sku="CUP")
+    ProductFactory.create(sku="CUP-2")
+    stock.add(sku="CUP", amount=1, reference="order-1", by=ACTOR)
+    stock.add(sku="CUP-2", amount=1, reference="CUP", by=ANN)
+
+    assert listed(staff, q="CUP") == [("CUP-2", 2), ("CUP", 2), ("CUP", 1)]
+    assert listed(staff, q=" cup ") == [("CUP", 2), ("CUP", 1)]
+    assert listed(staff, q="order-1") == [("CUP", 2)]
+    assert listed(staff, q="request-ann") == [("CUP-2", 2)]
+    assert listed(staff, q="order") == []
+    assert listed(staff, q="ORDER-1") == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "found"),
+    [
+        ({"type__exact": "InventoryAdded"}, [("CUP", 2)]),
+        ({"source__exact": "command"}, [("CUP", 1)]),
+        ({"actor": "Ann"}, [("CUP", 2)]),
+        ({"actor": "An"}, []),
+        ({"actor": "a\0b"}, []),
+        ({"type__exact": "InventoryAdded", "source__exact": "command"}, []),
+        ({"type__exact": "InventoryAdded", "actor": "Ann", "q": "CUP"}, [("CUP", 2)]),
+    ],
+)
+def test_filters_choose_together(
+    staff: Client, parameters: dict[str, str], found: list[tuple[str, int]]
+) -> None:
+    ProductFactory.create(sku="CUP")
+    stock.add(sku="CUP", amount=1, by=ANN)
+
+    assert listed(staff, **parameters) == found
+
+
+def test_the_days_of_a_range_are_whole_and_in_utc(staff: Client) -> None:
+    moments = [
+        datetime(2026, 3, 1, 23, 59, 59, 999999, tzinfo=UTC),
+        datetime(2026, 3, 2, tzinfo=UTC),
+        datetime(2026, 3, 3, 23, 59, 59, 999999, tzinfo=UTC),
+        datetime(2026, 3, 4, tzinfo=UTC),
+    ]
+    product_with_past("CUP", [(moment, 1) for moment in moments])
+
+    both = listed(staff, occurred_at_from="2026-03-02", occurred_at_to="2026-03-03")
+
+    assert both == [("CUP", 3), ("CUP", 2)]
+    assert listed(staff, occurred_at_from="2026-03-04") == [("CUP", 4)]
+    assert listed(staff, occurred_at_to="2026-03-01") == [("CUP", 1)]
+
+
+@pytest.mark.parametrize("page", [PAGE, EXPORT])
+def test_what_is_no_day_is_not_understood(staff: Client, page: str) -> None:
+    answer = staff.get(page, {"occurred_at_from": "soon"}, follow=True)
+
+    assert answer.status_code == 200
+    assert answer["Content-Type"].startswith("text/html")
+
+
+def test_a_lookup_without_an_index_is_refused(staff: Client) -> None:
+    assert staff.get(PAGE, {"reason__icontains": "x"}).status_code == 400
+    assert staff.get(EXPORT, {"reason__icontains": "x"}).status_code == 400
+
+
+def test_a_page_takes_as_many_queries_for_many_events_as_for_one(staff: Client) -> None:
+    ProductFactory.create(sku="CUP")
+    with CaptureQueriesContext(connection) as for_one:
+        listed(staff)
+    for _ in range(20):
+        stock.reserve(sku="CUP", amount=1, by=ACTOR)
+    with CaptureQueriesContext(connection) as for_many:
+        listed(staff)
+
+    assert len(for_many) == len(for_one)
+
+
+def test_a_list_that_is_cut_says_so(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "MAX_LISTED", 2)
+    ProductFactory.create(sku="CUP")
+    stock.add(sku="CUP", amount=1, by=ACTOR)
+    assert "the first 2 stock events" not in staff.get(PAGE).content.decode()
+
+    stock.add(sku="CUP", amount=1, by=ACTOR)
+
+    assert "the first 2 stock events" in staff.get(PAGE).content.decode()
+
+
+def test_the_export_holds_what_is_filtered_in_the_order_of_the_page(staff: Client) -> None:
+    ProductFactory.create(sku="MUG")
+    ProductFactory.create(sku="CUP", quantity=10)
+    held = stock.reserve(sku="CUP", amount=4, reference="order-1", by=ANN)
+    stock.remove(sku="CUP", amount=2, reason="broken", by=ACTOR)
+
+    rows = exported(staff, q="CUP")
+
+    assert [row["version"] for row in rows] == ["3", "2", "1"]
+    removed, reserved, _ = rows
+    event = StockEvent.objects.get(sku="CUP", version=2)
+    assert reserved == {
+        "id": str(event.pk),
+        "occurred_at": event.occurred_at.isoformat(),
+        "sku": "CUP",
+        "version": "2",
+        "type": "InventoryReserved",
+        "quantity_change": "0",
+        "quantity": "10",
+        "reserved_change": "4",
+        "reserved_quantity": "4",
+        "reservation_id": str(held.pk),
+        "reason": "",
+        "reference": "order-1",
+        "actor": "Ann",
+        "source": "admin",
+        "request_id": "request-ann",
+    }
+    assert (removed["quantity_change"], removed["reservation_id"]) == ("-2", "")
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_nothing_in_the_export_is_a_formula(start: str) -> None:
+    line = "".join(ledger.csv_lines(["a", "b"], [(f'{start}1,"2', -3)]))
+
+    assert list(csv.reader(io.StringIO(line, newline=""))) == [
+        ["a", "b"],
+        [f"'{start}1,\"2", "-3"],
+    ]
+
+
+def test_a_reason_like_a_formula_is_exported_as_text(staff: Client) -> None:
+    ProductFactory.create(sku="CUP", quantity=1)
+    stock.add(sku="CUP", amount=1, reason='=HYPERLINK("http://x")', by=ACTOR)
+
+    assert exported(staff)[0]["reason"] == '\'=HYPERLINK("http://x")'
+
+
+def test_an_export_that_no_spreadsheet_could_open_is_refused(
+    staff: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "MAX_EXPORTED", 1)
+    ProductFactory.create(sku="CUP")
+    assert len(exported(staff)) == 1
+    stock.add(sku="CUP", amount=1, by=ANN)
+
+    answer = staff.get(EXPORT, {"q": "CUP"}, follow=True)
+
+    assert "Choose fewer days" in answer.content.decode()
+    assert answer.redirect_chain == [(f"{PAGE}?q=CUP", 302)]
+    assert len(exported(staff, actor="Ann")) == 1
+
+
+def test_the_button_exports_what_is_filtered(staff: Client) -> None:
+    ProductFactory.create(sku="CUP")
+
+    page = staff.get(PAGE, {"q": "CUP", "actor": ACTOR.name}).content.decode()
+
+    assert f'href="{EXPORT}?actor={ACTOR.name}&amp;q=CUP"' in page
+
+
+def test_without_the_right_to_it_the_ledger_is_closed(client_with: Callable[..., Client]) -> None:
+    client = client_with("view_product")
+
+    assert client.get(PAGE).status_code == 403
+    assert client.get(EXPORT).status_code == 403
+
+
+def test_nothing_can_be_changed_here(staff: Client) -> None:
+    event = ProductFactory.create().events.get()
+
+    answer = staff.post(
+        reverse("admin:products_stockevent_change", args=[event.pk]), {"reason": "x"}
+    )
+
+    assert answer.status_code == 403
