@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.db import connection
-from django.db.models import QuerySet
 from django.test import TransactionTestCase
 from rest_framework.test import APIClient
 
@@ -14,20 +13,18 @@ from products import triggers
 from products.models import Role
 from products.tests.checks import assert_sound
 from products.tests.factories import ApiKeyFactory
+from products.tests.planted import PLANTS
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--without-lock",
-        action="store_true",
-        help="take the row locks out, to see that the tests of races fail then",
-    )
+    parser.addoption("--plant", choices=PLANTS, help="plant a bug, to see that tests fail then")
 
 
 @pytest.fixture(autouse=True)
-def _without_lock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.config.getoption("--without-lock"):
-        monkeypatch.setattr(QuerySet, "select_for_update", lambda self, **_: self)
+def _planted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name := request.config.getoption("--plant"):
+        plant, _ = PLANTS[name]
+        plant(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Many callers at once, in threads, on the database that the test run uses.
 
 On SQLite these show that nobody is refused as "database is locked". That the lock is what keeps
-them right is shown on PostgreSQL: `pytest products/tests/test_races.py --without-lock` takes the
+them right is shown on PostgreSQL: `pytest products/tests/test_races.py --plant no-lock` takes the
 row locks out, and fails. The first test here does the same for one case, step by step.
 """
 
