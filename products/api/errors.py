@@ -1,5 +1,6 @@
 """The errors of the service: `application/problem+json` (RFC 9457), each with a stable code."""
 
+import sqlite3
 from http import HTTPStatus
 from typing import Any
 
@@ -91,24 +92,44 @@ class Problem(exceptions.APIException):
         self.wait = RETRY_AFTER_SECONDS if unavailable else None
 
 
-# Others' transactions are the cause. PostgreSQL: lock_not_available, serialization_failure,
-# deadlock_detected; SQLite: what it says when its busy timeout has passed.
-_BUSY = {"55P03", "40001", "40P01", "database is locked", "database table is locked"}
+# Nothing has changed, and soon there may be room. PostgreSQL: lock_not_available, query_canceled,
+# serialization_failure, deadlock_detected, and a transaction that was idle or open for too long.
+_BUSY = {"55P03", "57014", "40001", "40P01", "25P03", "25P04"} | {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_PROTOCOL,
+}
+_READ_ONLY = "25006"
 
 
 def database_problem(error: Exception) -> Problem | None:
     """Return the problem that a database error is to the caller, or none if it is our bug."""
     if isinstance(error, DataError):
         return Problem("invalid", "The request holds a value that the database cannot hold.")
-    if not isinstance(error, OperationalError | InterfaceError):
-        return None
-    sqlstate = getattr(error.__cause__, "sqlstate", None)
-    if sqlstate in _BUSY or str(error) in _BUSY:
-        return Problem("busy", "The stock is being changed by others; try again.")
-    return Problem(
-        "database_unavailable",
-        "The database does not answer. Before a change is sent again, look whether it was made.",
-    )
+    state = _state(error)
+    if state in _BUSY:
+        return Problem("busy", "The database is busy with others' requests; try again.")
+    if (
+        isinstance(error, OperationalError | InterfaceError)
+        or state == _READ_ONLY
+        # SQLite's file is corrupt, or none of SQLite's.
+        or type(error.__cause__) is sqlite3.DatabaseError
+    ):
+        return Problem(
+            "database_unavailable",
+            "The database does not answer. Before a change is sent again, look whether it was "
+            "made.",
+        )
+    return None
+
+
+def _state(error: Exception) -> str | int | None:
+    """Return PostgreSQL's SQLSTATE, or SQLite's primary result code."""
+    cause = error.__cause__
+    if isinstance(cause, sqlite3.Error):
+        # The library's own mistakes have none; the higher bytes tell sorts of one error.
+        return getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    return getattr(cause, "sqlstate", None)
 
 
 def invalid_field(

@@ -156,7 +156,7 @@ _ERRORS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "reservation_closed": ("Reservation 42 is fulfilled.", {}),
     "reservation_expired": ("Reservation 42 has expired.", {}),
-    "busy": ("The stock is being changed by others; try again.", {}),
+    "busy": ("The database is busy with others' requests; try again.", {}),
     "database_unavailable": (
         "The database does not answer. Before a change is sent again, look whether it was made.",
         {},

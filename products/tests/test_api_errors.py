@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg.errors
 import pytest
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, InternalError, OperationalError, connection
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
@@ -355,8 +355,8 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     [
         caused_by(OperationalError("server is gone"), psycopg.OperationalError("server is gone")),
         caused_by(OperationalError("shutdown"), psycopg.errors.AdminShutdown("shutdown")),
+        caused_by(InternalError("replica"), psycopg.errors.ReadOnlySqlTransaction("replica")),
         InterfaceError("connection already closed"),
-        OperationalError("disk I/O error"),
     ],
 )
 def test_a_database_that_is_away_is_a_503_that_says_when_to_try_again(
@@ -376,11 +376,11 @@ def test_a_database_that_is_away_is_a_503_that_says_when_to_try_again(
     "error",
     [
         caused_by(OperationalError("lock timeout"), psycopg.errors.LockNotAvailable("lock")),
-        OperationalError("database is locked"),
-        OperationalError("database table is locked"),
+        caused_by(OperationalError("too long"), psycopg.errors.QueryCanceled("too long")),
+        caused_by(InternalError("idle"), psycopg.errors.IdleInTransactionSessionTimeout("idle")),
     ],
 )
-def test_a_lock_that_is_not_had_in_time_is_busy(
+def test_what_others_made_too_slow_is_busy(
     quiet_api: APIClient, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     fail_with(monkeypatch, error)
