@@ -8,8 +8,9 @@ import os
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 
-# As many as connections in a worker's pool: while some wait for a lock, others still answer.
-THREADS_PER_WORKER = 8
+# Twice as many as connections in a worker's pool: while the database keeps all of those waiting,
+# the others still say so, and answer /health/live.
+THREADS_PER_WORKER = 16
 SECONDS_TO_FINISH = 15
 
 

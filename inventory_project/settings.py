@@ -13,6 +13,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
+from products.database import connection_giving_up_after
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
@@ -113,11 +115,13 @@ def _database() -> dict[str, Any]:
         options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
     else:
         pool_size = env.int("DATABASE_POOL_SIZE", default=8)
+        statement_seconds = env.int("DATABASE_STATEMENT_TIMEOUT", default=15)
         options.setdefault("connect_timeout", CONNECTION_WAIT_SECONDS)
         # A server that vanished without a word is noticed, too.
         options.setdefault("tcp_user_timeout", CONNECTION_WAIT_SECONDS * 1000)
         options["options"] = (
             f"-c lock_timeout={LOCK_WAIT_SECONDS}s "
+            f"-c statement_timeout={statement_seconds}s "
             f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s "
             f"{options.get('options', '')}"
         )
@@ -130,6 +134,11 @@ def _database() -> dict[str, Any]:
                 # takes to notice that the database is back.
                 "reconnect_timeout": CONNECTION_WAIT_SECONDS,
             }
+            if statement_seconds:
+                # The server's own time-out does not end a statement when the server hangs.
+                options["pool"]["connection_class"] = connection_giving_up_after(
+                    statement_seconds + CONNECTION_WAIT_SECONDS
+                )
     return database
 
 

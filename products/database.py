@@ -1,11 +1,39 @@
-"""What Django leaves to us of the connections: to heal when they are lost, and SQLite's limit."""
+"""What Django leaves to us of the connections: bounded waiting, healing, SQLite's limit."""
 
 import sqlite3
 import sys
-from typing import Any
+from typing import Any, TypeVar
 
+import psycopg
 from django.db import InterfaceError, OperationalError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg.abc import PQGen
+from psycopg.pq import TransactionStatus
+
+Result = TypeVar("Result")
+
+
+def connection_giving_up_after(seconds: float) -> type[psycopg.Connection[Any]]:
+    """Return the class of connections that wait so long for the answer to one statement.
+
+    A server that hangs while its host still acknowledges what is sent cannot end a statement by
+    its own time-out, nor does TCP notice. What has become of the statement is then not known, so
+    the connection is closed and `OperationalError` raised.
+    """
+
+    class BoundedConnection(psycopg.Connection[Any]):
+        def wait(
+            self, gen: PQGen[Result], interval: float = 0.1, timeout: float | None = seconds
+        ) -> Result:
+            try:
+                return super().wait(gen, interval, timeout)
+            except psycopg.OperationalError:
+                # After an error that the server sent, it is no longer active.
+                if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                    self.close()
+                raise
+
+    return BoundedConnection
 
 
 def forget_lost_connections(**_: Any) -> None:

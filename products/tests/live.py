@@ -2,10 +2,12 @@
 
 import json
 import os
+import queue
 import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,16 +37,25 @@ class Server:
     def __init__(self, port: int, process: subprocess.Popen[bytes]) -> None:
         self.port = port
         self._process = process
+        self._said: queue.Queue[str] = queue.Queue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        """Read all that it says: with its pipe full, a server that logs an error would stop."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._said.put(line.decode())
+        self._said.put("")
 
     def wait_for_workers(self) -> list[int]:
         """Wait for the server's word that its workers have started; return their process ids.
 
         Called again after all of them were killed, it waits for those that replace them.
         """
-        assert self._process.stdout is not None
         said = ""
-        for line in self._process.stdout:
-            said += line.decode()
+        while line := self._said.get(timeout=END_SECONDS):
+            said += line
             if said.count("Started worker") == WORKERS:
                 self._wait_until_it_listens()
                 return [int(pid) for pid in re.findall(r"pawning worker-\d+ with PID: (\d+)", said)]
@@ -82,6 +93,14 @@ class Server:
         finally:
             client.close()
 
+    def stop(self) -> None:
+        """End the server and wait until it has ended."""
+        self._process.terminate()
+        self._process.wait(timeout=END_SECONDS)
+        self._reader.join(timeout=END_SECONDS)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
 
 @contextmanager
 def running_server(database_url: str | None = None, **variables: str) -> Iterator[Server]:
@@ -105,11 +124,11 @@ def running_server(database_url: str | None = None, **variables: str) -> Iterato
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
+    server = Server(port, process)
     try:
-        yield Server(port, process)
+        yield server
     finally:
-        process.terminate()
-        process.communicate(timeout=END_SECONDS)
+        server.stop()
 
 
 def _free_port() -> int:

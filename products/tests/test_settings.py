@@ -84,6 +84,18 @@ def test_postgresql_gets_a_pool_of_the_size_asked_for() -> None:
     assert "'pool'" not in unpooled
 
 
+def test_the_longest_statement_is_set_in_seconds_and_an_option_of_the_url_wins() -> None:
+    url = "postgres://user:secret@db.example.com:5432/inventory?options=-c%20lock_timeout%3D9s"
+    name = "DATABASES['default']['OPTIONS']['options']"
+
+    default = setting(name, DATABASE_URL=url)
+    chosen = setting(name, DATABASE_URL=url, DATABASE_STATEMENT_TIMEOUT="40")
+
+    assert "-c statement_timeout=15s" in default
+    assert "-c statement_timeout=40s" in chosen
+    assert default.rindex("lock_timeout=9s") > default.rindex("lock_timeout=5s")
+
+
 def test_a_trusted_proxy_header_is_taken_by_its_http_name() -> None:
     assert setting("SECURE_PROXY_SSL_HEADER", TRUSTED_PROXY_SSL_HEADER="X-Forwarded-Proto") == (
         "('HTTP_X_FORWARDED_PROTO', 'https')"
