@@ -8,12 +8,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from django.conf import settings
+from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import ConnectionHandler
@@ -21,9 +23,10 @@ from rest_framework.test import APIClient
 
 from products import stock
 from products.database import connection_giving_up_after
+from products.models import Product, Reservation
 from products.tests.checks import assert_problem
 from products.tests.concurrency import at_once
-from products.tests.factories import ApiKeyFactory, ProductFactory
+from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
 from products.tests.live import Answer, database_url_of_test, running_server
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -148,6 +151,39 @@ def test_what_another_holds_for_too_long_is_busy(
     assert int(answer["Retry-After"]) >= 1
     another.rollback()
     assert api.get(path).json()["quantity"] == 25
+
+
+@on_postgresql
+@pytest.mark.usefixtures("_impatient")
+def test_the_sweeper_tells_what_it_did_before_it_could_not_go_on(
+    another: BaseDatabaseWrapper,
+) -> None:
+    free, locked = ProductFactory.create(), ProductFactory.create()
+    for product in (free, locked):
+        stock.reserve(sku=product.sku, amount=1, expires_in=60, by=ACTOR)
+    Reservation.objects.update(expires_at="2000-01-01T00:00:00Z")
+    with another.cursor() as cursor:
+        cursor.execute(f"{ROW.replace(' FOR', ' WHERE id = %s FOR')}", [locked.pk])
+    said = StringIO()
+
+    with pytest.raises(CommandError, match=r"^The database is busy or away: .*lock timeout$"):
+        call_command("expire_reservations", batch=1, stdout=said)
+
+    assert said.getvalue() == "1 reservations expired.\n"
+    assert Product.objects.get(pk=free.pk).reserved_quantity == 0
+    another.rollback()
+    call_command("expire_reservations", stdout=StringIO())
+    assert Product.objects.get(pk=locked.pk).reserved_quantity == 0
+
+
+@on_postgresql
+@pytest.mark.usefixtures("_impatient")
+def test_keys_that_another_holds_are_forgotten_another_time(another: BaseDatabaseWrapper) -> None:
+    with another.cursor() as cursor:
+        cursor.execute("LOCK TABLE products_idempotencykey IN ACCESS EXCLUSIVE MODE")
+
+    with pytest.raises(CommandError, match=r"^The database is busy or away: .*$"):
+        call_command("prune")
 
 
 # ------------------------------------------------------------------------------ what takes too long

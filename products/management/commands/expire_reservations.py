@@ -1,15 +1,14 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from products import stock
+from products.management.base import HousekeepingCommand
 from products.models import StockEvent
 
 BATCH = 1_000
 
 
-class Command(BaseCommand):
+class Command(HousekeepingCommand):
     help = (
         "Give back what overdue reservations hold, in short transactions. Run it every minute or "
         "so; several at once do no harm."
@@ -21,7 +20,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, batch: int, **options: Any) -> None:
         by = stock.Actor("expire_reservations", StockEvent.Source.COMMAND)
         total, found = 0, 1
-        while found:
-            found, expired = stock.expire_overdue(limit=max(batch, 1), by=by)
-            total += expired
-        self.stdout.write(f"{total} reservations expired.")
+        try:
+            while found:
+                found, expired = stock.expire_overdue(limit=max(batch, 1), by=by)
+                total += expired
+        finally:
+            self.stdout.write(f"{total} reservations expired.")

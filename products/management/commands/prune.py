@@ -3,15 +3,16 @@ from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db.models.functions import Now
 
+from products.management.base import HousekeepingCommand
 from products.models import IdempotencyKey, ThrottleBucket
 
 LEAST_HOURS = 24
 
 
-class Command(BaseCommand):
+class Command(HousekeepingCommand):
     help = (
         "Forget the idempotency keys, and their answers, that are older than some hours, and the "
         "throttle buckets of which nothing is used. Run it every day or so."
