@@ -324,6 +324,7 @@ UNFOLD = {
             "href": lambda request: static("products/favicon.svg"),
         },
     ],
+    "SCRIPTS": [lambda request: static("products/dialogs.js")],
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "COLORS": {

@@ -1,7 +1,7 @@
 """What a person does in the back office, in few words for the tests."""
 
 from django.contrib.auth.models import Permission, User
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 PASSWORD = "correct-horse-battery"
 
@@ -35,3 +35,11 @@ def open_product(page: Page, sku: str) -> None:
     search_products(page, sku)
     page.get_by_role("link", name=sku, exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(sku)
+
+
+def open_dialog(page: Page, title: str) -> Locator:
+    """Open a dialog of the page that is shown."""
+    page.get_by_role("link", name=title).click()
+    dialog = page.locator("#dialog")
+    expect(dialog.get_by_role("heading", name=title)).to_be_visible()
+    return dialog
