@@ -1,6 +1,6 @@
 # One file for people and CI. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help install run serve test test-browser planted lint format requirements clean
+.PHONY: help install run serve test test-browser fuzz planted lint format requirements clean
 
 # The first Python here that is new enough. PYTHON=... chooses another.
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14; do \
@@ -47,7 +47,11 @@ test: install  ## Run the whole suite on PostgreSQL and on SQLite, with coverage
 test-browser: install  ## Test the back office in the Chromium of this machine (CHROMIUM), on PostgreSQL
 	$(BIN)/pytest products/tests/browser
 
-planted: install  ## Plant six bugs, one after the other, and see that the tests notice each
+fuzz: install  ## Let machines look for faults, at random and for half an hour, on both databases
+	$(BIN)/pytest --fuzz products/tests/test_machine.py
+	DATABASE_URL=sqlite:///test.sqlite3 $(BIN)/pytest --fuzz products/tests/test_machine.py
+
+planted: install  ## Plant six bugs, one after the other, and see that the tests find each
 	$(BIN)/python -m products.tests.planted
 
 lint: export DEBUG := on

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from django.conf import settings
 from django.db import connection
@@ -11,20 +12,64 @@ from rest_framework.test import APIClient
 
 from products import triggers
 from products.models import Role
+from products.tests import planted
 from products.tests.checks import assert_sound
 from products.tests.factories import ApiKeyFactory
-from products.tests.planted import PLANTS
+
+hypothesis.settings.register_profile(
+    "test",
+    # The same cases in each run: a change that breaks a test has broken it.
+    derandomize=True,
+    deadline=None,
+    max_examples=50,
+    # To look for the shortest case that fails may take minutes.
+    phases=set(hypothesis.Phase) - {hypothesis.Phase.shrink},
+    stateful_step_count=30,
+    # Requests take their time.
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.register_profile(
+    "fuzz",
+    hypothesis.settings.get_profile("test"),
+    derandomize=False,
+    max_examples=1_000,
+    phases=hypothesis.Phase,
+    print_blob=True,
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--plant", choices=PLANTS, help="plant a bug, to see that tests fail then")
+    parser.addoption(
+        "--plant",
+        choices=planted.BUGS,
+        help="plant a bug before each test, to see that the tests find it",
+    )
+    parser.addoption(
+        "--fuzz",
+        action="store_true",
+        help="let Hypothesis try more, and other cases in each run",
+    )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """With `--fuzz`, tell how often each outcome was reached."""
+    if not terminalreporter.config.getoption("--fuzz"):
+        return
+    for report in terminalreporter.getreports("passed"):
+        reached = dict(report.user_properties).get("reached", [])
+        total = sum(times for _, times in reached)
+        for outcome, times in reached:
+            terminalreporter.write_line(f"{times / total:7.1%}  {outcome}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    hypothesis.settings.load_profile("fuzz" if config.getoption("--fuzz") else "test")
 
 
 @pytest.fixture(autouse=True)
-def _planted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if name := request.config.getoption("--plant"):
-        plant, _ = PLANTS[name]
-        plant(monkeypatch)
+def _planted_bug(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if bug := request.config.getoption("--plant"):
+        planted.BUGS[bug](monkeypatch)
 
 
 @pytest.fixture(scope="session")

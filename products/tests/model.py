@@ -1,0 +1,322 @@
+"""What the service promises, a second time and in plain Python: dicts, and no code of ours.
+
+`test_machine` plays the same requests to this model and to the service, and compares. Each verb
+changes the model or raises `Refused`, and then has changed nothing that counts: the caller works
+on a copy.
+"""
+
+from copy import deepcopy
+from typing import Any
+
+LIMIT = 1_000_000_000
+LACK_OF_STOCK = {"insufficient_stock", "below_reserved"}
+
+
+class Refused(Exception):
+    """The answer that a request must get instead of what it asked for."""
+
+    def __init__(self, status: int, code: str, **known: Any) -> None:
+        super().__init__(code)
+        self.status = status
+        self.body = {"code": code, **known}
+
+
+def _refuse_any(refused: list[tuple[int, Refused]]) -> None:
+    """Refuse a request for its lines: all are named, and the first gives status and code."""
+    if refused:
+        refused.sort(key=lambda line: line[0])
+        first = refused[0][1]
+        lines = [{"index": index, **line.body} for index, line in refused]
+        raise Refused(first.status, first.body["code"], lines=lines)
+
+
+class Model:
+    """Products with their ledgers, by SKU, and reservations, by id."""
+
+    def __init__(self) -> None:
+        self.products: dict[str, dict[str, Any]] = {}
+        self.reservations: dict[int, dict[str, Any]] = {}
+
+    def copy(self) -> "Model":
+        return deepcopy(self)
+
+    # ------------------------------------------------------------------------------- what is read
+
+    def available(self, sku: str) -> int:
+        return int(self.products[sku]["quantity"] - self.products[sku]["reserved_quantity"])
+
+    def product(self, sku: str) -> dict[str, Any]:
+        """Return what an answer says of a product."""
+        product = self.products.get(sku)
+        if product is None:
+            raise Refused(404, "product_not_found", sku=sku)
+        available = self.available(sku)
+        return {
+            "sku": sku,
+            "name": product["name"],
+            "quantity": product["quantity"],
+            "reserved_quantity": product["reserved_quantity"],
+            "available_quantity": available,
+            "minimum_stock_level": product["minimum_stock_level"],
+            "low_stock": available < product["minimum_stock_level"],
+            "version": len(product["events"]),
+        }
+
+    def reservation(self, number: int) -> dict[str, Any]:
+        """Return what an answer says of a reservation."""
+        if number not in self.reservations:
+            raise Refused(404, "reservation_not_found")
+        reservation = self.reservations[number]
+        return {
+            "id": number,
+            "reference": reservation["reference"],
+            "status": self.status(number),
+            "lines": [{"sku": sku, **line} for sku, line in reservation["lines"].items()],
+        }
+
+    def status(self, number: int) -> str:
+        lines = self.reservations[number]["lines"].values()
+        for part in ("open", "fulfilled", "expired"):
+            if any(line[part] for line in lines):
+                return part
+        return "released"
+
+    def overdue(self, sku: str) -> list[int]:
+        """Return the reservations, the oldest first, that hold units of a product too long."""
+        return [
+            number
+            for number, reservation in sorted(self.reservations.items())
+            if reservation["overdue"] and reservation["lines"].get(sku, {}).get("open")
+        ]
+
+    # ---------------------------------------------------------------------------------- products
+
+    def create(self, sku: str, *, name: str, quantity: int, minimum: int) -> dict[str, Any]:
+        if sku in self.products:
+            raise Refused(409, "duplicate_sku", sku=sku)
+        self.products[sku] = {
+            "name": name,
+            "quantity": 0,
+            "reserved_quantity": 0,
+            "minimum_stock_level": minimum,
+            "low": False,
+            "events": [],
+        }
+        self._record(sku, "ProductCreated", quantity_change=quantity)
+        return self.product(sku)
+
+    def edit(self, sku: str, **fields: Any) -> dict[str, Any]:
+        self.product(sku)
+        self.products[sku].update(fields)
+        self._watch(sku)
+        return self.product(sku)
+
+    def _record(
+        self,
+        sku: str,
+        event_type: str,
+        *,
+        quantity_change: int = 0,
+        reserved_change: int = 0,
+        **why: Any,
+    ) -> None:
+        product = self.products[sku]
+        product["quantity"] += quantity_change
+        product["reserved_quantity"] += reserved_change
+        self._append(sku, event_type, quantity_change, reserved_change, **why)
+        self._watch(sku)
+
+    def _watch(self, sku: str) -> None:
+        """Note the crossing of the minimum, whatever its cause."""
+        product = self.products[sku]
+        is_low = self.available(sku) < product["minimum_stock_level"]
+        if is_low != product["low"]:
+            product["low"] = is_low
+            self._append(sku, "LowStockDetected" if is_low else "LowStockResolved", 0, 0)
+
+    def _append(self, sku: str, event_type: str, quantity: int, reserved: int, **why: Any) -> None:
+        product = self.products[sku]
+        product["events"].append(
+            {
+                "version": len(product["events"]) + 1,
+                "type": event_type,
+                "quantity_change": quantity,
+                "reserved_change": reserved,
+                "quantity": product["quantity"],
+                "reserved_quantity": product["reserved_quantity"],
+                "reservation": None,
+                "reason": "",
+                "reference": "",
+                **why,
+            }
+        )
+
+    # ---------------------------------------------------------------------------- what is on hand
+
+    def operate(self, **operation: Any) -> dict[str, Any]:
+        """Add, remove or adjust: one operation in a request of its own, without lines."""
+        self._operate(**operation)
+        return self.product(operation["sku"])
+
+    def operate_all(self, operations: list[dict[str, Any]]) -> dict[str, Any]:
+        refused = []
+        for index, operation in enumerate(operations):
+            try:
+                self._operate(**operation)
+            except Refused as refusal:
+                refused.append((index, refusal))
+        _refuse_any(refused)
+        return {"results": [self.product(operation["sku"]) for operation in operations]}
+
+    def _operate(self, *, operation: str, sku: str, **values: Any) -> None:
+        self.product(sku)
+        why = {name: values[name] for name in ("reason", "reference") if name in values}
+        quantity, available = self.products[sku]["quantity"], self.available(sku)
+        if operation == "add":
+            amount = values["amount"]
+            if quantity + amount > LIMIT:
+                raise Refused(409, "stock_limit_exceeded", sku=sku, requested=amount)
+            self._record(sku, "InventoryAdded", quantity_change=amount, **why)
+        elif operation == "remove":
+            amount = values["amount"]
+            self._need(sku, amount)
+            self._record(sku, "InventoryRemoved", quantity_change=-amount, **why)
+        else:
+            counted = values["quantity"]
+            if values.get("expected_quantity", quantity) != quantity:
+                raise Refused(409, "quantity_changed", sku=sku, available=available)
+            if counted < self.products[sku]["reserved_quantity"]:
+                known = {"sku": sku, "requested": counted, "available": available}
+                raise Refused(409, "below_reserved", **known)
+            self._record(sku, "InventoryAdjusted", quantity_change=counted - quantity, **why)
+
+    def _need(self, sku: str, amount: int) -> None:
+        available = self.available(sku)
+        if amount > available:
+            known = {"sku": sku, "requested": amount, "available": available}
+            raise Refused(409, "insufficient_stock", **known)
+
+    # ------------------------------------------------------------------------------ reservations
+
+    def reserve(self, number: int, lines: list[tuple[str, int]], **about: Any) -> dict[str, Any]:
+        """Hold all lines as the reservation `number`. `about`: its reference, whether it ends."""
+        refused, held = [], _sum(lines)
+        for sku, (index, amount) in held.items():
+            try:
+                self.product(sku)
+                self._need(sku, amount)
+            except Refused as refusal:
+                refused.append((index, refusal))
+        _refuse_any(refused)
+        parts = {"fulfilled": 0, "released": 0, "expired": 0}
+        self.reservations[number] = {
+            **about,
+            "overdue": False,
+            "lines": {
+                sku: {"amount": amount, **parts, "open": amount}
+                for sku, (_, amount) in held.items()
+            },
+        }
+        for sku, (_, amount) in held.items():
+            why = {"reservation": number, "reference": about["reference"]}
+            self._record(sku, "InventoryReserved", reserved_change=amount, **why)
+        return self.reservation(number)
+
+    def end(
+        self, part: str, number: int, lines: list[tuple[str, int]] | None, **why: Any
+    ) -> dict[str, Any]:
+        """Fulfill or release (`part` says which) the given lines, or all that is open."""
+        self._refuse_if_over(number)
+        held = self.reservations[number]["lines"]
+        if lines is None:
+            wanted = {sku: line["open"] for sku, line in held.items() if line["open"]}
+        else:
+            refused = []
+            for sku, (index, amount) in _sum(lines).items():
+                is_open = held[sku]["open"] if sku in held else 0
+                if sku not in self.products:
+                    refused.append((index, Refused(404, "product_not_found", sku=sku)))
+                elif amount > is_open:
+                    known = {"sku": sku, "requested": amount, "available": is_open}
+                    refused.append((index, Refused(409, "insufficient_reserved", **known)))
+            _refuse_any(refused)
+            wanted = {sku: amount for sku, (_, amount) in _sum(lines).items()}
+        for sku, amount in wanted.items():
+            self._end(part, number, sku, amount, **why)
+        return self.reservation(number)
+
+    def release_product(
+        self, sku: str, amount: int, number: int | None, **why: Any
+    ) -> dict[str, Any]:
+        """Release units of one product, of a reservation or of the oldest without a reference."""
+        if number is not None:
+            try:
+                self.end("released", number, [(sku, amount)], **why)
+            except Refused as refusal:
+                # The request has no lines, so the refusal of its one line is told as just that.
+                line = refusal.body.get("lines", [refusal.body])[0]
+                known = {name: value for name, value in line.items() if name != "index"}
+                raise Refused(refusal.status, **known) from None
+            return self.product(sku)
+        self.product(sku)
+        anonymous = [
+            number
+            for number, reservation in sorted(self.reservations.items())
+            if not reservation["reference"] and not reservation["overdue"]
+            if reservation["lines"].get(sku, {}).get("open")
+        ]
+        missing = amount
+        for found in anonymous:
+            portion = min(missing, self.reservations[found]["lines"][sku]["open"])
+            if portion:
+                self._end("released", found, sku, portion, **why)
+                missing -= portion
+        if missing:
+            known = {"sku": sku, "requested": amount, "available": amount - missing}
+            raise Refused(409, "insufficient_reserved", **known)
+        return self.product(sku)
+
+    def extend(self, number: int) -> dict[str, Any]:
+        self._refuse_if_over(number)
+        self.reservations[number]["ends"] = True
+        return self.reservation(number)
+
+    def expire(self, number: int, sku: str) -> None:
+        """Give back what a reservation holds of a product; it must be overdue."""
+        reservation = self.reservations[number]
+        assert reservation["overdue"], f"Reservation {number} expired before its time."
+        held = reservation["lines"][sku]["open"]
+        assert held, f"Reservation {number} expired twice."
+        self._end("expired", number, sku, held, reason="expired")
+
+    def _refuse_if_over(self, number: int) -> None:
+        self.reservation(number)
+        reservation, status = self.reservations[number], self.status(number)
+        has_expired = any(line["expired"] for line in reservation["lines"].values())
+        if (reservation["overdue"] and status == "open") or has_expired:
+            raise Refused(410, "reservation_expired")
+        if status != "open":
+            raise Refused(409, "reservation_closed")
+
+    def _end(self, part: str, number: int, sku: str, amount: int, **why: Any) -> None:
+        line = self.reservations[number]["lines"][sku]
+        line["open"] -= amount
+        line[part] += amount
+        shipped = part == "fulfilled"
+        self._record(
+            sku,
+            "InventoryFulfilled" if shipped else "InventoryReleased",
+            quantity_change=-amount if shipped else 0,
+            reserved_change=-amount,
+            reservation=number,
+            **why,
+        )
+
+
+def _sum(lines: list[tuple[str, int]]) -> dict[str, tuple[int, int]]:
+    """Return for each SKU its first index and the sum of its amounts."""
+    sums: dict[str, tuple[int, int]] = {}
+    for index, (sku, amount) in enumerate(lines):
+        first, so_far = sums.get(sku, (index, 0))
+        sums[sku] = (first, so_far + amount)
+    return sums

@@ -1,0 +1,683 @@
+"""A machine plays random requests to the service and to `model.Model`, and compares.
+
+After every step the two must agree on levels, versions, the whole ledger and all reservations, as
+they stand in the database. `make fuzz` plays many more, and others each time.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from io import StringIO
+from itertools import count
+from typing import Any, ClassVar
+
+import pytest
+from django.core.management import call_command
+from django.utils import timezone
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from rest_framework.test import APIClient
+
+from products.models import Product, Reservation, StockEvent
+from products.tests.checks import assert_problem
+from products.tests.factories import ApiKeyFactory
+from products.tests.model import LACK_OF_STOCK, LIMIT, Model, Refused
+
+UNKNOWN_RESERVATION = 10**17
+HOUR = 3600
+
+few = st.integers(1, 6)
+many = st.integers(LIMIT - 5, LIMIT)
+amounts = st.sampled_from([few] * 14 + [many]).flatmap(lambda kind: kind)
+levels = st.sampled_from([st.integers(0, 12)] * 14 + [many]).flatmap(lambda kind: kind)
+names = st.sampled_from("AAAABBBCCDX")  # D is created later, if at all; X never is.
+notes = st.fixed_dictionaries(
+    {}, optional={"reason": st.just("why"), "reference": st.sampled_from(["", "order-1"])}
+)
+lines = st.lists(st.tuples(names, amounts), min_size=1, max_size=4)
+ends = st.fixed_dictionaries(
+    {"reference": st.sampled_from(["", "", "order-1"])},
+    optional={"expires_in": st.just(HOUR)},
+)
+positions = st.integers(0, 9)
+"""Which of those that there are, counted from the last and round again."""
+reservations = st.sampled_from([*range(6), *range(6), None])
+"""The same for reservations; `None` is one that does not exist."""
+conditions = st.sampled_from([None] * 9 + ["*", 0, 0, 1, 4])
+"""No `If-Match`, any, or the entity tag at this position among those that were answered."""
+keyed = st.booleans()
+late = st.booleans()
+"""Whether the time of a reservation is over as soon as it is made, if it has an end."""
+
+Expect = Callable[[Model], dict[str, Any]]
+
+
+def assert_holds(expected: Any, found: Any) -> None:
+    """Assert that `found` holds all that is expected; an object may say more."""
+    if isinstance(expected, dict):
+        for name, value in expected.items():
+            assert_holds(value, found[name])
+    elif isinstance(expected, list):
+        assert len(found) == len(expected), (expected, found)
+        for one, other in zip(expected, found, strict=True):
+            assert_holds(one, other)
+    else:
+        assert found == expected, (expected, found)
+
+
+class Machine(RuleBasedStateMachine):
+    api: ClassVar[APIClient]
+    reached: ClassVar[Counter[str]]
+    """How often each outcome was reached, in all examples."""
+    numbers: ClassVar[Iterator[int]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prefix = f"M{next(self.numbers)}-"
+        self.model = Model()
+        self.sent: list[dict[str, Any]] = []
+        self.etags: dict[str, list[tuple[str, Any]]] = {}
+
+    # ------------------------------------------------------------------------- asking and comparing
+
+    def sku(self, name: str) -> str:
+        return self.prefix + name
+
+    def pick(self, position: int | None) -> int:
+        numbers = sorted(self.model.reservations, reverse=True)
+        if position is None or not numbers:
+            return UNKNOWN_RESERVATION
+        return numbers[position % len(numbers)]
+
+    def send(
+        self,
+        path: str,
+        body: dict[str, Any],
+        expect: Expect,
+        *,
+        method: str = "POST",
+        keyed: bool = False,
+        sku: str | None = None,
+        condition: str | int | None = None,
+        done: int = 200,
+        one_line: bool = True,
+    ) -> None:
+        """Send a request, and compare its answer and its effect with what the model expects."""
+        etag = self._etag(sku, condition)
+        key = f"key-{next(self.numbers)}" if keyed else None
+        request = {"method": method, "path": path, "body": body, "etag": etag, "key": key}
+
+        answer = self._ask(request)
+
+        def under_condition(model: Model) -> dict[str, Any]:
+            if etag is not None and sku is not None:
+                model.product(sku)
+                if etag != "*" and (etag, self._described(sku)) not in self.etags[sku]:
+                    raise Refused(412, "precondition_failed", sku=sku)
+            return expect(model)
+
+        outcomes, self.model = self._predict(under_condition, one_line=one_line)
+        if isinstance(outcomes, dict):
+            assert answer.status_code == done, (answer.content, outcomes)
+            assert_holds(outcomes, answer.json())
+        else:
+            self._assert_one_of(answer, outcomes)
+        self._note(answer)
+        if sku in self.model.products and answer.has_header("ETag"):
+            self.etags.setdefault(sku, []).append((answer["ETag"], self._described(sku)))
+        if key:
+            self.sent.append({**request, "answer": answer})
+
+    def _ask(self, request: dict[str, Any]) -> Any:
+        names = {"Idempotency-Key": request["key"], "If-Match": request["etag"]}
+        return self.api.generic(
+            request["method"],
+            request["path"],
+            json.dumps(request["body"]),
+            content_type="application/json",
+            headers={name: value for name, value in names.items() if value is not None},
+        )
+
+    def _etag(self, sku: str | None, condition: str | int | None) -> str | None:
+        if not isinstance(condition, int):
+            return condition
+        known = self.etags.get(sku or "", [])
+        return known[-1 - condition][0] if condition < len(known) else '"0-unknown"'
+
+    def _described(self, sku: str) -> tuple[Any, ...]:
+        product = self.model.product(sku)
+        return product["version"], product["name"], product["minimum_stock_level"]
+
+    def _note(self, answer: Any, *more: str) -> None:
+        code = [answer.json()["code"]] if answer.status_code >= 400 else []
+        self.reached[" ".join([str(answer.status_code), *code, *more])] += 1
+
+    def _assert_one_of(self, answer: Any, refusals: list[Refused]) -> None:
+        problem = assert_problem(answer, answer.status_code, answer.json().get("code"))
+        names = {"code", "sku", "requested", "available", "lines"}
+        told = {name: value for name, value in problem.items() if name in names}
+        allowed = [(refusal.status, refusal.body) for refusal in refusals]
+        assert (answer.status_code, told) in allowed
+
+    def _predict(
+        self, expect: Expect, *, one_line: bool
+    ) -> tuple[dict[str, Any] | list[Refused], Model]:
+        """Return the body to expect, or the refusals any of which will do; and the model after."""
+        after = self.model.copy()
+        try:
+            return expect(after), after
+        except Refused as refusal:
+            first = last = refusal
+        # Short of stock? What is overdue of the short products must be given back, if that helps.
+        generous = self.model.copy()
+        while overdue := [
+            (number, sku) for sku in _short(last) for number in generous.overdue(sku)
+        ]:
+            for number, sku in overdue:
+                generous.expire(number, sku)
+            try:
+                expect(generous.copy())
+            except Refused as refusal:
+                last = refusal
+            else:
+                return self._predict_given(expect, one_line=one_line)
+        return [first, last], self.model
+
+    def _predict_given(self, expect: Expect, *, one_line: bool) -> tuple[dict[str, Any], Model]:
+        """Return the same for a request that needed overdue units. How many it gives back beyond
+        its need, where it has several lines, is its affair: that is read from the ledger."""
+        after = self.model.copy()
+        given: dict[str, list[int]] = {}
+        for sku, number in self._expired_since(after):
+            given.setdefault(sku, []).append(number)
+        for sku, numbers in given.items():
+            assert sorted(numbers) == self.model.overdue(sku)[: len(numbers)], "not the oldest"
+            for number in numbers:
+                if one_line and number == max(numbers):
+                    with pytest.raises(Refused):
+                        expect(after.copy())
+                after.expire(number, sku)
+        self.reached["what was overdue given back"] += 1
+        return expect(after), after
+
+    def _expired_since(self, model: Model) -> list[tuple[str, int]]:
+        return [
+            (event.product.sku, event.reservation_id or 0)
+            for sku, product in model.products.items()
+            for event in StockEvent.objects.filter(
+                product__sku=sku, version__gt=len(product["events"]), reason="expired"
+            )
+            .order_by("version")
+            .select_related("product")
+        ]
+
+    # ------------------------------------------------------------------------------------ products
+
+    @initialize(quantity=st.integers(3, 9), minimum=st.integers(0, 8), amount=few, late=late)
+    def start(self, quantity: int, minimum: int, amount: int, late: bool) -> None:
+        """Begin with something to refuse, to expire and to send again, whichever rules follow."""
+        for name in "ABC":
+            self.create(name, quantity, minimum, keyed=False)
+        self.reserve("A", 1, {"reference": ""}, late=False, keyed=True, condition=None)
+        about = {"reference": "order-1", "expires_in": HOUR}
+        self.reserve_order([("A", 1), ("B", amount)], about, late=late, keyed=True)
+
+    @rule(name=st.sampled_from("ADEFGHIJ"), quantity=levels, minimum=st.integers(0, 8), keyed=keyed)
+    def create(self, name: str, quantity: int, minimum: int, keyed: bool) -> None:
+        sku = self.sku(name)
+        body = {"sku": sku, "name": name, "quantity": quantity, "minimum_stock_level": minimum}
+        self.send(
+            "/v1/products",
+            body,
+            lambda model: model.create(sku, name=name, quantity=quantity, minimum=minimum),
+            keyed=keyed,
+            sku=sku,
+            done=201,
+        )
+
+    @rule(
+        name=names,
+        fields=st.fixed_dictionaries(
+            {},
+            optional={
+                "minimum_stock_level": st.integers(0, 12),
+                "name": st.sampled_from(["Cup", "Mug"]),
+            },
+        ),
+        condition=conditions,
+    )
+    def edit(self, name: str, fields: dict[str, Any], condition: str | int | None) -> None:
+        sku = self.sku(name)
+        self.send(
+            f"/v1/products/{sku}",
+            fields,
+            lambda model: model.edit(sku, **fields),
+            method="PATCH",
+            sku=sku,
+            condition=condition,
+        )
+
+    @rule(
+        operation=st.sampled_from(["add", "remove", "remove"]),
+        method=st.sampled_from(["POST", "PATCH"]),
+        name=names,
+        amount=amounts,
+        notes=notes,
+        keyed=keyed,
+        condition=conditions,
+    )
+    def add_or_remove(
+        self, operation: str, method: str, name: str, amount: int, notes: Any, **how: Any
+    ) -> None:
+        sku, values = self.sku(name), {"amount": amount, **notes}
+        self.send(
+            f"/v1/products/{sku}/{operation}",
+            values,
+            lambda model: model.operate(operation=operation, sku=sku, **values),
+            method=method,
+            sku=sku,
+            **how,
+        )
+
+    @rule(
+        name=names,
+        quantity=levels,
+        off_by=st.sampled_from([None, None, 0, 1]),
+        keyed=keyed,
+        condition=conditions,
+    )
+    def adjust(self, name: str, quantity: int, off_by: int | None, **how: Any) -> None:
+        sku, values = self.sku(name), {"quantity": quantity, "reason": "stocktake"}
+        if off_by is not None:
+            values["expected_quantity"] = self._near_quantity(sku, off_by)
+        self.send(
+            f"/v1/products/{sku}/adjust",
+            values,
+            lambda model: model.operate(operation="adjust", sku=sku, **values),
+            sku=sku,
+            **how,
+        )
+
+    def _near_quantity(self, sku: str, off_by: int) -> int:
+        product = self.model.products.get(sku, {"quantity": 0})
+        return abs(int(product["quantity"]) - off_by)
+
+    @rule(
+        wanted=st.lists(
+            st.tuples(
+                st.sampled_from(["add", "remove", "remove", "adjust"]), names, amounts, notes
+            ),
+            min_size=1,
+            max_size=6,
+        ),
+        keyed=keyed,
+    )
+    def operations(self, wanted: list[Any], keyed: bool) -> None:
+        operations = []
+        for operation, name, number, notes in wanted:
+            field = "quantity" if operation == "adjust" else "amount"
+            values = {"operation": operation, "sku": self.sku(name), field: number, **notes}
+            if operation == "adjust":
+                values["reason"] = "stocktake"
+            operations.append(values)
+        self.send(
+            "/v1/operations",
+            {"operations": operations},
+            lambda model: model.operate_all(operations),
+            keyed=keyed,
+            one_line=False,
+        )
+
+    @rule(
+        action=st.sampled_from(["remove", "reserve", "adjust", "adjust", "add"]),
+        name=names,
+        beyond=few,
+    )
+    def go_beyond(self, action: str, name: str, beyond: int) -> None:
+        """Ask for a little more than there is, which what is overdue may hold, or has room."""
+        product = self.model.products.get(self.sku(name))
+        if product is None:
+            return
+        how: dict[str, Any] = {"keyed": False, "condition": None}
+        amount = min(self.model.available(self.sku(name)) + beyond, LIMIT)
+        if action == "adjust":
+            self.adjust(name, max(product["reserved_quantity"] - beyond, 0), off_by=None, **how)
+        elif action == "add":
+            amount = LIMIT - product["quantity"] + beyond
+            self.add_or_remove("add", "POST", name, min(amount, LIMIT), notes={}, **how)
+        elif action == "remove":
+            self.add_or_remove("remove", "POST", name, amount, notes={}, **how)
+        else:
+            self.reserve(name, amount, {"reference": ""}, late=False, **how)
+
+    # -------------------------------------------------------------------------------- reservations
+
+    @rule(name=names, amount=amounts, about=ends, late=late, keyed=keyed, condition=conditions)
+    def reserve(
+        self, name: str, amount: int, about: dict[str, Any], late: bool, **how: Any
+    ) -> None:
+        sku = self.sku(name)
+
+        def expect(model: Model) -> dict[str, Any]:
+            number = self._new_reservation()
+            try:
+                reservation = model.reserve(number, [(sku, amount)], **_about(about))
+            except Refused as refusal:
+                raise _without_lines(refusal) from None
+            return {**model.product(sku), "reservation": reservation}
+
+        path = f"/v1/products/{sku}/reserve"
+        self.send(path, {"amount": amount, **about}, expect, sku=sku, **how)
+        if late:
+            self.time_passes(position=0)
+
+    @rule(wanted=lines, about=ends, late=late, keyed=keyed)
+    def reserve_order(self, wanted: Any, about: dict[str, Any], late: bool, keyed: bool) -> None:
+        lines = [(self.sku(name), amount) for name, amount in wanted]
+        self.send(
+            "/v1/reservations",
+            {"lines": _as_json(lines), **about},
+            lambda model: model.reserve(self._new_reservation(), lines, **_about(about)),
+            keyed=keyed,
+            done=201,
+            one_line=len(lines) == 1,
+        )
+        if late:
+            self.time_passes(position=0)
+
+    def _new_reservation(self) -> int:
+        """Return the id that the service has given to what it has just made; 0 if it made none."""
+        skus = list(self.model.products)
+        ids = Reservation.objects.filter(lines__product__sku__in=skus).values_list("pk", flat=True)
+        return max(set(ids) - set(self.model.reservations), default=0)
+
+    @rule(
+        action=st.sampled_from(["fulfill", "fulfill", "release"]),
+        position=reservations,
+        wanted=st.none() | lines,
+        notes=notes,
+        keyed=keyed,
+    )
+    def end(self, action: str, position: int | None, wanted: Any, notes: Any, keyed: bool) -> None:
+        number = self.pick(position)
+        lines = wanted and [(self.sku(name), amount) for name, amount in wanted]
+        part = {"fulfill": "fulfilled", "release": "released"}[action]
+        self.send(
+            f"/v1/reservations/{number}/{action}",
+            {**({"lines": _as_json(lines)} if lines else {}), **notes},
+            lambda model: model.end(part, number, lines, **notes),
+            keyed=keyed,
+        )
+
+    @rule(
+        name=names,
+        amount=st.integers(1, 3) | amounts,
+        named=st.booleans(),
+        position=reservations,
+        notes=notes,
+        keyed=keyed,
+        condition=conditions,
+    )
+    def release_product(
+        self, name: str, amount: int, named: bool, position: int | None, notes: Any, **how: Any
+    ) -> None:
+        sku = self.sku(name)
+        number = self.pick(position) if named else None
+        body = {"amount": amount, **notes, **({} if number is None else {"reservation": number})}
+        self.send(
+            f"/v1/products/{sku}/release",
+            body,
+            lambda model: model.release_product(sku, amount, number, **notes),
+            sku=sku,
+            **how,
+        )
+
+    @rule(position=reservations, keyed=keyed)
+    def extend(self, position: int | None, keyed: bool) -> None:
+        number = self.pick(position)
+        self.send(
+            f"/v1/reservations/{number}/extend",
+            {"expires_in": HOUR},
+            lambda model: model.extend(number),
+            keyed=keyed,
+        )
+
+    # ----------------------------------------------------------------------- time, and asking again
+
+    @rule(position=reservations, minutes=st.integers(1, 3))
+    def time_passes(self, position: int | None, minutes: int = 1) -> None:
+        """The end of a reservation comes to lie in the past, since the test cannot wait for it."""
+        number = self.pick(position)
+        if self.model.reservations.get(number, {"ends": False})["ends"]:
+            past = timezone.now() - timedelta(minutes=minutes)
+            Reservation.objects.filter(pk=number).update(expires_at=past)
+            self.model.reservations[number]["overdue"] = True
+
+    @rule(batch=st.sampled_from([1, 2, 1000]))
+    def sweep(self, batch: int) -> None:
+        call_command("expire_reservations", batch=batch, stdout=StringIO())
+
+        # In which order it takes those that are overdue, the ledger tells.
+        for sku, number in self._expired_since(self.model):
+            self.model.expire(number, sku)
+            self.reached["swept"] += 1
+        assert not any(self.model.overdue(sku) for sku in self.model.products)
+
+    @precondition(lambda self: self.sent)
+    @rule(position=positions, alias=st.booleans())
+    def retry(self, position: int, alias: bool) -> None:
+        request = self.sent[-1 - position % len(self.sent)]
+        path = request["path"].removeprefix("/v1") if alias else request["path"]
+
+        again = self._ask({**request, "path": path})
+
+        first = request["answer"]
+        assert again["Idempotent-Replayed"] == "true"
+        assert (again.status_code, again.content) == (first.status_code, first.content)
+        for header in ("Content-Type", "ETag", "Location"):
+            assert again.get(header) == first.get(header)
+        self._note(again, "replayed")
+
+    @precondition(lambda self: len(self.sent) > 1)
+    @rule(position=positions, other=positions)
+    def reuse_key(self, position: int, other: int) -> None:
+        mine = self.sent[-1 - position % len(self.sent)]
+        others = self.sent[-1 - other % len(self.sent)]
+        if all(mine[name] == others[name] for name in ("path", "body", "etag")):
+            return
+
+        answer = self._ask({**others, "key": mine["key"]})
+
+        assert_problem(answer, 422, "idempotency_key_reused")
+        self._note(answer)
+
+    @rule(name=names, position=positions)
+    def read_as_of(self, name: str, position: int) -> None:
+        sku = self.sku(name)
+        path = f"/v1/products/{sku}"
+        answer = self.api.get(f"{path}/events?page_size=1000")
+        if sku not in self.model.products:
+            assert_problem(answer, 404, "product_not_found")
+            return
+        ledger = self.model.products[sku]["events"]
+        told = answer.json()["results"]
+        assert_holds([_without_note(event) for event in reversed(ledger)], told)
+        moment = told[position % len(told)]["occurred_at"]
+
+        then = self.api.get(path, {"as_of": moment})
+
+        # Several events of one request may have one time; then the last of them counts.
+        version = sum(event["occurred_at"] <= moment for event in told)
+        assert then.json()["version"] == version
+        for level in ("quantity", "reserved_quantity"):
+            assert then.json()[level] == ledger[version - 1][level]
+        before = datetime.fromisoformat(told[-1]["occurred_at"]) - timedelta(microseconds=1)
+        not_yet = self.api.get(path, {"as_of": before.isoformat()})
+        assert_problem(not_yet, 404, "product_not_found")
+
+    @rule(
+        name=names, position=reservations, status=st.sampled_from(["open", "expired", "fulfilled"])
+    )
+    def read(self, name: str, position: int | None, status: str) -> None:
+        sku, number = self.sku(name), self.pick(position)
+        self._compare(f"/v1/products/{sku}", lambda: self.model.product(sku))
+        self._compare(f"/v1/reservations/{number}", lambda: self.model.reservation(number))
+        numbers = [
+            number
+            for number, reservation in sorted(self.model.reservations.items(), reverse=True)
+            if sku in reservation["lines"] and self.model.status(number) == status
+        ]
+        self._compare(
+            f"/v1/reservations?sku={sku}&status={status}",
+            lambda: {"results": [self.model.reservation(number) for number in numbers]},
+        )
+        low = sorted(sku for sku, product in self.model.products.items() if product["low"])
+        self._compare(
+            f"/v1/products?low_stock=true&sku={','.join(self.model.products)}",
+            lambda: {"results": [self.model.product(sku) for sku in low]},
+        )
+
+    def _compare(self, path: str, expect: Callable[[], dict[str, Any]]) -> None:
+        answer = self.api.get(path)
+        try:
+            assert_holds(expect(), answer.json())
+        except Refused as refusal:
+            self._assert_one_of(answer, [refusal])
+
+    # ----------------------------------------------------------------------------- after every step
+
+    @invariant()
+    def database_and_model_agree(self) -> None:
+        skus = list(self.model.products)
+        columns = "name", "version", "quantity", "reserved_quantity", "minimum_stock_level"
+        products = Product.objects.filter(sku__in=skus).values("sku", "low_stock", *columns)
+        ledgers: dict[str, list[dict[str, Any]]] = {sku: [] for sku in skus}
+        for event in (
+            StockEvent.objects.filter(product__sku__in=skus)
+            .order_by("version")
+            .values("product__sku", *_EVENT)
+        ):
+            ledgers[event.pop("product__sku")].append(event)
+        reservations = self._stored_reservations(skus)
+
+        assert_holds([self.model.product(sku) for sku in skus], _with_available(products, skus))
+        for sku in skus:
+            expected = [_without_note(event) for event in self.model.products[sku]["events"]]
+            assert [_without_note(event) for event in ledgers[sku]] == expected
+        numbers = sorted(self.model.reservations)
+        assert reservations == [self.model.reservation(number) for number in numbers]
+        for product in products:
+            _assert_guaranteed(product, ledgers[product["sku"]], reservations)
+
+    def _stored_reservations(self, skus: list[str]) -> list[dict[str, Any]]:
+        held = Reservation.objects.filter(lines__product__sku__in=skus).distinct().order_by("pk")
+        return [
+            {
+                "id": reservation.pk,
+                "reference": reservation.reference,
+                "status": reservation.status,
+                "lines": [
+                    {"sku": line.product.sku, **{part: getattr(line, part) for part in _PARTS}}
+                    for line in reservation.loaded_lines
+                ],
+            }
+            for reservation in held.with_lines()
+        ]
+
+
+_PARTS = "amount", "fulfilled", "released", "expired", "open"
+_EVENT = (
+    *("version", "type", "quantity_change", "reserved_change", "quantity", "reserved_quantity"),
+    *("reservation", "reason", "reference"),
+)
+
+
+def _with_available(products: Iterable[dict[str, Any]], skus: list[str]) -> list[dict[str, Any]]:
+    """Return the products as answers show them, in the order of `skus`."""
+    by_sku = {product["sku"]: product for product in products}
+    return [
+        {**row, "available_quantity": row["quantity"] - row["reserved_quantity"]}
+        for row in map(by_sku.__getitem__, skus)
+    ]
+
+
+def _assert_guaranteed(
+    product: dict[str, Any], ledger: list[dict[str, Any]], reservations: list[dict[str, Any]]
+) -> None:
+    """Assert what is promised of the stored rows, whatever the model says of them."""
+    lines = [line for reservation in reservations for line in reservation["lines"]]
+    held = [line["open"] for line in lines if line["sku"] == product["sku"]]
+
+    assert 0 <= product["reserved_quantity"] <= product["quantity"] <= LIMIT
+    assert sum(event["quantity_change"] for event in ledger) == product["quantity"]
+    assert sum(event["reserved_change"] for event in ledger) == product["reserved_quantity"]
+    assert sum(held) == product["reserved_quantity"]
+    assert [event["version"] for event in ledger] == list(range(1, product["version"] + 1))
+    for line in lines:
+        assert line["amount"] == sum(line[part] for part in _PARTS[1:])
+
+
+def _short(refusal: Refused) -> set[str]:
+    found = refusal.body.get("lines", [refusal.body])
+    return {line["sku"] for line in found if line["code"] in LACK_OF_STOCK}
+
+
+def _without_lines(refusal: Refused) -> Refused:
+    [line] = refusal.body["lines"]
+    return Refused(
+        refusal.status, **{name: value for name, value in line.items() if name != "index"}
+    )
+
+
+def _without_note(event: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what the contract does not say: the note of a low stock event."""
+    if not event["type"].startswith("LowStock"):
+        return event
+    return {name: value for name, value in event.items() if name not in ("reason", "reference")}
+
+
+def _as_json(lines: list[tuple[str, int]]) -> list[dict[str, Any]]:
+    return [{"sku": sku, "amount": amount} for sku, amount in lines]
+
+
+def _about(body: dict[str, Any]) -> dict[str, Any]:
+    return {"reference": body["reference"], "ends": "expires_in" in body}
+
+
+OUTCOMES = {
+    "200",
+    "201",
+    *("404 product_not_found", "404 reservation_not_found"),
+    *("409 insufficient_stock", "409 insufficient_reserved", "409 below_reserved"),
+    *("409 quantity_changed", "409 stock_limit_exceeded", "409 duplicate_sku"),
+    "409 reservation_closed",
+    "410 reservation_expired",
+    "412 precondition_failed",
+    "422 idempotency_key_reused",
+    *("200 replayed", "201 replayed", "409 insufficient_stock replayed"),
+    "what was overdue given back",
+    "swept",
+}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_service_and_model_agree_whatever_is_asked(
+    caplog: pytest.LogCaptureFixture, record_property: Callable[[str, object], None]
+) -> None:
+    caplog.set_level("ERROR")  # A line for each request would bury what has failed.
+    Machine.api = APIClient()
+    Machine.api.credentials(HTTP_AUTHORIZATION=f"Api-Key {ApiKeyFactory.create().text}")
+    Machine.reached, Machine.numbers = Counter(), count(1)
+
+    run_state_machine_as_test(Machine)
+
+    record_property("reached", Machine.reached.most_common())
+    assert Machine.reached.keys() >= OUTCOMES
