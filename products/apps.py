@@ -9,8 +9,9 @@ class ProductsConfig(AppConfig):
     verbose_name = "Inventory"
 
     def ready(self) -> None:
-        from products import database, triggers
+        from products import database, groups, triggers
 
         connection_created.connect(database.take_sqlite_at_its_word)
         got_request_exception.connect(database.forget_lost_connections)
         post_migrate.connect(triggers.install_after_migrate, sender=self)
+        post_migrate.connect(groups.make_after_migrate, sender=self)
