@@ -96,6 +96,7 @@ OPENED_BY = {
     "products_stockevent_changelist": (302, 403, 200, 200, 200, 200),
     "products_stockevent_change": (302, 403, 200, 200, 200, 200),
     "products_apikey_changelist": (302, 403, 403, 403, 200, 200),
+    "products_apikey_add": (302, 403, 403, 403, 200, 200),
     "products_apikey_change": (302, 403, 403, 403, 200, 200),
     "auth_user_changelist": (302, 403, 403, 403, 403, 200),
     "auth_user_add": (302, 403, 403, 403, 403, 200),
@@ -379,7 +380,7 @@ def test_what_is_forged_would_change_something_for_a_superuser(
     after = everything()
     assert_no_fault(answers)
     changed = {name for name in after if after[name] != before[name]}
-    assert changed >= {"Product", "StockEvent", "ReservationLine", "users", "groups"}
+    assert changed >= {"Product", "StockEvent", "ReservationLine", "keys", "users", "groups"}
     kinds = set(StockEvent.objects.values_list("type", flat=True))
     assert kinds >= {
         "InventoryAdded",
