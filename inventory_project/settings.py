@@ -289,6 +289,10 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
+# How many wrong passwords are looked at, in how many seconds.
+LOGIN_FAILURES_PER_NAME = (10, 60)
+LOGIN_FAILURES_PER_ADDRESS = (30, 60)
+
 # ---------------------------------------------------------------------------------- back office
 
 # What people choose from when they change stock by hand; a note can be added to it.

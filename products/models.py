@@ -474,7 +474,7 @@ class IdempotencyKey(models.Model):
 
 
 class ThrottleBucket(models.Model):
-    """How much of its allowance of requests a client has used; see `products.api.throttling`."""
+    """How much of its allowance of requests a client has used; see `products.throttling`."""
 
     name = models.CharField(max_length=MAX_THROTTLE_BUCKET_LENGTH, primary_key=True)
     # Microseconds since the epoch. In the past: nothing is used, as if there were no row.

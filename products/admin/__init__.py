@@ -1,5 +1,5 @@
 """The back office. Stock is looked at here, and changed through `products.stock` alone."""
 
-from products.admin import keys, ledger, people, products, reservations
+from products.admin import keys, ledger, login, people, products, reservations
 
-__all__ = ["keys", "ledger", "people", "products", "reservations"]
+__all__ = ["keys", "ledger", "login", "people", "products", "reservations"]

@@ -1,0 +1,171 @@
+"""The login: limited against guessing, for each user name and for each address.
+
+Time is made to pass by moving what has been used into the past. Rates are per hour, so that the
+time which a test takes lets nothing more through.
+"""
+
+import re
+from collections import Counter
+from itertools import count
+
+import pytest
+from django.contrib.auth.models import User
+from django.db.models import F
+from django.test import Client
+from django.urls import reverse
+from pytest_django import Settings
+
+from products.models import ThrottleBucket
+from products.tests.concurrency import at_once
+
+pytestmark = pytest.mark.django_db
+
+LOGIN = reverse("admin:login")
+RIGHT = "long-enough-7"
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: Settings) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def limits(settings: Settings) -> Settings:
+    """Three failures for a name and five for an address, in an hour."""
+    settings.LOGIN_FAILURES_PER_NAME = (3, 3600)
+    settings.LOGIN_FAILURES_PER_ADDRESS = (5, 3600)
+    return settings
+
+
+@pytest.fixture
+def ada() -> User:
+    return User.objects.create_user(username="Ada", password=RIGHT, is_staff=True)
+
+
+def log_in(name: str = "Ada", password: str = "wrong", address: str = "192.0.2.1") -> str:
+    """Try to log in, and return in a word how it was answered."""
+    form = {"username": name, "password": password}
+    answer = Client(REMOTE_ADDR=address).post(LOGIN, form)
+    if answer.status_code == 302:
+        return "in"
+    text = answer.content.decode()
+    if re.search(r"Too many failed logins\. Try again in [1-9][0-9]* seconds\.", text):
+        return "wait"
+    assert "Please enter the correct username and password" in text
+    return "wrong"
+
+
+def pass_seconds(seconds: int) -> None:
+    ThrottleBucket.objects.update(used_until=F("used_until") - seconds * 1_000_000)
+
+
+@pytest.mark.usefixtures("ada", "limits")
+def test_after_some_wrong_passwords_not_even_the_right_one_is_looked_at() -> None:
+    assert [log_in() for _ in range(4)] == ["wrong", "wrong", "wrong", "wait"]
+
+    assert log_in(password=RIGHT) == "wait"
+    pass_seconds(1200)
+    assert log_in(password=RIGHT) == "in"
+
+
+@pytest.mark.usefixtures("ada", "limits")
+def test_the_waiting_time_is_told() -> None:
+    for _ in range(3):
+        log_in()
+
+    answer = Client().post(LOGIN, {"username": "Ada", "password": "wrong"})
+    told = re.search(r"Try again in (\d+) seconds", answer.content.decode())
+
+    assert told
+    assert 0 < int(told[1]) <= 1200
+    pass_seconds(int(told[1]))
+    assert log_in() == "wrong"
+
+
+@pytest.mark.usefixtures("ada", "limits")
+def test_a_name_is_limited_from_all_addresses_together() -> None:
+    answers = [log_in(address=f"192.0.2.{number}") for number in range(4)]
+
+    assert answers == ["wrong", "wrong", "wrong", "wait"]
+
+
+@pytest.mark.usefixtures("ada", "limits")
+def test_an_address_is_limited_for_all_names_together() -> None:
+    answers = [log_in(name=f"name-{number}") for number in range(6)]
+
+    assert answers == [*["wrong"] * 5, "wait"]
+    assert log_in(password=RIGHT) == "wait"
+    assert log_in(password=RIGHT, address="192.0.2.2") == "in"
+
+
+@pytest.mark.usefixtures("ada", "limits")
+def test_logins_that_succeed_do_not_count() -> None:
+    assert [log_in(password=RIGHT) for _ in range(10)] == ["in"] * 10
+    assert [log_in() for _ in range(4)] == ["wrong", "wrong", "wrong", "wait"]
+
+
+@pytest.mark.usefixtures("ada", "limits")
+def test_a_login_that_succeeds_forgives_nothing() -> None:
+    """Else whoever has an account could guess the passwords of others between logins."""
+    User.objects.create_user(username="Eve", password=RIGHT, is_staff=True)
+
+    answers = [log_in(), log_in(), log_in("Eve", RIGHT), log_in("Bob"), log_in("Bob")]
+    assert answers == ["wrong", "wrong", "in", "wrong", "wrong"]
+
+    assert [log_in("Eve", RIGHT), log_in(), log_in("Eve", RIGHT)] == ["in", "wrong", "wait"]
+
+
+@pytest.mark.usefixtures("ada", "limits")
+def test_being_refused_uses_nothing() -> None:
+    for _ in range(3):
+        log_in()
+
+    # Were they counted for the address, the other name would have to wait.
+    assert [log_in() for _ in range(10)] == ["wait"] * 10
+    assert [log_in("Bob"), log_in("Bob"), log_in("Bob")] == ["wrong", "wrong", "wait"]
+
+
+@pytest.mark.usefixtures("ada", "limits")
+def test_the_answers_do_not_tell_which_names_there_are() -> None:
+    User.objects.create_user(username="customer", password=RIGHT)
+    User.objects.create_user(username="gone", password=RIGHT, is_staff=True, is_active=False)
+
+    def answers(name: str, password: str, address: str) -> list[str]:
+        return [log_in(name, password, address) for _ in range(4)]
+
+    expected = ["wrong", "wrong", "wrong", "wait"]
+    assert answers("Ada", "wrong", "192.0.2.1") == expected
+    assert answers("nobody", "wrong", "192.0.2.2") == expected
+    assert answers("customer", RIGHT, "192.0.2.3") == expected
+    assert answers("gone", RIGHT, "192.0.2.4") == expected
+
+
+@pytest.mark.usefixtures("ada", "limits")
+def test_an_empty_form_does_not_count() -> None:
+    for _ in range(10):
+        Client(REMOTE_ADDR="192.0.2.1").post(LOGIN, {"username": "Ada", "password": ""})
+
+    assert log_in(password=RIGHT) == "in"
+
+
+@pytest.mark.usefixtures("limits")
+def test_what_was_typed_as_a_name_is_not_kept() -> None:
+    log_in("my-password-by-mistake")
+
+    assert "mistake" not in repr(list(ThrottleBucket.objects.values_list()))
+
+
+@pytest.mark.usefixtures("ada")
+def test_ten_wrong_passwords_in_a_minute_are_told_so_and_then_none() -> None:
+    assert [log_in() for _ in range(10)] == ["wrong"] * 10
+
+    # While this runs, one more is allowed every six seconds.
+    assert any(log_in() == "wait" for _ in count())
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("ada", "limits")
+def test_of_many_wrong_passwords_at_once_exactly_as_many_as_allowed_are_looked_at() -> None:
+    answers = at_once([log_in] * 16)
+
+    assert Counter(answers) == {"wrong": 3, "wait": 13}
