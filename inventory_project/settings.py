@@ -329,6 +329,7 @@ UNFOLD = {
         },
     ],
     "SCRIPTS": [lambda request: static("products/dialogs.js")],
+    "DASHBOARD_CALLBACK": "products.admin.dashboard.front_page",
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "COLORS": {

@@ -411,6 +411,35 @@ class StockEvent(models.Model):
         return self.quantity - self.reserved_quantity
 
 
+class DailyMovement(models.Model):
+    """The units that came in and went out on one day (UTC), over all products.
+
+    Derived from the ledger by `products.movements`, up to the event that `MovementCursor` names.
+    """
+
+    day = models.DateField(primary_key=True)
+    units_in = models.BigIntegerField()
+    units_out = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.day}: +{self.units_in} -{self.units_out}"
+
+
+class MovementCursor(models.Model):
+    """The last event that is in the daily movements: one row, locked while they are added to."""
+
+    last_id = models.BigIntegerField(default=0)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.last_id)
+
+
 class Role(models.TextChoices):
     """What an API key may do. Each role may do all that the roles before it may."""
 

@@ -14,6 +14,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django_guid import get_guid
 from unfold.admin import ModelAdmin
+from unfold.views import ChangeList
 
 from products import stock
 from products.models import StockEvent
@@ -91,6 +92,15 @@ class BoundedPaginator(Paginator):
         return rows[: MAX_LISTED + 1].count()
 
 
+class BoundedChangeList(ChangeList):
+    """A list that leaves the number of its rows to the paginator, which says that it is bounded."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        # Unfold's heading tells the number of results only where it differs from that of all.
+        self.full_result_count = self.result_count
+
+
 class InventoryAdmin(ModelAdmin):
     """Rows that are made and ended elsewhere. Whoever may see one may not yet change it."""
 
@@ -106,6 +116,9 @@ class InventoryAdmin(ModelAdmin):
     def has_adjust_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether this person may set stock to a count."""
         return request.user.has_perm("products.adjust_stock")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return BoundedChangeList
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -85,18 +85,74 @@ class DayFilter(RangeDateFilter):
         return datetime.combine(day, time(), UTC)
 
 
+def change_and_level(change: int, level: int) -> str:
+    """Return how many units came or went, if any, and how many there were after it."""
+    if not change:
+        return format_html('<span class="text-subtle">{}</span>', f"{level:,}")
+    colour = (
+        "text-green-700 dark:text-green-400" if change > 0 else "text-red-700 dark:text-red-400"
+    )
+    return format_html(
+        '<span class="{} font-semibold">{}</span> <span class="text-subtle">→</span> {}',
+        colour,
+        f"{change:+,}".replace("-", "\N{MINUS SIGN}"),
+        f"{level:,}",
+    )
+
+
+@display(description="When (UTC)")
+def when(event: StockEvent) -> str:
+    moment = f"{event.occurred_at:%Y-%m-%d %H:%M:%S}"
+    return format_html('<span class="whitespace-nowrap">{}</span>', moment)
+
+
+@display(description="Product")
+def product_link(event: StockEvent) -> str:
+    url = reverse("admin:products_product_change", args=[event.product_id])
+    return format_html('<a class="text-link" href="{}">{}</a>', url, event.sku)
+
+
+@display(description="On hand")
+def on_hand(event: StockEvent) -> str:
+    return change_and_level(event.quantity_change, event.quantity)
+
+
+@display(description="Reserved")
+def reserved(event: StockEvent) -> str:
+    return change_and_level(event.reserved_change, event.reserved_quantity)
+
+
+@display(description="Why")
+def why(event: StockEvent) -> str:
+    return " · ".join(filter(None, [event.reason, event.reference]))
+
+
+@display(description="Who")
+def who(event: StockEvent) -> str:
+    return f"{event.actor} ({event.get_source_display()})"
+
+
+@display(description="Reservation")
+def reservation_link(event: StockEvent) -> str:
+    if event.reservation_id is None:
+        return ""
+    url = reverse("admin:products_reservation_change", args=[event.reservation_id])
+    return format_html('<a class="text-link" href="{}">{}</a>', url, event.reservation_id)
+
+
 @admin.register(StockEvent)
 class StockEventAdmin(ReadOnlyAdmin):
     list_display = (
-        "occurred_at",
-        "product_link",
+        when,
+        product_link,
         "type",
-        "on_hand",
-        "reserved",
-        "why",
-        "who",
-        "reservation_link",
+        on_hand,
+        reserved,
+        why,
+        who,
+        reservation_link,
     )
+    list_fullwidth = True
     # Any other order would sort the whole ledger.
     sortable_by = ()
     ordering = ("-occurred_at", "-id")
@@ -131,34 +187,6 @@ class StockEventAdmin(ReadOnlyAdmin):
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Refuse what is not one of the filters: it has no index."""
         return lookup in FILTERS
-
-    @display(description="Product")
-    def product_link(self, event: StockEvent) -> str:
-        url = reverse("admin:products_product_change", args=[event.product_id])
-        return format_html('<a class="text-link" href="{}">{}</a>', url, event.sku)
-
-    @display(description="On hand")
-    def on_hand(self, event: StockEvent) -> str:
-        return change_and_level(event.quantity_change, event.quantity)
-
-    @display(description="Reserved")
-    def reserved(self, event: StockEvent) -> str:
-        return change_and_level(event.reserved_change, event.reserved_quantity)
-
-    @display(description="Why")
-    def why(self, event: StockEvent) -> str:
-        return " · ".join(filter(None, [event.reason, event.reference]))
-
-    @display(description="Who")
-    def who(self, event: StockEvent) -> str:
-        return f"{event.actor} ({event.get_source_display()})"
-
-    @display(description="Reservation")
-    def reservation_link(self, event: StockEvent) -> str:
-        if event.reservation_id is None:
-            return ""
-        url = reverse("admin:products_reservation_change", args=[event.reservation_id])
-        return format_html('<a class="text-link" href="{}">{}</a>', url, event.reservation_id)
 
     def get_urls(self) -> list[URLPattern]:
         export = self.admin_site.admin_view(self.export)
@@ -199,21 +227,6 @@ def matching(events: QuerySet, text: str) -> QuerySet:
     matches = Q(reference=text) & ~Q(reference="") | Q(request_id=text) & ~Q(request_id="")
     product = Product.objects.filter(sku=text.upper()).values_list("pk", flat=True).first()
     return events.filter(matches if product is None else matches | Q(product=product))
-
-
-def change_and_level(change: int, level: int) -> str:
-    """Return how many units came or went, if any, and how many there were after it."""
-    if not change:
-        return format_html('<span class="text-subtle">{}</span>', f"{level:,}")
-    colour = (
-        "text-green-700 dark:text-green-400" if change > 0 else "text-red-700 dark:text-red-400"
-    )
-    return format_html(
-        '<span class="{} font-semibold">{}</span> <span class="text-subtle">→</span> {}',
-        colour,
-        f"{change:+,}".replace("-", "\N{MINUS SIGN}"),
-        f"{level:,}",
-    )
 
 
 class _Echo:

@@ -4,7 +4,10 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from django.db import connection
+from django.db import connection, transaction
+
+from products import stock
+from products.tests.factories import ACTOR
 
 
 def at_once(calls: Sequence[Callable[[], object]]) -> list[object]:
@@ -22,3 +25,30 @@ def at_once(calls: Sequence[Callable[[], object]]) -> list[object]:
 
     with ThreadPoolExecutor(max_workers=len(calls)) as executor:
         return list(executor.map(run, calls))
+
+
+def in_another_thread(call: Callable[[], object]) -> None:
+    at_once([call])
+
+
+class OpenChange:
+    """An add in a transaction that stays open until it is told how to end."""
+
+    def __init__(self, sku: str) -> None:
+        self._sku = sku
+        self._written, self._may_end = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=in_another_thread, args=[self._change])
+        self._thread.start()
+        assert self._written.wait(timeout=60)
+
+    def _change(self) -> None:
+        with transaction.atomic():
+            stock.add(sku=self._sku, amount=1, by=ACTOR)
+            self._written.set()
+            assert self._may_end.wait(timeout=60)
+            transaction.set_rollback(self._fails)
+
+    def end(self, *, fails: bool = False) -> None:
+        self._fails = fails
+        self._may_end.set()
+        self._thread.join(timeout=60)

@@ -15,7 +15,7 @@ from products import feed, stock
 from products.models import Role, StockEvent
 from products.stock import Add, Line, Remove
 from products.tests.checks import assert_problem
-from products.tests.concurrency import at_once
+from products.tests.concurrency import OpenChange, at_once, in_another_thread
 from products.tests.factories import ACTOR, ProductFactory
 
 # Real commits: what a transaction has not committed is not in the feed.
@@ -110,33 +110,6 @@ def test_a_cursor_of_another_ledger_is_refused(api: APIClient) -> None:
     problem = assert_problem(api.get(f"/v1/events?after={beyond}"), 400, "invalid")
 
     assert problem["errors"][0]["code"] == "unknown"
-
-
-def in_another_thread(call: Callable[[], object]) -> None:
-    at_once([call])
-
-
-class OpenChange:
-    """An add in a transaction that stays open until it is told how to end."""
-
-    def __init__(self, sku: str) -> None:
-        self._sku = sku
-        self._written, self._may_end = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=in_another_thread, args=[self._change])
-        self._thread.start()
-        assert self._written.wait(timeout=60)
-
-    def _change(self) -> None:
-        with transaction.atomic():
-            stock.add(sku=self._sku, amount=1, by=ACTOR)
-            self._written.set()
-            assert self._may_end.wait(timeout=60)
-            transaction.set_rollback(self._fails)
-
-    def end(self, *, fails: bool = False) -> None:
-        self._fails = fails
-        self._may_end.set()
-        self._thread.join(timeout=60)
 
 
 def skip_on_sqlite() -> None:
