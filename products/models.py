@@ -9,6 +9,7 @@ import unicodedata
 from datetime import datetime
 from typing import Any, NamedTuple, Self
 
+from django.conf import settings
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, Prefetch, Q
@@ -511,3 +512,22 @@ class ThrottleBucket(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class PendingImport(models.Model):
+    """What an import would change, previewed by a person and not confirmed yet.
+
+    Confirming deletes the row in the transaction that makes the changes, so an import is made once,
+    however often it is confirmed.
+    """
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, db_index=False)
+    kind = models.CharField(max_length=20)
+    changes = models.JSONField()
+    created_at = models.DateTimeField(db_default=Now(), db_index=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk}"

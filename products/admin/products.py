@@ -23,6 +23,8 @@ from products.admin.base import (
 )
 from products.admin.batches import BatchActions
 from products.admin.dialogs import AddDialog, AdjustDialog, RemoveDialog, dialog_action
+from products.admin.exporting import ProductExportAdmin
+from products.admin.importing import ImportAdmin
 from products.models import Product, StockEvent
 
 EVENTS_IN_CHART = 200
@@ -91,7 +93,7 @@ class ArchivedFilter(DropdownFilter):
 
 
 @admin.register(Product)
-class ProductAdmin(BatchActions):
+class ProductAdmin(BatchActions, ImportAdmin, ProductExportAdmin):
     list_display = (
         "sku",
         "name",

@@ -11,6 +11,7 @@ from unfold.decorators import display
 
 from products.admin.base import ReadOnlyAdmin
 from products.admin.dialogs import ExtendDialog, FulfillDialog, ReleaseDialog, dialog_action
+from products.admin.exporting import ReservationExportAdmin
 from products.models import Reservation, ReservationLine
 
 STATE_COLOURS = {"Open": "info", "Overdue": "danger", "Fulfilled": "success", "Expired": "warning"}
@@ -27,7 +28,7 @@ class ReservationLineInline(TabularInline):
 
 
 @admin.register(Reservation)
-class ReservationAdmin(ReadOnlyAdmin):
+class ReservationAdmin(ReservationExportAdmin, ReadOnlyAdmin):
     list_display = ("id", "reference", "state", "expires_at", "created_at")
     list_filter = ("status",)
     search_fields = ("reference",)

@@ -1,0 +1,452 @@
+"""Imports from CSV and XLSX: read, shown before anything is written, made whole or not at all.
+
+The preview only reads. What it has shown is kept in a `PendingImport`, and confirming makes those
+changes in one call of `stock`, which decides anew.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models.functions import Now
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.views.decorators.http import require_POST
+from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidget
+
+from products import stock
+from products.admin.base import InventoryAdmin, actor_of
+from products.admin.spreadsheets import MAX_FILE_BYTES, MAX_ROWS, Row, UnreadableFile, read
+from products.models import PendingImport, Product
+from products.validators import MAX_NOTE_LENGTH, SKU_PATTERN
+
+Change = stock.Operation | stock.NewProduct | stock.Edit
+V = TypeVar("V")
+
+_TYPES: dict[str, type[Change]] = {
+    change.__name__: change
+    for change in (stock.Add, stock.Remove, stock.Adjust, stock.NewProduct, stock.Edit)
+}
+
+_IS_SKU = re.compile(SKU_PATTERN).fullmatch
+
+KEPT_FOR = timedelta(days=1)
+"""How long a preview can be confirmed."""
+
+
+@dataclasses.dataclass
+class Line:
+    """A row of the file: the change that it asks for, if any, and what is wrong with it."""
+
+    number: int
+    sku: str
+    change: Change | None = None
+    problems: list[stock.StockError] = dataclasses.field(default_factory=list)
+
+    def take(self, value: Callable[[str], V | None], column: str) -> V | None:
+        """Return the value of a cell, or note why it is none."""
+        try:
+            return value(column)
+        except stock.Invalid as problem:
+            self.problems.append(problem)
+            return None
+
+    def ask_for(self, change: type[Change], **values: Any) -> None:
+        """Note the change that the row asks for, or what is wrong in it; None is no value."""
+        if self.problems:
+            return
+        given = {name: value for name, value in values.items() if value is not None}
+        try:
+            self.change = change(sku=self.sku, **given)
+        except stock.Invalid as problem:
+            self.problems.append(problem)
+
+
+class Difference(NamedTuple):
+    """What a line changes, before and after."""
+
+    name: str
+    before: Any
+    after: Any
+
+
+class PreviewRow(NamedTuple):
+    """A line as it is shown."""
+
+    line: Line
+    label: str
+    differences: list[Difference]
+    note: str = ""
+
+
+class Import:
+    """A kind of import: its columns, what its rows mean, and how they are carried out."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    help: ClassVar[str]
+    columns: ClassVar[Sequence[str]]
+    required: ClassVar[Sequence[str]]
+    ignored: ClassVar[Sequence[str]] = ()
+    permissions: ClassVar[Sequence[str]]
+
+    def lines(self, rows: Sequence[Row], *, reason: str) -> list[Line]:
+        """Return what the rows of a file ask for; `reason` stands where a row has none."""
+        raise NotImplementedError
+
+    def preview(self, lines: Sequence[Line], *, by: stock.Actor) -> list[PreviewRow]:
+        """Return what the lines would change now, and note at each what refuses it."""
+        raise NotImplementedError
+
+    def carry_out(self, changes: Sequence[Any], *, by: stock.Actor) -> None:
+        """Make all changes or none. Raises `stock.StockError`, with every refused line."""
+        raise NotImplementedError
+
+
+class ProductImport(Import):
+    name = "products"
+    title = "Import products"
+    help = (
+        "A SKU that is new becomes a product, with its opening stock. Of one that exists, the "
+        "name, the description and the minimum are changed; an empty cell leaves them as they are."
+    )
+    columns = ("sku", "name", "description", "quantity", "minimum_stock_level")
+    required = ("sku",)
+    # An export can be edited and come back.
+    ignored = ("reserved_quantity", "available_quantity", "low_stock", "archived", "updated_at")
+    permissions = ("products.add_product", "products.change_product")
+
+    def lines(self, rows: Sequence[Row], *, reason: str) -> list[Line]:
+        lines = []
+        line_of_sku: dict[str, int] = {}
+        products = _products(str(row.cells.get("sku")) for row in rows)
+        for row in rows:
+            line = _line(row)
+            first = line_of_sku.setdefault(line.sku, line.number)
+            if line.sku and first != line.number:
+                repeated = f"{line.sku} is on line {first} already."
+                line.problems.append(stock.Invalid("sku", repeated))
+            name = line.take(row.text, "name")
+            description = line.take(row.text, "description")
+            quantity = line.take(row.number, "quantity")
+            minimum = line.take(row.number, "minimum_stock_level")
+            described = {
+                "name": name,
+                "description": description,
+                "minimum_stock_level": minimum,
+            }
+            product = products.get(line.sku)
+            if product is None:
+                # A text that must be there: `stock` says so of an empty one.
+                described["name"] = name or ""
+                line.ask_for(stock.NewProduct, quantity=quantity, reason="import", **described)
+            else:
+                if quantity not in (None, product.quantity):
+                    line.problems.append(_not_the_quantity(product))
+                line.ask_for(stock.Edit, **described)
+                if isinstance(line.change, stock.Edit) and not _edits(line.change, product):
+                    line.change = None
+            lines.append(line)
+        return lines
+
+    def preview(self, lines: Sequence[Line], *, by: stock.Actor) -> list[PreviewRow]:
+        products = _products(line.sku for line in lines)
+        return [self._row(line, products.get(line.sku)) for line in lines]
+
+    def _row(self, line: Line, product: Product | None) -> PreviewRow:
+        match line.change:
+            case stock.NewProduct() as new:
+                if product and not line.problems:
+                    line.problems.append(stock.DuplicateSku(line.sku))
+                return PreviewRow(line, "New", _description_of(new))
+            case stock.Edit() as edit if product:
+                return PreviewRow(line, "Changed", _edits(edit, product))
+        return PreviewRow(line, "" if line.problems else "As it is", [])
+
+    def carry_out(self, changes: Sequence[Any], *, by: stock.Actor) -> None:
+        stock.save_products(changes, by=by)
+
+
+def _not_the_quantity(product: Product) -> stock.Invalid:
+    detail = (
+        f"{product.sku} exists and has {product.quantity} on hand: leave this cell empty, and use "
+        "an adjustment to change what is on hand."
+    )
+    return stock.Invalid("quantity", detail)
+
+
+def _products(skus: Iterable[str]) -> dict[str, Product]:
+    found = Product.objects.filter(sku__in={sku for sku in skus if _IS_SKU(sku)})
+    return {product.sku: product for product in found}
+
+
+def _description_of(new: stock.NewProduct) -> list[Difference]:
+    told = [Difference("Name", "", new.name), Difference("On hand", "", new.quantity)]
+    if new.minimum_stock_level:
+        told.append(Difference("Minimum", "", new.minimum_stock_level))
+    if new.description:
+        told.append(Difference("Description", "", new.description))
+    return told
+
+
+def _edits(edit: stock.Edit, product: Product) -> list[Difference]:
+    edited = [
+        Difference("Name", product.name, edit.name),
+        Difference("Description", product.description, edit.description),
+        Difference("Minimum", product.minimum_stock_level, edit.minimum_stock_level),
+    ]
+    return [each for each in edited if each.after not in (None, each.before)]
+
+
+class AdjustmentImport(Import):
+    name = "adjustments"
+    title = "Import adjustments"
+    help = (
+        "Each row has one of “add” (units come in), “remove” (units go out) and “quantity” (units "
+        "were counted), and is carried out in the order of the file. With “expected_quantity”, a "
+        "count is refused if that is not what is on hand."
+    )
+    columns = ("sku", "add", "remove", "quantity", "reason", "reference", "expected_quantity")
+    required = ("sku",)
+    permissions = ("products.adjust_stock", "products.operate_stock")
+
+    _values: ClassVar[dict[str, tuple[type[stock.Operation], str]]] = {
+        "add": (stock.Add, "amount"),
+        "remove": (stock.Remove, "amount"),
+        "quantity": (stock.Adjust, "quantity"),
+    }
+
+    def lines(self, rows: Sequence[Row], *, reason: str) -> list[Line]:
+        return [self._line(row, reason) for row in rows]
+
+    def _line(self, row: Row, reason: str) -> Line:
+        line = _line(row)
+        notes = {
+            "reason": line.take(row.text, "reason") or reason,
+            "reference": line.take(row.text, "reference"),
+        }
+        expected = line.take(row.number, "expected_quantity")
+        given = [column for column in self._values if column in row.cells]
+        if len(given) != 1:
+            one = "Exactly one of add, remove and quantity is required."
+            line.problems.append(stock.Invalid(given[1] if given else "quantity", one))
+            return line
+        operation, field = self._values[given[0]]
+        values = {field: line.take(row.number, given[0]), **notes}
+        if operation is stock.Adjust:
+            values["expected_quantity"] = expected
+        elif "expected_quantity" in row.cells:
+            only = "This is for a row with a quantity alone."
+            line.problems.append(stock.Invalid("expected_quantity", only))
+        line.ask_for(operation, **values)
+        return line
+
+    def preview(self, lines: Sequence[Line], *, by: stock.Actor) -> list[PreviewRow]:
+        sound = [line for line in lines if line.change and not line.problems]
+        operations: list[Any] = [line.change for line in sound]
+        outcomes = dict(zip(map(id, sound), stock.preview(operations, by=by), strict=True))
+        return [self._row(line, outcomes.get(id(line))) for line in lines]
+
+    def _row(self, line: Line, outcome: stock.LevelChange | stock.StockError | None) -> PreviewRow:
+        if isinstance(outcome, stock.StockError):
+            line.problems.append(outcome)
+        label, note = "", ""
+        if isinstance(line.change, stock.Operation):
+            label, note = _asked(line.change), _note_of(line.change)
+        if not isinstance(outcome, stock.LevelChange):
+            return PreviewRow(line, label, [], note)
+        before, after = outcome
+        differences = [
+            Difference("On hand", before.quantity, after.quantity),
+            Difference("Available", before.available_quantity, after.available_quantity),
+        ]
+        return PreviewRow(line, label, differences, note)
+
+    def carry_out(self, changes: Sequence[Any], *, by: stock.Actor) -> None:
+        stock.apply(changes, by=by)
+
+
+def _asked(operation: stock.Operation) -> str:
+    match operation:
+        case stock.Add():
+            return f"Add {operation.amount}"
+        case stock.Remove():
+            return f"Remove {operation.amount}"
+        case stock.Adjust():
+            return f"Set to {operation.quantity}"
+    return ""
+
+
+def _note_of(operation: stock.Operation) -> str:
+    return " · ".join(note for note in (operation.reason, operation.reference) if note)
+
+
+def _line(row: Row) -> Line:
+    line = Line(row.line, "")
+    line.sku = line.take(row.text, "sku") or ""
+    return line
+
+
+IMPORTS: dict[str, Import] = {kind.name: kind for kind in (ProductImport(), AdjustmentImport())}
+
+
+def keep(kind: Import, lines: Iterable[Line], *, user: Any) -> PendingImport:
+    """Keep what was previewed until it is confirmed, and forget what nobody has confirmed."""
+    PendingImport.objects.filter(created_at__lt=Now() - KEPT_FOR).delete()
+    changes = [
+        [line.number, type(line.change).__name__, dataclasses.asdict(line.change)]
+        for line in lines
+        if line.change
+    ]
+    return PendingImport.objects.create(user=user, kind=kind.name, changes=changes)
+
+
+def _lines_of(pending: PendingImport) -> list[Line]:
+    return [
+        Line(number, values["sku"], _TYPES[type_name](**values))
+        for number, type_name, values in pending.changes
+    ]
+
+
+class ImportForm(forms.Form):
+    """A file to import."""
+
+    file = forms.FileField(
+        label="File",
+        help_text=f"CSV (UTF-8; comma, semicolon or tab) or XLSX, up to {MAX_ROWS:,} rows and "
+        f"{MAX_FILE_BYTES // 1024 // 1024} MiB. A larger one can be split, or loaded by a command "
+        "of manage.py.",
+        widget=UnfoldAdminFileFieldWidget(attrs={"accept": ".csv,.xlsx"}),
+    )
+
+
+class AdjustmentImportForm(ImportForm):
+    """A file of adjustments, with a reason for all that give none."""
+
+    reason = forms.CharField(
+        required=False,
+        max_length=MAX_NOTE_LENGTH,
+        help_text="For rows that give no reason of their own. A count needs one.",
+        widget=UnfoldAdminTextInputWidget,
+    )
+
+
+class ImportAdmin(InventoryAdmin):
+    """The pages of the imports, for the admin of products."""
+
+    def get_urls(self) -> list[URLPattern]:
+        pages = [
+            ("import/<slug:name>/", self.import_view, "import"),
+            ("import/<slug:name>/<int:pk>/", require_POST(self.confirm_view), "import_confirm"),
+        ]
+        return [
+            *(
+                path(route, self.admin_site.admin_view(view), name=f"products_product_{name}")
+                for route, view, name in pages
+            ),
+            *super().get_urls(),
+        ]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Offer the imports that the person may make."""
+        allowed = [kind for kind in IMPORTS.values() if request.user.has_perms(kind.permissions)]
+        return super().changelist_view(request, {**(extra_context or {}), "imports": allowed})
+
+    def import_view(self, request: HttpRequest, name: str) -> HttpResponse:
+        """Take a file and show what it would change."""
+        kind = _kind(request, name)
+        form_class = AdjustmentImportForm if kind.name == "adjustments" else ImportForm
+        form = form_class(request.POST or None, request.FILES or None)
+        if not form.is_valid():
+            return self._page(request, kind, form=form)
+        try:
+            rows = read(
+                form.cleaned_data["file"].read(MAX_FILE_BYTES + 1),
+                columns=[*kind.columns, *kind.ignored],
+                required=kind.required,
+            )
+        except UnreadableFile as error:
+            form.add_error("file", str(error))
+            return self._page(request, kind, form=form)
+        lines = kind.lines(rows, reason=form.cleaned_data.get("reason", ""))
+        return self._preview(request, kind, lines)
+
+    def confirm_view(self, request: HttpRequest, name: str, pk: int) -> HttpResponse:
+        """Make the changes that were previewed, all or none, and once."""
+        kind = _kind(request, name)
+        user: Any = request.user
+        pending = PendingImport.objects.filter(pk=pk, kind=name, user=user).first()
+        lines = _lines_of(pending) if pending else []
+        try:
+            done = pending is not None and _carry_out(pending, kind, lines, by=actor_of(request))
+        except stock.StockError as refusal:
+            for index, problem in refusal.lines:
+                lines[index].problems.append(problem)
+            return self._preview(request, kind, lines, refused=True)
+        if not done:
+            messages.warning(request, "This import was carried out already, or is too old.")
+            return redirect("admin:products_product_import", name)
+        messages.success(request, f"{kind.title}: {len(lines):,} rows carried out.")
+        return redirect("admin:products_product_changelist")
+
+    def _preview(
+        self, request: HttpRequest, kind: Import, lines: Sequence[Line], *, refused: bool = False
+    ) -> HttpResponse:
+        rows = kind.preview(lines, by=actor_of(request))
+        wrong = sum(bool(line.problems) for line in lines)
+        changes = sum(line.change is not None for line in lines)
+        pending = None
+        if changes and not wrong:
+            pending = keep(kind, lines, user=request.user)
+        return self._page(
+            request,
+            kind,
+            rows=rows,
+            changes=changes,
+            wrong=wrong,
+            refused=refused,
+            pending=pending,
+        )
+
+    def _page(self, request: HttpRequest, kind: Import, **context: Any) -> HttpResponse:
+        page = {
+            **self.admin_site.each_context(request),
+            "title": kind.title,
+            "opts": self.opts,
+            "kind": kind,
+            **context,
+        }
+        return TemplateResponse(request, "products/admin/import.html", page)
+
+
+def _kind(request: HttpRequest, name: str) -> Import:
+    kind = IMPORTS.get(name)
+    if kind is None:
+        raise Http404
+    if not request.user.has_perms(kind.permissions):
+        raise PermissionDenied
+    return kind
+
+
+@stock.transactional
+def _carry_out(
+    pending: PendingImport, kind: Import, lines: Sequence[Line], *, by: stock.Actor
+) -> bool:
+    """Make the changes and end the pending import, both or neither; false if it has ended before.
+
+    Whoever confirms at the same time waits at the delete, and then finds the row gone, or still
+    there if the changes were refused.
+    """
+    ended, _ = PendingImport.objects.filter(pk=pending.pk).delete()
+    if ended:
+        kind.carry_out([line.change for line in lines], by=by)
+    return bool(ended)

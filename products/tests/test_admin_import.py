@@ -1,0 +1,634 @@
+"""Imports in the back office: read strictly, shown before they are made, made whole and once."""
+
+import csv
+import io
+import threading
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from datetime import date, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from openpyxl import Workbook
+
+from products import demo, stock
+from products.models import PendingImport, Product, StockEvent
+from products.tests.checks import stored
+from products.tests.concurrency import at_once
+from products.tests.factories import ACTOR, ProductFactory
+
+pytestmark = pytest.mark.django_db
+
+MANAGER = ("view_product", "add_product", "change_product", "operate_stock", "adjust_stock")
+
+
+def browser_of(username: str, *permissions: str) -> Client:
+    """Return a browser of a member of the staff with these permissions on stock."""
+    user = get_user_model().objects.create_user(username=username, is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def manager() -> Client:
+    return browser_of("Ada", *MANAGER)
+
+
+def url_of(kind: str) -> str:
+    return reverse("admin:products_product_import", args=[kind])
+
+
+def upload(client: Client, kind: str, content: str | bytes, **fields: str) -> Any:
+    """Send a file to be previewed."""
+    data = content.encode() if isinstance(content, str) else content
+    return client.post(url_of(kind), {"file": SimpleUploadedFile("rows", data), **fields})
+
+
+def confirm_url(preview: Any) -> str:
+    """Return where the button of the preview leads to."""
+    pending = preview.context["pending"]
+    assert pending, preview.content.decode()
+    url = reverse("admin:products_product_import_confirm", args=[pending.kind, pending.pk])
+    assert f'action="{url}"' in preview.content.decode()
+    return url
+
+
+def problems_of(preview: Any) -> list[tuple[int, str, str]]:
+    """Return line, code and detail of each problem in a preview, which offers no confirmation."""
+    assert preview.context["pending"] is None
+    rows = preview.context["rows"]
+    return [
+        (row.line.number, problem.code, problem.detail)
+        for row in rows
+        for problem in row.line.problems
+    ]
+
+
+def changes_of(preview: Any) -> list[tuple[Any, ...]]:
+    """Return, for each row of a preview, its SKU, label and differences."""
+    return [
+        (row.line.sku, row.label, *map(tuple, row.differences)) for row in preview.context["rows"]
+    ]
+
+
+def complaint_of(answer: Any) -> str:
+    """Return what is said of a file that could not be read."""
+    [complaint] = answer.context["form"].errors["file"]
+    return complaint
+
+
+def xlsx(*rows: list[Any]) -> bytes:
+    workbook = Workbook()
+    for row in rows:
+        workbook.worksheets[0].append(row)
+    return saved(workbook)
+
+
+def saved(workbook: Workbook) -> bytes:
+    file = io.BytesIO()
+    workbook.save(file)
+    return file.getvalue()
+
+
+# ------------------------------------------------------------------------------------ adjustments
+
+
+def test_adjustments_are_previewed_and_then_carried_out_in_order(manager: Client) -> None:
+    cup = ProductFactory.create(sku="CUP", quantity=10)
+    stock.reserve(sku="CUP", amount=4, by=ACTOR)
+    before = stored()
+    rows = (
+        "sku,add,remove,quantity,reason,reference,expected_quantity\n"
+        "CUP,5,,,delivery,po-7,\n"
+        "CUP,,11,,,,\n"
+        "CUP,,,9,,count-1,4\n"
+    )
+
+    preview = upload(manager, "adjustments", rows, reason="monthly count")
+
+    assert changes_of(preview) == [
+        ("CUP", "Add 5", ("On hand", 10, 15), ("Available", 6, 11)),
+        ("CUP", "Remove 11", ("On hand", 15, 4), ("Available", 11, 0)),
+        ("CUP", "Set to 9", ("On hand", 4, 9), ("Available", 0, 5)),
+    ]
+    assert stored() == before
+
+    answer = manager.post(confirm_url(preview), follow=True)
+
+    assert "3 rows carried out" in answer.content.decode()
+    events = StockEvent.objects.filter(product=cup, version__gt=2).order_by("version")
+    assert [(e.type, e.quantity_change, e.reason, e.reference) for e in events] == [
+        ("InventoryAdded", 5, "delivery", "po-7"),
+        ("InventoryRemoved", -11, "monthly count", ""),
+        ("InventoryAdjusted", 5, "monthly count", "count-1"),
+    ]
+    assert {(event.actor, event.source) for event in events} == {("Ada", "admin")}
+
+
+def test_a_preview_names_each_wrong_row_in_the_words_of_the_api_and_writes_nothing(
+    manager: Client,
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=10)
+    stock.reserve(sku="CUP", amount=4, by=ACTOR)
+    before = stored()
+    rows = (
+        "sku,add,remove,quantity,expected_quantity\n"
+        "CUP,,7,,\n"
+        "NOPE,1,,,\n"
+        "\n"
+        "CUP,,,3,\n"
+        "CUP,,,5,11\n"
+        "CUP,1,1,,\n"
+        "CUP,,,,\n"
+        "cup,1,,,\n"
+        "CUP,0,,,\n"
+        "CUP,1,,,3\n"
+        "CUP,1000000000,,,\n"
+        ",1,,,\n"
+    )
+
+    preview = upload(manager, "adjustments", rows, reason="count")
+
+    one = "Exactly one of add, remove and quantity is required."
+    not_a_sku = "A SKU is 1 to 50 of A-Z, 0-9 and hyphens, and does not start with a hyphen."
+    below = "CUP cannot be set to 3: 4 are reserved; see /v1/reservations?sku=CUP&status=open."
+    assert problems_of(preview) == [
+        (2, "insufficient_stock", "7 of CUP requested, 6 available."),
+        (3, "product_not_found", "There is no product NOPE."),
+        (5, "below_reserved", below),
+        (6, "quantity_changed", "CUP was expected to have 11 on hand and has 10."),
+        (7, "invalid", one),
+        (8, "invalid", one),
+        (9, "invalid", not_a_sku),
+        (10, "invalid", "At least 1 unit is required."),
+        (11, "invalid", "This is for a row with a quantity alone."),
+        (
+            12,
+            "stock_limit_exceeded",
+            "CUP has 10 on hand; 1000000000 more would pass 1000000000.",
+        ),
+        (13, "invalid", not_a_sku),
+    ]
+    page = preview.content.decode()
+    assert "insufficient_stock" in page
+    assert "Available: 6." in page
+    assert "Carry out" not in page
+    assert stored() == before
+    assert not PendingImport.objects.exists()
+
+
+def test_a_count_without_any_reason_is_refused(manager: Client) -> None:
+    ProductFactory.create(sku="CUP")
+
+    preview = upload(manager, "adjustments", "sku,quantity\nCUP,3\n")
+
+    assert problems_of(preview) == [(2, "invalid", "This text may not be blank.")]
+
+
+def test_what_is_no_longer_possible_when_confirmed_is_shown_and_nothing_written(
+    manager: Client,
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    ProductFactory.create(sku="MUG", quantity=5)
+    preview = upload(manager, "adjustments", "sku,remove\nMUG,1\nCUP,4\n")
+    stock.remove(sku="CUP", amount=2, by=ACTOR)
+    before = stored()
+
+    refused = manager.post(confirm_url(preview))
+
+    detail = "4 of CUP requested, 3 available."
+    assert problems_of(refused) == [(3, "insufficient_stock", detail)]
+    assert "The stock has changed since the preview" in refused.content.decode()
+    assert stored() == before
+
+
+def test_a_file_that_is_confirmed_again_is_not_carried_out_again(manager: Client) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    preview = upload(manager, "adjustments", "sku,add\nCUP,4\n")
+
+    manager.post(confirm_url(preview))
+    again = manager.post(confirm_url(preview), follow=True)
+
+    assert "carried out already" in again.content.decode()
+    assert Product.objects.get().quantity == 9
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_confirmations_at_once_have_one_effect() -> None:
+    ada = browser_of("Ada", *MANAGER)
+    ProductFactory.create(sku="CUP", quantity=5)
+    url = confirm_url(upload(ada, "adjustments", "sku,add\nCUP,4\n"))
+    windows = [Client() for _ in range(4)]
+    for window in windows:
+        window.force_login(get_user_model().objects.get(username="Ada"))
+
+    answers = at_once([partial(window.post, url) for window in windows])
+
+    assert Product.objects.get().quantity == 9
+    targets = Counter(getattr(answer, "url", answer) for answer in answers)
+    assert targets == {
+        reverse("admin:products_product_changelist"): 1,
+        url_of("adjustments"): 3,
+    }
+
+
+@pytest.mark.skipif(
+    connection.vendor == "sqlite", reason="SQLite has no row locks, and one writer for all"
+)
+@pytest.mark.django_db(transaction=True)
+def test_a_preview_does_not_wait_for_a_locked_product() -> None:
+    ada = browser_of("Ada", *MANAGER)
+    ProductFactory.create(sku="CUP", quantity=5)
+    is_locked, may_end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        try:
+            with transaction.atomic():
+                stock.lock(sku="CUP")
+                is_locked.set()
+                assert may_end.wait(timeout=60)
+        finally:
+            connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    try:
+        assert is_locked.wait(timeout=60)
+        preview = upload(ada, "adjustments", "sku,remove\nCUP,4\n")
+        products = upload(ada, "products", "sku,name\nCUP,Big cup\n")
+    finally:
+        may_end.set()
+        holder.join()
+
+    assert changes_of(preview)[0][2] == ("On hand", 5, 1)
+    assert changes_of(products)[0][2] == ("Name", "Product CUP", "Big cup")
+
+
+def test_nobody_confirms_the_preview_of_another(manager: Client) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    preview = upload(manager, "adjustments", "sku,add\nCUP,4\n")
+
+    browser_of("Bob", *MANAGER).post(confirm_url(preview))
+
+    assert Product.objects.get().quantity == 5
+
+
+def test_previews_that_nobody_confirms_are_forgotten_after_a_day(manager: Client) -> None:
+    ProductFactory.create(sku="CUP")
+    upload(manager, "adjustments", "sku,add\nCUP,1\n")
+    old = PendingImport.objects.get()
+    PendingImport.objects.update(created_at=timezone.now() - timedelta(hours=25))
+
+    upload(manager, "adjustments", "sku,add\nCUP,2\n")
+
+    assert not PendingImport.objects.filter(pk=old.pk).exists()
+    assert PendingImport.objects.count() == 1
+
+
+def test_the_orders_of_real_customers_are_removed_to_the_unit(manager: Client) -> None:
+    call_command("load_demo_data", stdout=io.StringIO())
+    file = io.StringIO()
+    writer = csv.writer(file, delimiter=";")
+    writer.writerow(["sku", "remove", "reference"])
+    for order, lines in demo.read_orders().items():
+        writer.writerows([line.sku, line.amount, order] for line in lines)
+
+    preview = upload(manager, "adjustments", file.getvalue(), reason="shipped")
+    manager.post(confirm_url(preview))
+
+    # The demo products have what all orders together ask for: 47,252 units in 4,688 lines.
+    assert set(Product.objects.values_list("quantity", flat=True)) == {0}
+    removals = StockEvent.objects.filter(type=StockEvent.Type.REMOVED)
+    assert removals.count() == len(preview.context["rows"]) == 4_688
+    assert sum(removals.values_list("quantity_change", flat=True)) == -47_252
+
+
+# --------------------------------------------------------------------------------------- products
+
+
+def test_products_are_created_and_edited(manager: Client) -> None:
+    cup = ProductFactory.create(sku="CUP", name="Cup", quantity=10)
+    ProductFactory.create(sku="JUG", name="Jug")
+    rows = (
+        "sku\tname\tdescription\tquantity\tminimum_stock_level\n"
+        "MUG\tMug, blue\tBig\t3\t5\n"
+        "CUP\tBig cup\t\t\t11\n"
+        "JUG\tJug\t\t25\t\n"
+    )
+
+    preview = upload(manager, "products", rows)
+
+    new = ("Name", "", "Mug, blue"), ("On hand", "", 3), ("Minimum", "", 5)
+    assert changes_of(preview) == [
+        ("MUG", "New", *new, ("Description", "", "Big")),
+        ("CUP", "Changed", ("Name", "Cup", "Big cup"), ("Minimum", 0, 11)),
+        ("JUG", "As it is"),
+    ]
+    assert not Product.objects.filter(sku="MUG").exists()
+
+    manager.post(confirm_url(preview))
+
+    mug = Product.objects.get(sku="MUG")
+    assert (mug.name, mug.description, mug.levels) == ("Mug, blue", "Big", (3, 0, 5))
+    created = mug.events.get(version=1)
+    assert (created.type, created.quantity_change) == ("ProductCreated", 3)
+    assert (created.actor, created.source) == ("Ada", "admin")
+    cup.refresh_from_db()
+    assert (cup.name, cup.levels) == ("Big cup", (10, 0, 11))
+    assert list(Product.objects.search("blue")) == [mug]
+
+
+def test_a_product_row_that_is_wrong_is_told_what_to_do(manager: Client) -> None:
+    ProductFactory.create(sku="CUP", quantity=10)
+    rows = (
+        "sku,name,quantity,minimum_stock_level\n"
+        "CUP,Cup,12,\n"
+        "MUG,Mug,-1,\n"
+        "JUG,,1,\n"
+        "POT,Pot,,x\n"
+        "POT,Pot,,\n"
+        f"PAN,{'n' * 256},,\n"
+    )
+
+    preview = upload(manager, "products", rows)
+
+    assert problems_of(preview) == [
+        (
+            2,
+            "invalid",
+            "CUP exists and has 10 on hand: leave this cell empty, and use an adjustment to change "
+            "what is on hand.",
+        ),
+        (3, "invalid", "The number of units may not be negative."),
+        (4, "invalid", "This text may not be blank."),
+        (5, "invalid", "A whole number is required, in digits alone: not 'x'."),
+        (6, "invalid", "POT is on line 5 already."),
+        (7, "invalid", "At most 255 characters are allowed."),
+    ]
+
+
+def test_a_product_created_since_the_preview_refuses_the_whole_file(manager: Client) -> None:
+    ProductFactory.create(sku="CUP", name="Cup")
+    preview = upload(manager, "products", "sku,name\nCUP,Big cup\nMUG,Mug\n")
+    ProductFactory.create(sku="MUG", name="Another mug")
+    before = stored()
+
+    refused = manager.post(confirm_url(preview))
+
+    assert problems_of(refused) == [(3, "duplicate_sku", "There is a product MUG already.")]
+    assert stored() == before
+
+
+def test_a_file_that_changes_nothing_cannot_be_confirmed(manager: Client) -> None:
+    ProductFactory.create(sku="CUP", name="Cup", quantity=3)
+
+    preview = upload(manager, "products", "sku,name,quantity\nCUP,Cup,3\n")
+
+    assert problems_of(preview) == []
+    assert "There is nothing to change." in preview.content.decode()
+
+
+# ------------------------------------------------------------------------------------------ files
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeffsku,add\r\nCUP,4\r\n".encode(),
+        b"sku;add\nCUP;4",
+        b"sku\tadd\rCUP\t4\r",
+        b'\n\n"sku","add"\n\n"CUP","4"\n,\n',
+        b"add,sku,\n4,CUP,\n",
+        xlsx(["sku", "add"], ["CUP", 4]),
+        xlsx(["sku", "add"], ["CUP", 4.0]),
+        xlsx(["sku", "add"], ["CUP", "4"]),
+        xlsx(["sku", "add", None], [None, None], ["CUP", 4, None]),
+    ],
+)
+def test_a_file_is_read_in_each_of_its_forms(manager: Client, content: bytes) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+
+    preview = upload(manager, "adjustments", content)
+
+    assert changes_of(preview) == [("CUP", "Add 4", ("On hand", 5, 9), ("Available", 5, 9))]
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["5.0", "1e3", " 5", "5 ", '"1,000"', "+5", "0x5", "\u0665", "five", "5\0", "9" * 30, "1_0"],
+)
+def test_a_number_in_a_csv_file_is_digits_alone(manager: Client, number: str) -> None:
+    ProductFactory.create(sku="CUP")
+
+    preview = upload(manager, "adjustments", f"sku,add\nCUP,{number}\n")
+
+    [(line, code, detail)] = problems_of(preview)
+    assert (line, code) == (2, "invalid")
+    assert detail.startswith("A whole number is required, in digits alone")
+
+
+@pytest.mark.parametrize(
+    ("cell", "detail"),
+    [
+        (5.5, "A text or a whole number is required: not 5.5."),
+        (True, "A text or a whole number is required: not True."),
+        (date(2026, 1, 2), "A text or a whole number is required: not 2026-01-02 00:00:00."),
+        ("=1+1", "This is a formula: put its value into the cell."),
+        ("#REF!", "This is an error of the spreadsheet: #REF!."),
+        (10**12, "At most 1000000000 units are allowed."),
+        (-1, "At least 1 unit is required."),
+    ],
+)
+def test_a_cell_of_xlsx_that_is_no_amount_is_refused(
+    manager: Client, cell: Any, detail: str
+) -> None:
+    ProductFactory.create(sku="CUP")
+
+    preview = upload(manager, "adjustments", xlsx(["sku", "add"], ["CUP", cell]))
+
+    assert problems_of(preview) == [(2, "invalid", detail)]
+
+
+def test_a_number_of_xlsx_may_stand_for_a_sku_and_a_reference(manager: Client) -> None:
+    ProductFactory.create(sku="22196", quantity=1)
+    content = xlsx(["sku", "add", "reference"], [22196, 1, 4711])
+
+    manager.post(confirm_url(upload(manager, "adjustments", content)))
+
+    assert StockEvent.objects.get(type="InventoryAdded").reference == "4711"
+
+
+@pytest.mark.parametrize("text", ["a\0b", "'=cmd\0"])
+def test_a_nul_in_a_text_is_refused(manager: Client, text: str) -> None:
+    preview = upload(manager, "products", f"sku,name\nCUP,{text}\nC\0P,Cup\n")
+
+    assert [line for line, _, _ in problems_of(preview)] == [2, 3]
+
+
+def test_a_file_may_have_ten_thousand_rows(manager: Client) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    rows = "sku,add\n" + "CUP,1\n" * 10_000
+
+    preview = upload(manager, "adjustments", rows)
+    manager.post(confirm_url(preview))
+    longer = upload(manager, "adjustments", rows + "CUP,1\n")
+
+    assert Product.objects.get().quantity == 10_005
+    assert complaint_of(longer) == "The file has more than 10,000 rows."
+
+
+def part_of_xlsx(name: str, content: bytes) -> bytes:
+    """Return a workbook of which one part is replaced."""
+    file = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(xlsx(["sku", "add"], ["CUP", 1]))) as original,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as changed,
+    ):
+        for part in original.namelist():
+            changed.writestr(part, content if part == name else original.read(part))
+    return file.getvalue()
+
+
+SHEET = (
+    '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">'
+    "<sheetData>{}</sheetData></worksheet>"
+)
+NOT_XLSX = "The file is not a readable XLSX file."
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: b"", "The submitted file is empty."),
+        (lambda: b" \n", "Of the columns, 'sku' is missing."),
+        (lambda: b"sku,add\n", "The file has no row below its header."),
+        (lambda: b"\x89PNG\r\n\x1a\n\0\0", "neither XLSX nor text in UTF-8"),
+        (lambda: "sku,add\nCUP,1".encode("utf-16"), "neither XLSX nor text in UTF-8"),
+        (lambda: "sku,reason\nCUP,é".encode("latin-1"), "neither XLSX nor text in UTF-8"),
+        (lambda: b"sku,reason\nCUP,\xed\xa0\x80", "neither XLSX nor text in UTF-8"),
+        (lambda: b"sku,amount\nCUP,1", "Of the columns, 'amount' is not known."),
+        (lambda: b"add\n1", "Of the columns, 'sku' is missing."),
+        (lambda: b"sku,add,add\nCUP,1,2", "Of the columns, 'add' is there more than once."),
+        (lambda: b"SKU,add\nCUP,1", "'sku' is missing. Of the columns, 'SKU' is not known."),
+        (lambda: b"{}\0\n1", "is not known"),
+        (lambda: b"sku,add\nCUP,1,2", "Line 2 has a value in a column without a name."),
+        (lambda: b'sku,add\n"CUP"x,1', "The file is not CSV: line 2:"),
+        (lambda: b'sku,add\nCUP,1\n"CUP', "The file is not CSV: line 3: unexpected end of data."),
+        (lambda: b"sku,reason\nCUP," + b"x" * 200_000, "line 2: field larger than field limit"),
+        (lambda: b"x" * 10_000_000, "The file has more than 5 MiB."),
+        (lambda: b"\xd0\xcf\x11\xe0\xa1\xb1", "This is an old .xls file"),
+        (lambda: b"PK\3\4 and no more", NOT_XLSX),
+        (lambda: xlsx(["sku", "add"])[:-30], NOT_XLSX),
+        (lambda: xlsx(), "'sku' is missing"),
+        (lambda: part_of_xlsx("xl/workbook.xml", b"<"), NOT_XLSX),
+        (lambda: part_of_xlsx("xl/worksheets/sheet1.xml", b"\0" * 33_600_000), "unpacks to more"),
+        (
+            lambda: part_of_xlsx(
+                "xl/worksheets/sheet1.xml",
+                SHEET.format('<row r="1"/><row r="2000000000"/>').encode(),
+            ),
+            "'sku' is missing",
+        ),
+        (
+            lambda: part_of_xlsx(
+                "xl/worksheets/sheet1.xml",
+                SHEET.format('<row><c t="inlineStr"><is><t>&#xD800;</t></is></c></row>').encode(),
+            ),
+            NOT_XLSX,
+        ),
+        (
+            lambda: part_of_xlsx(
+                "xl/worksheets/sheet1.xml",
+                (
+                    "<!DOCTYPE x ["
+                    + '<!ENTITY e0 "sku">'
+                    + "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 10))
+                    + "]>"
+                    + SHEET.format('<row><c t="inlineStr"><is><t>&e9;</t></is></c></row>')
+                ).encode(),
+            ),
+            NOT_XLSX,
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_answered_with_what_is_wrong(
+    manager: Client, make: Callable[[], bytes], complaint: str
+) -> None:
+    answer = upload(manager, "adjustments", make())
+
+    assert answer.status_code == 200
+    assert complaint in complaint_of(answer)
+
+
+def test_a_form_without_a_file_asks_for_one(manager: Client) -> None:
+    assert manager.get(url_of("products")).status_code == 200
+    assert complaint_of(manager.post(url_of("products"), {"x": ""})) == "This field is required."
+
+
+# ----------------------------------------------------------------------------------------- rights
+
+VIEWER = ("view_product",)
+CLERK = (*VIEWER, "operate_stock")
+
+
+@pytest.mark.parametrize(
+    ("permissions", "kind", "allowed"),
+    [
+        (VIEWER, "products", False),
+        (VIEWER, "adjustments", False),
+        (CLERK, "products", False),
+        (CLERK, "adjustments", False),
+        ((*VIEWER, "adjust_stock"), "adjustments", False),
+        ((*CLERK, "adjust_stock"), "adjustments", True),
+        ((*CLERK, "adjust_stock"), "products", False),
+        ((*VIEWER, "add_product"), "products", False),
+        ((*VIEWER, "change_product"), "products", False),
+        ((*VIEWER, "add_product", "change_product"), "products", True),
+    ],
+)
+def test_an_import_needs_its_permissions(
+    manager: Client, permissions: tuple[str, ...], kind: str, allowed: bool
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    content = {"products": "sku,name\nCUP,x\n", "adjustments": "sku,add\nCUP,1\n"}[kind]
+    forged = confirm_url(upload(manager, kind, content))
+    browser = browser_of("Bob", *permissions)
+    PendingImport.objects.update(user=get_user_model().objects.get(username="Bob"))
+    before = stored()
+
+    listed = browser.get(reverse("admin:products_product_changelist"))
+    answers = [browser.get(url_of(kind)), upload(browser, kind, content), browser.post(forged)]
+
+    assert (url_of(kind) in listed.content.decode()) == allowed
+    expected = [200, 200, 302] if allowed else [403, 403, 403]
+    assert [answer.status_code for answer in answers] == expected
+    assert (stored() == before) != allowed
+
+
+def test_a_confirmation_is_a_post_of_a_staff_member_with_a_token(manager: Client) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    url = confirm_url(upload(manager, "adjustments", "sku,add\nCUP,4\n"))
+    checked = Client(enforce_csrf_checks=True)
+    checked.force_login(get_user_model().objects.get(username="Ada"))
+
+    statuses = [
+        Client().post(url).status_code,
+        manager.get(url).status_code,
+        checked.post(url).status_code,
+        manager.post(reverse("admin:products_product_import", args=["users"])).status_code,
+    ]
+
+    assert statuses == [302, 405, 403, 404]
+    assert Product.objects.get().quantity == 5
