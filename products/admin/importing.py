@@ -38,7 +38,7 @@ _TYPES: dict[str, type[Change]] = {
 _IS_SKU = re.compile(SKU_PATTERN).fullmatch
 
 KEPT_FOR = timedelta(days=1)
-"""How long a preview can be confirmed."""
+"""Older previews that nobody has confirmed are forgotten when the next file comes."""
 
 
 @dataclasses.dataclass
@@ -86,6 +86,29 @@ class PreviewRow(NamedTuple):
     note: str = ""
 
 
+class ImportForm(forms.Form):
+    """A file to import."""
+
+    file = forms.FileField(
+        label="File",
+        help_text=f"CSV (UTF-8; comma, semicolon or tab) or XLSX, up to {MAX_ROWS:,} rows and "
+        f"{MAX_FILE_BYTES // 1024 // 1024} MiB. A larger one can be split, or loaded by a command "
+        "of manage.py.",
+        widget=UnfoldAdminFileFieldWidget(attrs={"accept": ".csv,.xlsx"}),
+    )
+
+
+class AdjustmentImportForm(ImportForm):
+    """A file of adjustments, with a reason for all that give none."""
+
+    reason = forms.CharField(
+        required=False,
+        max_length=MAX_NOTE_LENGTH,
+        help_text="For rows that give no reason of their own. A count needs one.",
+        widget=UnfoldAdminTextInputWidget,
+    )
+
+
 class Import:
     """A kind of import: its columns, what its rows mean, and how they are carried out."""
 
@@ -96,6 +119,7 @@ class Import:
     required: ClassVar[Sequence[str]]
     ignored: ClassVar[Sequence[str]] = ()
     permissions: ClassVar[Sequence[str]]
+    form_class: ClassVar[type[ImportForm]] = ImportForm
 
     def lines(self, rows: Sequence[Row], *, reason: str) -> list[Line]:
         """Return what the rows of a file ask for; `reason` stands where a row has none."""
@@ -124,37 +148,37 @@ class ProductImport(Import):
     permissions = ("products.add_product", "products.change_product")
 
     def lines(self, rows: Sequence[Row], *, reason: str) -> list[Line]:
-        lines = []
-        line_of_sku: dict[str, int] = {}
         products = _products(str(row.cells.get("sku")) for row in rows)
-        for row in rows:
-            line = _line(row)
-            first = line_of_sku.setdefault(line.sku, line.number)
+        lines = [self._line(row, products) for row in rows]
+        first_of_sku: dict[str, int] = {}
+        for line in lines:
+            first = first_of_sku.setdefault(line.sku, line.number)
             if line.sku and first != line.number:
                 repeated = f"{line.sku} is on line {first} already."
                 line.problems.append(stock.Invalid("sku", repeated))
-            name = line.take(row.text, "name")
-            description = line.take(row.text, "description")
-            quantity = line.take(row.number, "quantity")
-            minimum = line.take(row.number, "minimum_stock_level")
-            described = {
-                "name": name,
-                "description": description,
-                "minimum_stock_level": minimum,
-            }
-            product = products.get(line.sku)
-            if product is None:
-                # A text that must be there: `stock` says so of an empty one.
-                described["name"] = name or ""
-                line.ask_for(stock.NewProduct, quantity=quantity, reason="import", **described)
-            else:
-                if quantity not in (None, product.quantity):
-                    line.problems.append(_not_the_quantity(product))
-                line.ask_for(stock.Edit, **described)
-                if isinstance(line.change, stock.Edit) and not _edits(line.change, product):
-                    line.change = None
-            lines.append(line)
         return lines
+
+    def _line(self, row: Row, products: dict[str, Product]) -> Line:
+        line = _line(row)
+        quantity = line.take(row.number, "quantity")
+        name = line.take(row.text, "name")
+        others = {
+            "description": line.take(row.text, "description"),
+            "minimum_stock_level": line.take(row.number, "minimum_stock_level"),
+        }
+        product = products.get(line.sku)
+        if product is None:
+            # `stock` says what an empty name lacks.
+            line.ask_for(
+                stock.NewProduct, name=name or "", quantity=quantity, reason="import", **others
+            )
+            return line
+        if quantity not in (None, product.quantity):
+            line.problems.append(_not_the_quantity(product))
+        line.ask_for(stock.Edit, name=name, **others)
+        if isinstance(line.change, stock.Edit) and not _edits(line.change, product):
+            line.change = None
+        return line
 
     def preview(self, lines: Sequence[Line], *, by: stock.Actor) -> list[PreviewRow]:
         products = _products(line.sku for line in lines)
@@ -216,6 +240,7 @@ class AdjustmentImport(Import):
     columns = ("sku", "add", "remove", "quantity", "reason", "reference", "expected_quantity")
     required = ("sku",)
     permissions = ("products.adjust_stock", "products.operate_stock")
+    form_class = AdjustmentImportForm
 
     _values: ClassVar[dict[str, tuple[type[stock.Operation], str]]] = {
         "add": (stock.Add, "amount"),
@@ -315,29 +340,6 @@ def _lines_of(pending: PendingImport) -> list[Line]:
     ]
 
 
-class ImportForm(forms.Form):
-    """A file to import."""
-
-    file = forms.FileField(
-        label="File",
-        help_text=f"CSV (UTF-8; comma, semicolon or tab) or XLSX, up to {MAX_ROWS:,} rows and "
-        f"{MAX_FILE_BYTES // 1024 // 1024} MiB. A larger one can be split, or loaded by a command "
-        "of manage.py.",
-        widget=UnfoldAdminFileFieldWidget(attrs={"accept": ".csv,.xlsx"}),
-    )
-
-
-class AdjustmentImportForm(ImportForm):
-    """A file of adjustments, with a reason for all that give none."""
-
-    reason = forms.CharField(
-        required=False,
-        max_length=MAX_NOTE_LENGTH,
-        help_text="For rows that give no reason of their own. A count needs one.",
-        widget=UnfoldAdminTextInputWidget,
-    )
-
-
 class ImportAdmin(InventoryAdmin):
     """The pages of the imports, for the admin of products."""
 
@@ -364,8 +366,7 @@ class ImportAdmin(InventoryAdmin):
     def import_view(self, request: HttpRequest, name: str) -> HttpResponse:
         """Take a file and show what it would change."""
         kind = _kind(request, name)
-        form_class = AdjustmentImportForm if kind.name == "adjustments" else ImportForm
-        form = form_class(request.POST or None, request.FILES or None)
+        form = kind.form_class(request.POST or None, request.FILES or None)
         if not form.is_valid():
             return self._page(request, kind, form=form)
         try:

@@ -9,6 +9,7 @@ import csv
 import io
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -125,14 +126,11 @@ def _xlsx_lines(content: bytes) -> Iterator[tuple[int, Sequence[Cell]]]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             unpacked = sum(part.file_size for part in archive.infolist())
-    except (zipfile.BadZipFile, ValueError) as error:
-        raise UnreadableFile("The file is not a readable XLSX file.") from error
-    if unpacked > MAX_UNPACKED_BYTES:
-        raise UnreadableFile(
-            f"The file unpacks to more than {MAX_UNPACKED_BYTES // 1024 // 1024} MiB: remove what "
-            "is not needed from it, or save it as CSV."
-        )
-    try:
+        if unpacked > MAX_UNPACKED_BYTES:
+            raise UnreadableFile(
+                f"The file unpacks to more than {MAX_UNPACKED_BYTES // 1024 // 1024} MiB: remove "
+                "what is not needed from it, or save it as CSV."
+            )
         sheet = load_workbook(io.BytesIO(content), read_only=True).worksheets[0]
         # What the sheet says of its size may be wrong.
         sheet.reset_dimensions()
@@ -143,7 +141,9 @@ def _xlsx_lines(content: bytes) -> Iterator[tuple[int, Sequence[Cell]]]:
             if cells is not gap:
                 yield line, [_xlsx_cell(cell) for cell in cells]
             gap = cells
-    # Whatever a broken file makes the library stumble over.
+    except UnreadableFile:
+        raise
+    # Whatever a broken file makes the libraries stumble over.
     except Exception as error:
         raise UnreadableFile("The file is not a readable XLSX file.") from error
 
@@ -168,11 +168,11 @@ def _check_header(
 ) -> list[str | None]:
     """Return the name of each column, none for one without."""
     names = [None if cell is None else str(cell) for cell in header]
-    given = [name for name in names if name is not None]
+    counts = Counter(name for name in names if name is not None)
     complaints = [
-        (_named(name for name in required if name not in given), "is missing"),
-        (_named(name for name in given if name not in columns), "is not known"),
-        (_named({name for name in given if given.count(name) > 1}), "is there more than once"),
+        (_named(name for name in required if name not in counts), "is missing"),
+        (_named(name for name in counts if name not in columns), "is not known"),
+        (_named(name for name, count in counts.items() if count > 1), "is there more than once"),
     ]
     found = [f"Of the columns, {names} {what}." for names, what in complaints if names]
     if found:

@@ -196,6 +196,16 @@ def test_a_format_that_there_is_not_is_refused_in_the_form(viewer: Client, form:
     assert answer.context["form"].errors["format"]
 
 
+def test_single_rows_are_not_exported_by_their_ids(viewer: Client) -> None:
+    product = ProductFactory.create()
+    url = reverse("admin:products_product_export")
+
+    answer = viewer.post(url, {"format": CSV, "resource": "0", "export_items": [product.pk]})
+
+    assert answer.status_code == 200
+    assert answer.context["form"].errors["export_items"]
+
+
 def test_a_filter_that_there_is_not_is_answered_as_by_the_list(viewer: Client) -> None:
     assert export(viewer, low_stock__exact="x").status_code == 302
     assert export(viewer, archived__exact="x").status_code == 302
