@@ -41,6 +41,7 @@ class ForSuperusers:
 
 @admin.register(User)
 class StaffAdmin(ForSuperusers, UserAdmin, ModelAdmin):
+    compressed_fields = False  # Two lists to choose from need the whole width.
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -60,4 +61,5 @@ class GroupForm(ModelForm):
 
 @admin.register(Group)
 class StaffGroupAdmin(ForSuperusers, GroupAdmin, ModelAdmin):
+    compressed_fields = False
     form = GroupForm
