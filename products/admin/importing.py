@@ -92,8 +92,7 @@ class ImportForm(forms.Form):
     file = forms.FileField(
         label="File",
         help_text=f"CSV (UTF-8; comma, semicolon or tab) or XLSX, up to {MAX_ROWS:,} rows and "
-        f"{MAX_FILE_BYTES // 1024 // 1024} MiB. A larger one can be split, or loaded by a command "
-        "of manage.py.",
+        f"{MAX_FILE_BYTES // 1024 // 1024} MiB. A larger one can be split.",
         widget=UnfoldAdminFileFieldWidget(attrs={"accept": ".csv,.xlsx"}),
     )
 
