@@ -1,6 +1,6 @@
 # One file for people and CI. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help install run serve test test-browser fuzz planted lint format requirements clean
+.PHONY: help install run serve test test-browser screenshots fuzz planted lint format requirements clean
 
 # The first Python here that is new enough. PYTHON=... chooses another.
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14; do \
@@ -53,6 +53,9 @@ fuzz: install  ## Let machines look for faults, at random and for half an hour, 
 
 planted: install  ## Plant six bugs, one after the other, and see that the tests find each
 	$(BIN)/python -m products.tests.planted
+
+screenshots: install  ## Take the pictures in docs/screenshots anew
+	$(BIN)/pytest products/tests/browser/screenshots.py
 
 lint: export DEBUG := on
 lint: install  ## Check style, types, import rules, migrations, deployment settings and the schema

@@ -38,8 +38,13 @@ def open_product(page: Page, sku: str) -> None:
 
 
 def open_dialog(page: Page, title: str) -> Locator:
-    """Open a dialog of the page that is shown."""
-    page.get_by_role("link", name=title).click()
+    """Open a dialog of the page that is shown; in a narrow window, from its menu."""
+    link = page.get_by_role("link", name=title)
+    menu = page.locator("#header-inner").get_by_role("link", name="more_horiz")
+    expect(link.or_(menu)).to_be_visible()
+    if menu.is_visible():
+        menu.click()
+    link.click()
     dialog = page.locator("#dialog")
     expect(dialog.get_by_role("heading", name=title)).to_be_visible()
     return dialog
