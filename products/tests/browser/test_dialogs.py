@@ -163,6 +163,25 @@ def test_only_what_a_person_may_do_is_offered(
         expect(page.get_by_role("link", name=title)).to_have_count(int(title in offered))
 
 
+def test_a_dialog_waits_for_what_is_typed(page: Page, ada: User) -> None:
+    product = ProductFactory.create(sku="CUP", quantity=10)
+    log_in(page, ada)
+    open_product(page, "CUP")
+
+    dialog = open_dialog(page, "Remove units")
+    expect(dialog.get_by_label("Amount")).to_be_focused()
+    page.keyboard.type("12")
+    page.keyboard.press("Enter")
+    expect(dialog.get_by_text("10 available")).to_be_visible()
+    expect(dialog.get_by_label("Amount")).to_be_focused()
+    dialog.get_by_label("Amount").fill("1")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_text("1 of CUP removed: 9 on hand.")).to_be_visible()
+    product.refresh_from_db()
+    assert (product.quantity, product.version) == (9, 2)
+
+
 def test_an_order_is_shipped_from_its_reservation(page: Page, ada: User) -> None:
     product = ProductFactory.create(sku="CUP", quantity=10)
     reservation = stock.reserve(sku="CUP", amount=4, reference="order-7", by=ACTOR)
