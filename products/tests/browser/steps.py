@@ -1,17 +1,15 @@
 """What a person does in the back office, in few words for the tests."""
 
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, User
 from playwright.sync_api import Locator, Page, expect
 
 PASSWORD = "correct-horse-battery"
 
 
-def make_staff(name: str, *permissions: str) -> User:
-    """Make somebody who may log in, with permissions of `products` such as "view_product"."""
+def make_staff(name: str, group: str) -> User:
+    """Make a member of a group who may log in."""
     user = User.objects.create_user(username=name, password=PASSWORD, is_staff=True)
-    user.user_permissions.set(
-        Permission.objects.filter(content_type__app_label="products", codename__in=permissions)
-    )
+    user.groups.add(Group.objects.get(name=group))
     return user
 
 

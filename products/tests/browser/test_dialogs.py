@@ -144,23 +144,26 @@ def test_a_double_click_does_not_confirm_what_was_not_read(page: Page, ada: User
 
 
 @pytest.mark.parametrize(
-    ("permissions", "offered"),
+    ("group", "offered"),
     [
-        ([], ()),
-        (["operate_stock"], ("Add units", "Remove units")),
-        (["operate_stock", "adjust_stock"], DIALOGS),
+        ("Stock viewer", ()),
+        ("Stock clerk", ("Add units", "Remove units")),
+        ("Stock manager", DIALOGS),
     ],
 )
-def test_only_what_a_person_may_do_is_offered(
-    page: Page, live_server: object, permissions: list[str], offered: tuple[str, ...]
+def test_only_what_a_group_may_do_is_offered(
+    page: Page, live_server: object, group: str, offered: tuple[str, ...]
 ) -> None:
     ProductFactory.create(sku="CUP")
-    log_in(page, make_staff("Vera", "view_product", *permissions))
+    log_in(page, make_staff("Vera", group))
 
     open_product(page, "CUP")
 
     for title in DIALOGS:
         expect(page.get_by_role("link", name=title)).to_have_count(int(title in offered))
+    may_edit = int(group == "Stock manager")
+    expect(page.get_by_role("button", name="Save", exact=True)).to_have_count(may_edit)
+    expect(page.get_by_role("link", name="API keys")).to_have_count(may_edit)
 
 
 def test_a_dialog_waits_for_what_is_typed(page: Page, ada: User) -> None:

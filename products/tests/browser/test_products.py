@@ -43,7 +43,7 @@ def test_a_rename_from_a_form_opened_before_a_reserve_leaves_stock_alone(
 
 def test_a_viewer_sees_a_product_and_no_way_to_change_it(page: Page) -> None:
     ProductFactory.create(sku="CUP", name="Cup", quantity=10)
-    log_in(page, make_staff("Vera", "view_product"))
+    log_in(page, make_staff("Vera", "Stock viewer"))
 
     open_product(page, "CUP")
 
