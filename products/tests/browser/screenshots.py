@@ -15,7 +15,7 @@ from playwright.sync_api import Page
 
 from products import demo, stock, triggers
 from products.models import Reservation, StockEvent
-from products.tests.browser.steps import log_in, open_dialog, open_product
+from products.tests.browser.steps import choose_import, log_in, open_dialog, open_product
 
 pytestmark = pytest.mark.django_db(transaction=True, reset_sequences=True)
 
@@ -24,6 +24,14 @@ SKU = "22197"
 """The product whose page is shown."""
 ORDERS = 60
 DAYS = 14
+
+IMPORT = """\
+sku,add,remove,quantity,reason,reference
+22197,50,,,delivery,po-71
+21754,,3,,breakage,
+21755,,,200,stocktake,
+84946,,900,,internal use,
+"""
 
 PAGES = {
     "front-page": "/admin/",
@@ -91,6 +99,8 @@ def test_take_pictures(
     for name in pages:
         page.goto(PAGES[name])
         _take(page, name + suffix)
+    choose_import(page, "Import adjustments", IMPORT)
+    _take(page, f"import-preview{suffix}")
     open_product(page, SKU)
     _take(page, f"product{suffix}", height=1400)
     dialog = open_dialog(page, "Adjust to a count")

@@ -1,7 +1,7 @@
 """What a person does in the back office, in few words for the tests."""
 
 from django.contrib.auth.models import Group, User
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import FilePayload, Locator, Page, expect
 
 PASSWORD = "correct-horse-battery"
 
@@ -46,3 +46,13 @@ def open_dialog(page: Page, title: str) -> Locator:
     dialog = page.locator("#dialog")
     expect(dialog.get_by_role("heading", name=title)).to_be_visible()
     return dialog
+
+
+def choose_import(page: Page, title: str, text: str) -> None:
+    """Choose a CSV file with this text for an import of the products' list, and have it shown."""
+    page.goto("/admin/products/product/")
+    page.get_by_role("link", name=title).click()
+    file = FilePayload(name="list.csv", mimeType="text/csv", buffer=text.encode())
+    page.locator("input[type=file]").set_input_files(file)
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("link", name="Choose another file")).to_be_visible()

@@ -2,7 +2,7 @@
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from products import stock
 from products.models import StockEvent
@@ -183,6 +183,36 @@ def test_a_dialog_waits_for_what_is_typed(page: Page, ada: User) -> None:
     expect(page.get_by_text("1 of CUP removed: 9 on hand.")).to_be_visible()
     product.refresh_from_db()
     assert (product.quantity, product.version) == (9, 2)
+
+
+def test_a_count_is_entered_from_the_front_page_in_a_few_clicks(page: Page, ada: User) -> None:
+    product = ProductFactory.create(sku="CUP", quantity=4)
+    shop = stock.Actor("webshop", StockEvent.Source.API)
+    stock.remove(sku="CUP", amount=1, reason="breakage", reference="shelf-7", by=shop)
+    log_in(page, ada)
+    clicks: list[str] = []
+
+    def click(target: Locator) -> None:
+        clicks.append(str(target))
+        target.click()
+
+    expect(page.get_by_label("Find a product")).to_be_focused()
+    page.keyboard.type("cup")
+    page.keyboard.press("Enter")
+    click(page.get_by_role("link", name="CUP", exact=True))
+    why = page.get_by_role("row", name="breakage")
+    expect(why).to_contain_text("shelf-7")
+    expect(why).to_contain_text("webshop")
+    click(page.get_by_role("link", name="Adjust to a count"))
+    expect(page.get_by_label("Counted on hand")).to_be_focused()
+    page.keyboard.type("5")
+    expect(page.get_by_label("Reason")).to_have_value("stocktake")
+    click(page.locator("#dialog").get_by_role("button", name="Adjust"))
+
+    expect(page.get_by_role("row", name="stocktake")).to_contain_text("Ada")
+    assert len(clicks) <= 4
+    event = product.events.latest("version")
+    assert (event.quantity, event.reason, event.actor) == (5, "stocktake", "Ada")
 
 
 def test_an_order_is_shipped_from_its_reservation(page: Page, ada: User) -> None:

@@ -13,6 +13,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PAGES = (
     "/admin/",
     "/admin/products/product/",
+    "/admin/products/product/import/products/",
+    "/admin/products/product/import/adjustments/",
     "/admin/products/reservation/",
     "/admin/products/stockevent/",
     "/admin/products/apikey/",
