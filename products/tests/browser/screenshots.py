@@ -74,7 +74,7 @@ def _spread_over_days() -> None:
     for index, event in enumerate(later, start=1):
         event.occurred_at = end - timedelta(days=DAYS) * (1 - index / len(later))
     triggers.remove(connection)
-    opening.update(occurred_at=end - timedelta(days=DAYS))
+    opening.update(occurred_at=end - timedelta(days=DAYS + 30))  # Not in the front page's chart.
     StockEvent.objects.bulk_update(later, ["occurred_at"], batch_size=500)
     triggers.install(connection)
     for event in later:

@@ -36,13 +36,8 @@ def open_product(page: Page, sku: str) -> None:
 
 
 def open_dialog(page: Page, title: str) -> Locator:
-    """Open a dialog of the page that is shown; in a narrow window, from its menu."""
-    link = page.get_by_role("link", name=title)
-    menu = page.locator("#header-inner").get_by_role("link", name="more_horiz")
-    expect(link.or_(menu)).to_be_visible()
-    if menu.is_visible():
-        menu.click()
-    link.click()
+    """Open a dialog of the page that is shown."""
+    _choose_action(page, title)
     dialog = page.locator("#dialog")
     expect(dialog.get_by_role("heading", name=title)).to_be_visible()
     return dialog
@@ -51,8 +46,18 @@ def open_dialog(page: Page, title: str) -> Locator:
 def choose_import(page: Page, title: str, text: str) -> None:
     """Choose a CSV file with this text for an import of the products' list, and have it shown."""
     page.goto("/admin/products/product/")
-    page.get_by_role("link", name=title).click()
+    _choose_action(page, title)
     file = FilePayload(name="list.csv", mimeType="text/csv", buffer=text.encode())
     page.locator("input[type=file]").set_input_files(file)
     page.get_by_role("button", name="Preview").click()
     expect(page.get_by_role("link", name="Choose another file")).to_be_visible()
+
+
+def _choose_action(page: Page, title: str) -> None:
+    """Click on an action in the head of the page; in a narrow window, in its menu."""
+    action = page.get_by_role("link", name=title)
+    menu = page.locator("#header-inner").get_by_role("link", name="more_horiz")
+    expect(action.or_(menu)).to_be_visible()
+    if menu.is_visible():
+        menu.click()
+    action.click()
