@@ -1,0 +1,208 @@
+"""How long the back office's pages take on the server, in a large shop.
+
+    python -m benchmarks.admin [PRODUCTS EVENTS]
+
+Makes a PostgreSQL of its own with 1,000,000 products and 5,000,000 events of the last 30 days (or
+as many as asked for), logs a stock manager in and opens each page through Django's test client: all
+of the server's work, without the network. Prints the milliseconds of a page, the median and the
+worst of several readings after a first one, and the number of its queries.
+"""
+
+import os
+import statistics
+import sys
+import time
+from typing import Any
+
+from products.tests.postgres import running_postgres
+
+PRODUCTS = 1_000_000
+EVENTS = 5_000_000
+RESERVATIONS = 100_000
+READINGS = 15
+
+# One product in 50 is low, one in 100 has nothing available, one in 100 is archived. Half of the
+# events are of one product in a hundred: a few sell well.
+FILL = [
+    """
+    INSERT INTO products_product (sku, name, name_words, description, quantity, reserved_quantity,
+                                  minimum_stock_level, version, archived)
+    SELECT 'SKU-' || n, initcap(words), ' ' || words || ' ', '',
+           CASE WHEN n %% 100 = 0 THEN 0 ELSE 1000 END, 0,
+           CASE WHEN n %% 50 = 0 THEN 1001 ELSE 5 END, 1, n %% 100 = 7
+    FROM generate_series(1, %(products)s) n,
+         LATERAL (SELECT (ARRAY['red', 'blue', 'green', 'large', 'small'])[1 + n %% 5] || ' '
+                         || (ARRAY['mug', 'pen', 'lamp', 'chair', 'box', 'bag'])[1 + n %% 6]
+                         || ' model' || n / 30 AS words) named
+    """,
+    """
+    INSERT INTO products_reservation (reference, status, expires_at)
+    SELECT 'order-' || n, CASE WHEN n %% 10 = 0 THEN 'open' ELSE 'fulfilled' END,
+           now() + (n %% 300 - 20) * interval '1 minute'
+    FROM generate_series(1, %(reservations)s) n
+    """,
+    """
+    INSERT INTO products_stockevent (product_id, sku, version, type, quantity_change,
+                                     reserved_change, quantity, reserved_quantity, reason,
+                                     reference, actor, source, request_id, occurred_at)
+    SELECT id, 'SKU-' || id, n, type, CASE type WHEN 'InventoryAdded' THEN 5 ELSE -1 END, 0, 1000,
+           0, 'delivery', 'order-' || n, CASE WHEN n %% 1000 = 0 THEN 'Ada' ELSE 'webshop' END,
+           CASE WHEN n %% 1000 = 0 THEN 'admin' ELSE 'api' END, md5(n::text),
+           now() - (%(events)s - n) * (interval '30 days' / %(events)s)
+    FROM generate_series(1, %(events)s) n,
+         LATERAL (SELECT CASE WHEN n %% 2 = 0 THEN 1 + n::bigint * 7919 %% %(products)s
+                              ELSE 1 + n::bigint * 7919 %% (%(products)s / 100) END AS id,
+                         CASE WHEN n %% 5000 = 0 THEN 'InventoryAdjusted'
+                              WHEN n %% 4 = 0 THEN 'InventoryAdded'
+                              ELSE 'InventoryFulfilled' END AS type) made
+    """,
+]
+
+
+def main(products: int, events: int) -> None:
+    with running_postgres() as url:
+        os.environ |= {
+            "DATABASE_URL": url,
+            "DATABASE_POOL_SIZE": "0",
+            "DEBUG": "on",
+            "DJANGO_SETTINGS_MODULE": "inventory_project.settings",
+        }
+        import django
+
+        django.setup()
+        from django.conf import settings
+        from django.core.management import call_command
+        from django.db import connection
+
+        # DEBUG is for a key; templates and queries are to be as in production.
+        settings.DEBUG = False
+        settings.ALLOWED_HOSTS = ["testserver"]
+        call_command("migrate", verbosity=0)
+        with connection.cursor() as cursor:
+            _fill(cursor, products, events)
+        _print_table(products, events)
+
+
+def _fill(cursor: Any, products: int, events: int) -> None:
+    """Fill the tables without proof of foreign keys and, but for the unique ones, without indexes.
+
+    To make those afterwards takes a small part of the time.
+    """
+    cursor.execute(
+        "SELECT indexname, indexdef FROM pg_indexes WHERE tablename LIKE 'products_%' "
+        "AND indexdef NOT LIKE 'CREATE UNIQUE %'"
+    )
+    indexes = cursor.fetchall()
+    cursor.execute("SET session_replication_role = replica; SET maintenance_work_mem = '512MB'")
+    for name, _ in indexes:
+        cursor.execute(f"DROP INDEX {name}")
+    for statement in FILL:
+        cursor.execute(
+            statement, {"products": products, "events": events, "reservations": RESERVATIONS}
+        )
+    for _, definition in indexes:
+        cursor.execute(definition)
+    cursor.execute("RESET session_replication_role")
+    cursor.execute("VACUUM ANALYZE")
+
+
+def _print_table(products: int, events: int) -> None:
+    from products import movements
+    from products.models import DailyMovement, MovementCursor
+
+    client = _manager()
+    looks = 0
+    started = time.perf_counter()
+    while not movements.catch_up():
+        looks += 1
+    seconds = time.perf_counter() - started
+    print(f"{products:,} products, {events:,} events of 30 days, {RESERVATIONS:,} reservations")
+    print(f"the whole ledger added up for the chart, once: {seconds:.1f} s in {looks + 1} steps")
+    print(f"{'page':<44} {'queries':>7} {'median ms':>10} {'worst ms':>9}")
+
+    def a_day_behind() -> None:
+        MovementCursor.objects.update(last_id=events - events // 30)
+        DailyMovement.objects.filter(pk=DailyMovement.objects.latest("day").day).delete()
+
+    _print_row(client, "front page, first of the day", "/admin/", before=a_day_behind)
+    _print_row(client, "front page", "/admin/")
+    for title, path in _pages(products, events):
+        _print_row(client, title, f"/admin/products/{path}")
+
+
+def _manager() -> Any:
+    from django.contrib.auth.models import Permission, User
+    from django.test import Client
+
+    manager = User.objects.create_user(username="Ada", is_staff=True)
+    manager.user_permissions.set(Permission.objects.filter(content_type__app_label="products"))
+    client = Client()
+    client.force_login(manager)
+    return client
+
+
+def _pages(products: int, events: int) -> list[tuple[str, str]]:
+    from django.utils import timezone
+
+    from products.models import Product, StockEvent
+
+    busy = Product.objects.get(pk=StockEvent.objects.get(pk=events - 1).product_id)
+    quiet = Product.objects.get(sku=f"SKU-{products - 3}")
+    day = StockEvent.objects.get(pk=events // 2).occurred_at.date()
+    now = f"{timezone.now():%Y-%m-%dT%H:%M:%SZ}"
+    ledger = "stockevent/?"
+    return [
+        ("products", "product/"),
+        ("products, page 2", "product/?p=2"),
+        ("products, low stock", "product/?archived__exact=0&low_stock__exact=1"),
+        ("products, out of stock", "product/?archived__exact=0&out_of_stock__exact=1"),
+        ("products, search: SKU-12345", "product/?q=SKU-12345"),
+        ("products, search: red mug", "product/?q=red+mug"),
+        ("products, search: model777 lamp", "product/?q=model777+lamp"),
+        ("products, search: nothing", "product/?q=zzz"),
+        ("product, quiet", f"product/{quiet.pk}/change/"),
+        ("product, busy", f"product/{busy.pk}/change/"),
+        ("reservations, overdue", f"reservation/?status__exact=open&expires_at__lte={now}"),
+        ("ledger", "stockevent/"),
+        ("ledger, last page", f"{ledger}p=200"),
+        ("ledger, by type, frequent", f"{ledger}type__exact=InventoryFulfilled"),
+        ("ledger, by type, rare", f"{ledger}type__exact=InventoryAdjusted"),
+        ("ledger, by type, none", f"{ledger}type__exact=LowStockDetected"),
+        ("ledger, by source", f"{ledger}source__exact=admin"),
+        ("ledger, by source, none", f"{ledger}source__exact=command"),
+        ("ledger, by actor", f"{ledger}actor=Ada"),
+        ("ledger, one day", f"{ledger}occurred_at_from={day}&occurred_at_to={day}"),
+        (
+            "ledger, one day, by type and actor",
+            f"{ledger}occurred_at_from={day}&occurred_at_to={day}"
+            "&type__exact=InventoryAdjusted&actor=Ada",
+        ),
+        ("ledger, search: SKU, busy", f"{ledger}q={busy.sku}"),
+        ("ledger, search: SKU, quiet", f"{ledger}q={quiet.sku}"),
+        ("ledger, search: reference", f"{ledger}q=order-{events // 2}"),
+        ("ledger, search: nothing", f"{ledger}q=zzz"),
+        ("an event", f"stockevent/{events // 2}/change/"),
+    ]
+
+
+def _print_row(client: Any, title: str, path: str, before: Any = lambda: None) -> None:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    times = []
+    for _ in range(READINGS + 1):
+        before()
+        started = time.perf_counter()
+        answer = client.get(path)
+        times.append((time.perf_counter() - started) * 1000)
+        if answer.status_code != 200:
+            raise SystemExit(f"{path} answered {answer.status_code}")
+    before()
+    with CaptureQueriesContext(connection) as queries:
+        client.get(path)
+    median, worst = statistics.median(times[1:]), max(times[1:])
+    print(f"{title:<44} {len(queries):>7} {median:>10.0f} {worst:>9.0f}", flush=True)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:3])) if len(sys.argv) > 2 else main(PRODUCTS, EVENTS)
