@@ -64,6 +64,7 @@ def main(products: int, events: int) -> None:
         os.environ |= {
             "DATABASE_URL": url,
             "DATABASE_POOL_SIZE": "0",
+            "DATABASE_STATEMENT_TIMEOUT": "0",
             "DEBUG": "on",
             "DJANGO_SETTINGS_MODULE": "inventory_project.settings",
         }

@@ -105,15 +105,15 @@ class ProductAdmin(BatchActions, ImportAdmin, ProductExportAdmin):
     )
     list_filter = (StockFilter, UpdatedFilter, ArchivedFilter)
     search_fields = ("sku",)  # Shows the field; `get_search_results` does the search.
-    search_help_text = "The beginning of a SKU, or whole words of a name"
+    search_help_text = "Start of a SKU, or words of a name"
     ordering = ("sku",)
     # To sort a million products by anything else would take seconds.
     sortable_by = ("sku",)
     list_per_page = 50
     fields = ("sku", "name", "description", "minimum_stock_level", "archived")
     readonly_fields = ("sku",)
-    change_form_outer_before_template = "admin/products/product_head.html"
-    change_form_outer_after_template = "admin/products/product_history.html"
+    # Before the form: people come to see the stock, and seldom to edit what describes it.
+    change_form_outer_before_template = "admin/products/product_stock.html"
 
     actions_detail = actions_row = ("adjust_stock", "add_stock", "remove_stock")
     add_stock = dialog_action("add_stock", AddDialog, permission="operate", icon="add")

@@ -1,15 +1,16 @@
 """Reservations, with their lines; dialogs end or extend them."""
 
+import re
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Model
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from unfold.admin import TabularInline
 from unfold.decorators import display
 
-from products.admin.base import ReadOnlyAdmin
+from products.admin.base import ReadOnlyAdmin, moment
 from products.admin.dialogs import ExtendDialog, FulfillDialog, ReleaseDialog, dialog_action
 from products.admin.exporting import ReservationExportAdmin
 from products.models import Reservation, ReservationLine
@@ -29,9 +30,10 @@ class ReservationLineInline(TabularInline):
 
 @admin.register(Reservation)
 class ReservationAdmin(ReservationExportAdmin, ReadOnlyAdmin):
-    list_display = ("id", "reference", "state", "expires_at", "created_at")
+    list_display = ("id", "reference", "state", "expires", "created")
     list_filter = ("status",)
-    search_fields = ("reference",)
+    search_fields = ("reference",)  # Shows the field; `get_search_results` does the search.
+    search_help_text = "A whole reference, or a reservation's number"
     ordering = ("-id",)
     sortable_by = ("id",)
     list_per_page = 50
@@ -48,6 +50,24 @@ class ReservationAdmin(ReservationExportAdmin, ReadOnlyAdmin):
         if is_open and reservation.expires_at and reservation.expires_at <= timezone.now():
             return "Overdue"
         return reservation.get_status_display()
+
+    @display(description="Expires (UTC)")
+    def expires(self, reservation: Reservation) -> str:
+        return moment(reservation.expires_at) if reservation.expires_at else ""
+
+    @display(description="Created (UTC)")
+    def created(self, reservation: Reservation) -> str:
+        return moment(reservation.created_at)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Reservation], search_term: str
+    ) -> tuple[QuerySet[Reservation], bool]:
+        if not search_term:
+            return queryset, False
+        wanted = Q(reference=search_term)
+        if re.fullmatch("[0-9]{1,18}", search_term):
+            wanted |= Q(pk=int(search_term))
+        return queryset.filter(wanted), False
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
         still_open = Reservation.objects.filter(pk=object_id, status=Reservation.Status.OPEN)

@@ -335,3 +335,17 @@ def test_a_dialog_leaves_the_transaction_to_stock(manager: Client, cup: Product)
         send(manager, cup, "add_stock", amount=1, reason="found")
 
     assert around == [[]]
+
+
+def test_a_reservation_is_found_by_its_reference_or_its_number(
+    manager: Client, order: Reservation
+) -> None:
+    stock.reserve(sku="CUP", amount=1, reference="order-12", by=ACTOR)
+    found = {}
+
+    for words in ("order-1", str(order.pk), "order", "9" * 30):
+        page = manager.get(reverse("admin:products_reservation_changelist"), {"q": words})
+        found[words] = [row.pk for row in page.context["cl"].result_list]
+
+    expected = {"order-1": [order.pk], str(order.pk): [order.pk], "order": [], "9" * 30: []}
+    assert found == expected
