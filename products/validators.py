@@ -24,6 +24,18 @@ MAX_NOTE_LENGTH = 255
 SKU_PATTERN = r"[A-Z0-9][A-Z0-9-]{0,49}"
 """Matched in full. A leading hyphen is refused because spreadsheets read it as a formula."""
 
+# The patterns stand in the OpenAPI document. ECMAScript, Python and Rust read them alike, which is
+# why white space is spelled out. Lone surrogates cannot be named in all three; they are no
+# characters, and no UTF-8 has them.
+TEXT_PATTERN = r"^[^\u0000]*$"
+"""What `validate_storable` lets through."""
+NOT_BLANK_PATTERN = (
+    r"^[^\u0000]*"
+    r"[^\u0000\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+    r"[^\u0000]*$"
+)
+"""What `validate_not_blank` lets through besides."""
+
 
 def validate_whole_number(value: Any) -> None:
     """Refuse all but an `int`: `True`, `5.0` and `"5"` are mistakes of the caller."""

@@ -6,11 +6,12 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema_field
 from rest_framework.request import Request
 
 from products.api.errors import invalid_field
 from products.models import Reservation, StockEvent
-from products.validators import MAX_NAME_LENGTH, MAX_NOTE_LENGTH, SKU_PATTERN
+from products.validators import MAX_NAME_LENGTH, MAX_NOTE_LENGTH, SKU_PATTERN, TEXT_PATTERN
 
 MAX_SKUS = 200
 _MOMENT = re.compile(
@@ -49,12 +50,20 @@ def read_moment(name: str, text: str) -> datetime:
 class TextFilter(filters.CharFilter):
     """A text that is compared as it is given."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(strip=False, **kwargs)
+    pattern = TEXT_PATTERN
+
+    def __init__(self, *, help_text: str, **kwargs: Any) -> None:
+        super().__init__(strip=False, help_text=help_text, **kwargs)
+        schema = {"type": "string", "minLength": 1, "pattern": self.pattern}
+        if "max_length" in kwargs:
+            schema["maxLength"] = kwargs["max_length"]
+        extend_schema_field({**schema, "description": help_text})(self)
 
 
 class SkusFilter(TextFilter):
     """One SKU or several, separated by commas."""
+
+    pattern = f"^{SKU_PATTERN}(,{SKU_PATTERN}){{0,{MAX_SKUS - 1}}}$"
 
     def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
         if not value:
@@ -69,6 +78,8 @@ class SkusFilter(TextFilter):
 
 class SkuFilter(TextFilter):
     """One SKU, of a product in the reservation."""
+
+    pattern = f"^{SKU_PATTERN}$"
 
     def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
         if not value:
@@ -85,6 +96,7 @@ class BooleanFilter(filters.ChoiceFilter):
         super().__init__(choices=_BOOLEAN, **kwargs)
 
 
+@extend_schema_field({"type": "string", "enum": ["true", "false", "all"]})
 class ArchivedFilter(filters.ChoiceFilter):
     """Retired products are left out unless they are asked for."""
 

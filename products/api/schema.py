@@ -44,13 +44,8 @@ Endpoint = tuple[str, str, str, Any]
 
 
 def only_canonical(endpoints: list[Endpoint]) -> list[Endpoint]:
-    """Leave out what repeats another: the routes without `/v1`, and PATCH on an operation."""
-    return [
-        (path, regex, method, callback)
-        for path, regex, method, callback in endpoints
-        if path.startswith(("/v1/", "/health"))
-        and not (method == "PATCH" and path.endswith(("/add", "/remove")))
-    ]
+    """Leave out the routes without `/v1`, which repeat those with it."""
+    return [endpoint for endpoint in endpoints if endpoint[0].startswith(("/v1/", "/health"))]
 
 
 # -------------------------------------------------------------------------------------- examples
@@ -203,7 +198,7 @@ _ETAG = OpenApiParameter(
 )
 _IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
-    {"type": "string", "minLength": 1, "maxLength": MAX_IDEMPOTENCY_KEY_LENGTH},
+    {"type": "string", "pattern": f"^[!-~]{{1,{MAX_IDEMPOTENCY_KEY_LENGTH}}}$"},
     OpenApiParameter.HEADER,
     description=(
         "Sent again under the same key, the request is answered as before and not carried out "
@@ -247,6 +242,7 @@ def _operation(
     status: int = 200,
     parameters: Sequence[OpenApiParameter] = (),
     with_lines: bool = False,
+    methods: Sequence[str] | None = None,
 ) -> Callable[[Any], Any]:
     codes = [*_ALWAYS, *(_WITH_BODY if request else ()), *errors]
     if request and request is not ProductEditSerializer:
@@ -254,6 +250,7 @@ def _operation(
         codes.append("idempotency_key_reused")
     return extend_schema(
         operation_id=f"{group}_{name}",
+        methods=methods,
         tags=[group],
         summary=summary,
         description=description or None,
@@ -284,6 +281,13 @@ def _of_product(summary: str, description: str = "", **known: Any) -> Callable[[
         known["parameters"] = [*known["parameters"], _IF_MATCH]
         errors.append("precondition_failed")
     return _operation(summary, description, group="products", errors=errors, **known)
+
+
+def _by_post_and_patch(summary: str, description: str, *, name: str, **known: Any) -> list[Any]:
+    return [
+        _of_product(summary, description, name=name, methods=["POST"], **known),
+        _of_product(f"{summary}, by PATCH", name=f"{name}_by_patch", methods=["PATCH"], **known),
+    ]
 
 
 def _of_reservation(summary: str, description: str = "", **known: Any) -> Callable[[Any], Any]:
@@ -364,7 +368,7 @@ products = extend_schema_view(
         request=ProductEditSerializer,
         request_examples={"minimum": {"minimum_stock_level": 5}, "retire": {"archived": True}},
     ),
-    add=_of_product(
+    add=_by_post_and_patch(
         "Add units",
         "Goods come in. PATCH is accepted too.",
         name="add",
@@ -372,7 +376,7 @@ products = extend_schema_view(
         request_examples={"delivery": {"amount": 10, "reason": "delivery", "reference": "po-7"}},
         errors=["stock_limit_exceeded", "product_archived"],
     ),
-    remove=_of_product(
+    remove=_by_post_and_patch(
         "Remove units",
         "Goods go out, from what is available. PATCH is accepted too.",
         name="remove",

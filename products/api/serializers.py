@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError as ValueRefused
+from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.utils import (
     PolymorphicProxySerializer,
     extend_schema_field,
@@ -20,7 +21,9 @@ from products.validators import (
     MAX_NOTE_LENGTH,
     MAX_SECONDS,
     MAX_UNITS,
+    NOT_BLANK_PATTERN,
     SKU_PATTERN,
+    TEXT_PATTERN,
 )
 
 MAX_LINES = 1_000
@@ -47,22 +50,38 @@ class SkuField(StrictField):
     rules = validators.SKU
 
 
-@extend_schema_field({"type": "string", "minLength": 1, "maxLength": MAX_NAME_LENGTH})
+@extend_schema_field(
+    {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_NAME_LENGTH,
+        "pattern": NOT_BLANK_PATTERN,
+    }
+)
 class NameField(StrictField):
     rules = validators.NAME
 
 
-@extend_schema_field({"type": "string", "maxLength": MAX_DESCRIPTION_LENGTH})
+@extend_schema_field(
+    {"type": "string", "maxLength": MAX_DESCRIPTION_LENGTH, "pattern": TEXT_PATTERN}
+)
 class DescriptionField(StrictField):
     rules = validators.DESCRIPTION
 
 
-@extend_schema_field({"type": "string", "maxLength": MAX_NOTE_LENGTH})
+@extend_schema_field({"type": "string", "maxLength": MAX_NOTE_LENGTH, "pattern": TEXT_PATTERN})
 class NoteField(StrictField):
     rules = validators.NOTE
 
 
-@extend_schema_field({"type": "string", "minLength": 1, "maxLength": MAX_NOTE_LENGTH})
+@extend_schema_field(
+    {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_NOTE_LENGTH,
+        "pattern": NOT_BLANK_PATTERN,
+    }
+)
 class ReasonField(StrictField):
     rules = validators.REASON
 
@@ -109,6 +128,17 @@ class StrictSerializer(serializers.Serializer):
             errors |= {name: [no_such_field] for name in sorted(unknown)}
             raise serializers.ValidationError(errors)
         return value
+
+
+class StrictSerializerExtension(OpenApiSerializerExtension):
+    """Says in the OpenAPI document that there are no other fields."""
+
+    target_class = StrictSerializer
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        return {**schema, "additionalProperties": False}
 
 
 class ProductCreateSerializer(StrictSerializer):

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django_filters import FilterSet
 from django_guid import get_guid
 from rest_framework.decorators import action
+from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -76,6 +77,8 @@ class InventoryViewSet(GenericViewSet[Any]):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        if self.action in (None, "metadata"):
+            raise MethodNotAllowed(str(request.method))  # Whatever its body and query are.
         if "Transfer-Encoding" in request.headers:
             # WSGI shows such a body as an empty one, which would fulfill all instead of a part.
             raise Problem("length_required", "A body needs a Content-Length.")

@@ -223,6 +223,16 @@ def test_an_order_is_reserved_whole_and_repeated_skus_are_summed() -> None:
     assert levels_of(second) == (5, 4)
 
 
+def test_an_order_that_is_short_of_one_product_holds_nothing_of_the_others() -> None:
+    enough, short = ProductFactory.create(quantity=5), ProductFactory.create(quantity=1)
+
+    with pytest.raises(stock.InsufficientStock):
+        stock.reserve_lines(lines=[Line(enough.sku, 5), Line(short.sku, 2)], by=ACTOR)
+
+    assert Product.objects.get(pk=enough.pk).reserved_quantity == 0
+    assert not Reservation.objects.exists()
+
+
 def test_an_order_that_is_short_names_every_short_line_and_holds_nothing() -> None:
     enough, short = ProductFactory.create(quantity=5), ProductFactory.create(quantity=1)
 

@@ -1,0 +1,104 @@
+"""Schemathesis reads our OpenAPI document and sends what it allows, and what it forbids.
+
+Every check is on. What the service answers must be what the document says, and the other way
+round; after it the ledger must explain every level.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import hypothesis
+import pytest
+import schemathesis
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import events, from_schema
+
+from products import stock
+from products.stock import Line
+from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
+from products.tests.live import running_server
+
+REFUSED_BY_THE_STATE = ["404", "409", "410", "412", "422"]
+"""How a request that the document allows may be answered all the same."""
+
+
+@pytest.fixture
+def stocked(transactional_db: None) -> None:
+    """Products and reservations under the ids that the examples of the document name."""
+    for sku in ("TSHIRT-RED-L", "MUG-BLUE", "A", "0"):
+        ProductFactory.create(sku=sku, quantity=1_000)
+    for _ in range(50):
+        lines = [Line("TSHIRT-RED-L", 3), Line("MUG-BLUE", 1)]
+        stock.reserve_lines(lines=lines, reference="order-1001", expires_in=900, by=ACTOR)
+
+
+def configured(key: str) -> SchemathesisConfig:
+    settings = hypothesis.settings()
+    return SchemathesisConfig.from_dict(
+        {
+            "headers": {"Authorization": f"Api-Key {key}"},
+            "continue-on-failure": True,
+            "generation": {
+                "max-examples": settings.max_examples // 10,
+                "deterministic": settings.derandomize,
+                "database": "none",
+            },
+            "checks": {
+                "positive_data_acceptance": {
+                    "expected-statuses": ["2xx", *REFUSED_BY_THE_STATE],
+                },
+                "negative_data_rejection": {
+                    "expected-statuses": ["400", "401", "405", "415", *REFUSED_BY_THE_STATE],
+                },
+            },
+        }
+    )
+
+
+def without_cursors(document: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the parameters that only the service can make up: the places in lists and feed."""
+    for path in document["paths"].values():
+        for operation in path.values():
+            parameters = operation.get("parameters", [])
+            operation["parameters"] = [
+                each for each in parameters if each["name"] not in ("cursor", "after")
+            ]
+    return document
+
+
+@pytest.mark.django_db(transaction=True)
+def test_service_and_document_agree(
+    stocked: None,
+    caplog: pytest.LogCaptureFixture,
+    record_property: Callable[[str, object], None],
+) -> None:
+    caplog.set_level("CRITICAL")
+    config = configured(ApiKeyFactory.create().text)
+    failures, reached = {}, Counter[str]()
+
+    with running_server() as server:
+        server.wait_for_workers()
+        document = without_cursors(server.request("GET", "/openapi.json").body)
+        config.projects.default.base_url = f"http://127.0.0.1:{server.port}"
+        schema = schemathesis.openapi.from_dict(document, config=config)
+        happened = list(from_schema(schema).execute())
+
+    for event in happened:
+        if isinstance(event, events.NonFatalError | events.FatalError):
+            failures[type(event).__name__] = repr(event)
+        if not isinstance(event, events.ScenarioFinished):
+            continue
+        for interaction in event.recorder.interactions.values():
+            if interaction.response is not None:
+                reached[f"{event.phase.value} {interaction.response.status_code}"] += 1
+        for checks in event.recorder.checks.values():
+            for check in checks:
+                if check.failure_info is not None:
+                    failure = check.failure_info
+                    failures[f"{event.label} {check.name} {failure.failure.title}"] = (
+                        f"{failure.failure.message}\n{failure.code_sample}"
+                    )
+
+    record_property("reached", reached.most_common())
+    assert not failures, "\n\n".join(f"{name}\n{text}" for name, text in failures.items())
