@@ -138,7 +138,7 @@ def latest_events() -> dict[str, Any]:
 
 
 def chart_of(days: list[DailyMovement]) -> str:
-    """Return what Unfold's bar chart is to draw, as JSON."""
+    """Return what Unfold's bar chart is to draw, as JSON: in upwards, out downwards."""
 
     def bars(label: str, units: list[int], colour: str) -> dict[str, Any]:
         return {
@@ -154,7 +154,7 @@ def chart_of(days: list[DailyMovement]) -> str:
             "labels": [f"{movement.day.day} {movement.day:%b}" for movement in days],
             "datasets": [
                 bars("Units in", [movement.units_in for movement in days], "primary-600"),
-                bars("Units out", [movement.units_out for movement in days], "primary-300"),
+                bars("Units out", [-movement.units_out for movement in days], "orange-500"),
             ],
         }
     )

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from django.contrib import admin, messages
@@ -19,7 +19,7 @@ from django.http import (
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from unfold.contrib.filters.admin import RangeDateFilter, TextFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateFilter, TextFilter
 from unfold.decorators import display
 from unfold.utils import parse_date_str
 
@@ -69,20 +69,22 @@ class DayFilter(RangeDateFilter):
     """From the start of one day to the end of another, in UTC; either may be left open."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        if first := self._start_of_day("from"):
-            queryset = queryset.filter(**{f"{self.field_path}__gte": first})
-        if last := self._start_of_day("to"):
-            queryset = queryset.filter(**{f"{self.field_path}__lt": last + timedelta(days=1)})
+        if first := self._day("from"):
+            start = datetime.combine(first, time.min, UTC)
+            queryset = queryset.filter(**{f"{self.field_path}__gte": start})
+        if last := self._day("to"):
+            end = datetime.combine(last, time.max, UTC)
+            queryset = queryset.filter(**{f"{self.field_path}__lte": end})
         return queryset
 
-    def _start_of_day(self, end: str) -> datetime | None:
+    def _day(self, end: str) -> date | None:
         text = self.used_parameters.get(f"{self.parameter_name}_{end}")
         if not text:
             return None
         day = parse_date_str(text)
         if day is None:
             raise IncorrectLookupParameters(f"{text!r} is not a day.")
-        return datetime.combine(day, time(), UTC)
+        return day
 
 
 def change_and_level(change: int, level: int) -> str:
@@ -156,7 +158,12 @@ class StockEventAdmin(ReadOnlyAdmin):
     # Any other order would sort the whole ledger.
     sortable_by = ()
     ordering = ("-occurred_at", "-id")
-    list_filter = ("type", "source", ActorFilter, ("occurred_at", DayFilter))
+    list_filter = (
+        ("type", ChoicesDropdownFilter),
+        ("source", ChoicesDropdownFilter),
+        ActorFilter,
+        ("occurred_at", DayFilter),
+    )
     list_filter_submit = True
     search_fields = ("sku", "reference", "request_id")
     search_help_text = "A whole SKU, reference or request id"

@@ -131,8 +131,8 @@ def charted(client: Client) -> dict[str, tuple[int, int]]:
     """Return the units in and out of each day of the chart that had any."""
     chart = json.loads(client.get(PAGE).context["chart"])
     into, out = (bars["data"] for bars in chart["datasets"])
-    days = zip(chart["labels"], zip(into, out, strict=True), strict=True)
-    return {label: units for label, units in days if units != (0, 0)}
+    days = zip(chart["labels"], into, out, strict=True)
+    return {label: (up, -down) for label, up, down in days if up or down}
 
 
 def label(day: datetime) -> str:

@@ -100,6 +100,8 @@ def test_search_finds_whole_values_alone(staff: Client) -> None:
         ({"type__exact": "InventoryAdded"}, [("CUP", 2)]),
         ({"source__exact": "command"}, [("CUP", 1)]),
         ({"actor": "Ann"}, [("CUP", 2)]),
+        ({"type__exact": "", "source__exact": "", "actor": ""}, [("CUP", 2), ("CUP", 1)]),
+        ({"type__exact": "Nonsense"}, []),
         ({"actor": "An"}, []),
         ({"actor": "a\0b"}, []),
         ({"type__exact": "InventoryAdded", "source__exact": "command"}, []),
@@ -129,6 +131,7 @@ def test_the_days_of_a_range_are_whole_and_in_utc(staff: Client) -> None:
     assert both == [("CUP", 3), ("CUP", 2)]
     assert listed(staff, occurred_at_from="2026-03-04") == [("CUP", 4)]
     assert listed(staff, occurred_at_to="2026-03-01") == [("CUP", 1)]
+    assert len(listed(staff, occurred_at_from="0001-01-01", occurred_at_to="9999-12-31")) == 4
 
 
 @pytest.mark.parametrize("page", [PAGE, EXPORT])
