@@ -110,6 +110,7 @@ class ProductAdmin(BatchActions, ImportAdmin, ProductExportAdmin):
     # To sort a million products by anything else would take seconds.
     sortable_by = ("sku",)
     list_per_page = 50
+    list_disable_select_all = True  # Actions are for up to `MAX_SELECTED`.
     fields = ("sku", "name", "description", "minimum_stock_level", "archived")
     readonly_fields = ("sku",)
     # Before the form: people come to see the stock, and seldom to edit what describes it.

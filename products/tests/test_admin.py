@@ -140,3 +140,8 @@ def test_a_database_that_is_away_is_answered_with_503(
 
     assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
     assert answer["Retry-After"]
+
+
+@pytest.mark.parametrize("query", ["?s=a&page=x", "?s=a&page=99", "?s=%00", ""])
+def test_the_search_of_all_models_is_not_there(staff: Client, query: str) -> None:
+    assert staff.get(f"/admin/search/{query}")["Location"] == "/admin/"
