@@ -51,6 +51,8 @@ EDIT = "PATCH /v1/products/CUP"
 ORDER = "POST /v1/reservations"
 FULFILL = "POST /v1/reservations/{order}/fulfill"
 GIVE_BACK = "POST /v1/reservations/{order}/release"
+EXTEND = "POST /v1/reservations/{order}/extend"
+APPLY = "POST /v1/operations"
 
 COMPLETE: dict[str, dict[str, Any]] = {
     ADD: {"amount": 1},
@@ -63,6 +65,8 @@ COMPLETE: dict[str, dict[str, Any]] = {
     ORDER: {"lines": [{"sku": "CUP", "amount": 1}]},
     FULFILL: {},
     GIVE_BACK: {},
+    EXTEND: {"expires_in": 60},
+    APPLY: {"operations": [{"operation": "add", "sku": "CUP", "amount": 1}]},
 }
 """For each entrance a body that it would take."""
 
@@ -72,6 +76,12 @@ def body_with(target: str, field: str, value: str) -> str:
     if field.startswith("lines.0."):
         line = {"sku": "CUP", "amount": 1, field.removeprefix("lines.0."): "VALUE"}
         body = {**COMPLETE[target], "lines": [line]}
+    elif field.startswith("operations.0."):
+        name = field.removeprefix("operations.0.")
+        operation = {"operation": "add", "sku": "CUP", "amount": 1}
+        if name in ("quantity", "expected_quantity"):
+            operation = {"operation": "adjust", "sku": "CUP", "quantity": 20, "reason": "x"}
+        body = {"operations": [{**operation, name: "VALUE"}]}
     else:
         body = {**COMPLETE[target], field: "VALUE"}
     return json.dumps(body).replace('"VALUE"', value)
@@ -91,10 +101,13 @@ NO_NUMBERS = [
 AMOUNTS = [
     *((target, "amount") for target in (ADD, REMOVE, RESERVE, RELEASE)),
     *((target, "lines.0.amount") for target in (ORDER, FULFILL, GIVE_BACK)),
+    *((target, "expires_in") for target in (RESERVE, ORDER, EXTEND)),
+    (APPLY, "operations.0.amount"),
 ]
 LEVELS = [
     *((ADJUST, "quantity"), (ADJUST, "expected_quantity")),
     *((CREATE, "quantity"), (CREATE, "minimum_stock_level"), (EDIT, "minimum_stock_level")),
+    *((APPLY, "operations.0.quantity"), (APPLY, "operations.0.expected_quantity")),
 ]
 
 
@@ -160,7 +173,12 @@ NO_TEXTS = [
 
 TEXTS = [
     *((target, "reason", 255) for target in (ADD, REMOVE, RELEASE, ADJUST, FULFILL, GIVE_BACK)),
-    *((target, "reference", 255) for target in COMPLETE if target not in (CREATE, EDIT)),
+    *(
+        (target, "reference", 255)
+        for target in COMPLETE
+        if target not in (CREATE, EDIT, EXTEND, APPLY)
+    ),
+    *((APPLY, f"operations.0.{field}", 255) for field in ("reason", "reference")),
     *((target, "name", 255) for target in (CREATE, EDIT)),
     *((target, "description", 1000) for target in (CREATE, EDIT)),
 ]
@@ -172,7 +190,13 @@ def test_a_text_is_a_text_that_every_database_can_store(
 ) -> None:
     before = stored()
 
-    for target, field, _ in [*TEXTS, (CREATE, "sku", 50), (ORDER, "lines.0.sku", 50)]:
+    for target, field, _ in [
+        *TEXTS,
+        (CREATE, "sku", 50),
+        (ORDER, "lines.0.sku", 50),
+        (APPLY, "operations.0.sku", 50),
+        (APPLY, "operations.0.operation", 6),
+    ]:
         response = send(api, target.format(order=order), body_with(target, field, value))
 
         assert_refused(response, before, field)
@@ -230,8 +254,11 @@ def test_what_must_be_given_may_not_be_blank(
 def test_a_sku_has_its_form(api: APIClient, order: int, sku: str) -> None:
     before = stored()
 
-    for target in (CREATE, ORDER, FULFILL, GIVE_BACK):
-        field = "sku" if target == CREATE else "lines.0.sku"
+    for target, field in [
+        (CREATE, "sku"),
+        *((target, "lines.0.sku") for target in (ORDER, FULFILL, GIVE_BACK)),
+        (APPLY, "operations.0.sku"),
+    ]:
         response = send(api, target.format(order=order), body_with(target, field, json.dumps(sku)))
 
         assert_refused(response, before, field)
@@ -264,6 +291,9 @@ def test_an_unknown_field_is_named(api: APIClient, order: int, name: str) -> Non
         *((FULFILL, name) for name in ("amount", "sku", "status")),
         (ORDER, "lines.0.reference"),
         (FULFILL, "lines.0.open"),
+        *((EXTEND, name) for name in ("lines", "amount", "expires_at")),
+        *((APPLY, f"operations.0.{name}") for name in ("lines", "reservation", "name")),
+        *((APPLY, name) for name in ("lines", "reference", "amount")),
     ],
 )
 def test_a_field_that_belongs_elsewhere_is_unknown(
@@ -291,6 +321,19 @@ def test_a_field_that_belongs_elsewhere_is_unknown(
         (ORDER, {"lines": [{}]}, ["lines.0.sku", "lines.0.amount"]),
         (ORDER, {"lines": [{"sku": "CUP", "amount": 1}, {"sku": "CUP"}]}, ["lines.1.amount"]),
         (FULFILL, {"lines": [{"amount": 1}]}, ["lines.0.sku"]),
+        (EXTEND, {}, ["expires_in"]),
+        (APPLY, {}, ["operations"]),
+        (APPLY, {"operations": [{}]}, ["operations.0.operation"]),
+        (
+            APPLY,
+            {"operations": [{"operation": "add"}, {"operation": "adjust", "sku": "CUP"}]},
+            [
+                "operations.0.amount",
+                "operations.0.sku",
+                "operations.1.quantity",
+                "operations.1.reason",
+            ],
+        ),
     ],
 )
 def test_every_missing_field_is_named(
@@ -350,6 +393,38 @@ def test_lines_are_a_list_of_objects(api: APIClient, order: int, lines: Any, fie
         response = send(api, target.format(order=order), json.dumps({"lines": lines}))
 
         assert_refused(response, before, field)
+
+
+@pytest.mark.parametrize("operation", ["", "ADD", "reserve", "add ", "Add", "__proto__"])
+def test_an_operation_is_one_of_three(api: APIClient, operation: str) -> None:
+    before = stored()
+
+    response = send(api, APPLY, body_with(APPLY, "operations.0.operation", json.dumps(operation)))
+
+    assert_refused(response, before, "operations.0.operation")
+
+
+@pytest.mark.parametrize(
+    ("operations", "field"),
+    [
+        ([], "operations"),
+        (None, "operations"),
+        ({}, "operations"),
+        ("add", "operations"),
+        ([{"operation": "add", "sku": "CUP", "amount": 1}] * 1001, "operations"),
+        (["add"], "operations.0"),
+        ([None], "operations.0"),
+        ([[]], "operations.0"),
+        ([{"operation": "add", "sku": "CUP", "amount": 1}, 5], "operations.1"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_operations_are_a_list_of_objects(api: APIClient, operations: Any, field: str) -> None:
+    before = stored()
+
+    response = send(api, APPLY, json.dumps({"operations": operations}))
+
+    assert_refused(response, before, field)
 
 
 # ----------------------------------------------------------------------------------------- bodies
@@ -499,11 +574,19 @@ NO_SIZES = "", "0", "1001", "-1", "abc", "%2B5", "+5", "1_0", "5.0", "1e1", "%D9
 NO_CURSORS = "", "!!!", "abc", "%00", "%F0%9F%AB%96", "bz0tMQ==", "cD0lMDA=", "cD0x!", "x" * 5000
 NO_BOOLEANS = "TRUE", "True", "1", "0", "yes", "null", "%00", "", "true,false"
 NO_ORDERS = "name", "SKU", "-", "id", "sku,-sku", "--sku", "quantity", "", "%00"
+NO_MOMENTS = (
+    *("", "now", "0", "1795242656", "2026-11-20", "2026-11-20T09:30:00", "2026-11-20 09:30:00Z"),
+    *("2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-11-20T25:00:00Z", "%00", "Z"),
+    *("0000-01-01T00:00:00Z", "0001-01-01T00:00:00%2B14:00", "2026-11-20T09:30:00%2B99:00"),
+    *("2026-11-20T09:30:00.1234567Z", "2026-W47-5T09:30:00Z", "%D9%A2026-11-20T09:30:00Z"),
+)
 NO_NOTES = "", "%00", "a%00b", "x" * 256
 
 BAD_QUERIES = [
     *((path, "page_size", NO_SIZES) for path in PAGED),
     *((path, "cursor", NO_CURSORS) for path in PAGED),
+    ("/v1/products/CUP", "as_of", NO_MOMENTS),
+    ("/v1/reservations/1", "as_of", ("2026-11-20T09:30:00Z",)),
     *(
         (path, name, ("1", ""))
         for path in PAGED
@@ -639,6 +722,32 @@ def test_an_odd_content_length_is_no_fault_of_ours(api: APIClient, length: str) 
     response = send(api, ADD, '{"amount": 1}', CONTENT_LENGTH=length)
 
     assert_refused(response, before, "amount")
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "ä", "a\tb", "a\x00", "\x7f", "x" * 256])
+def test_an_idempotency_key_is_printable_and_short(api: APIClient, order: int, key: str) -> None:
+    before = stored()
+
+    for target in COMPLETE:
+        if target in (EDIT,):
+            continue
+        body = json.dumps(COMPLETE[target])
+        response = send(api, target.format(order=order), body, HTTP_IDEMPOTENCY_KEY=key)
+
+        assert_refused(response, before, "Idempotency-Key")
+
+
+@pytest.mark.parametrize(
+    "etag", ["", " ", "1", '"', '""', 'W/"2-0"', ",", "a\x00", '"ä"', "x" * 9000]
+)
+def test_an_entity_tag_that_is_none_matches_nothing(api: APIClient, etag: str) -> None:
+    before = stored()
+
+    for target in (ADD, REMOVE, RESERVE, RELEASE, ADJUST, EDIT):
+        response = send(api, target, json.dumps(COMPLETE[target]), HTTP_IF_MATCH=etag)
+
+        assert_problem(response, 412, "precondition_failed")
+        assert stored() == before
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "nonsense"])
