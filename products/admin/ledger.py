@@ -24,6 +24,7 @@ from unfold.decorators import display
 from unfold.utils import parse_date_str
 
 from products.admin.base import ReadOnlyAdmin
+from products.admin.spreadsheets import neutral
 from products.models import Product, StockEvent
 
 # About as many rows as a spreadsheet can open. Programs follow the change feed.
@@ -49,7 +50,6 @@ EXPORTED = (
     "source",
     "request_id",
 )
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class ActorFilter(TextFilter):
@@ -255,6 +255,4 @@ def as_cell(value: Any) -> Any:
     """Return `value` as it is written to a CSV file: an apostrophe before text like a formula."""
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
-        return f"'{value}"
-    return value
+    return neutral(value) if isinstance(value, str) else value
