@@ -179,12 +179,12 @@ def test_a_dialog_waits_for_what_is_typed(page: Page, ada: User) -> None:
 
     dialog = open_dialog(page, "Remove units")
     wait_for_cursor(dialog.get_by_label("Amount"))
-    page.keyboard.type("12")
-    page.keyboard.press("Enter")
+    dialog.get_by_label("Amount").fill("12")
+    dialog.get_by_label("Amount").press("Enter")
     expect(dialog.get_by_text("10 available")).to_be_visible()
     wait_for_cursor(dialog.get_by_label("Amount"))
     dialog.get_by_label("Amount").fill("1")
-    page.keyboard.press("Enter")
+    dialog.get_by_label("Amount").press("Enter")
 
     expect(page.get_by_text("1 of CUP removed: 9 on hand.")).to_be_visible()
     product.refresh_from_db()
