@@ -1,5 +1,6 @@
 """What a single value must be like: `stock` and all that call it check by these."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,7 @@ SKU_PATTERN = r"[A-Z0-9][A-Z0-9-]{0,49}"
 # The patterns stand in the OpenAPI document. ECMAScript, Python and Rust read them alike, which is
 # why white space is spelled out. Lone surrogates cannot be named in all three; they are no
 # characters, and no UTF-8 has them.
+_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 TEXT_PATTERN = r"^[^\u0000]*$"
 """What `validate_storable` lets through."""
 NOT_BLANK_PATTERN = (
@@ -52,7 +54,7 @@ def validate_boolean(value: Any) -> None:
 def validate_storable(text: str) -> None:
     """Refuse NUL, which PostgreSQL refuses, and lone surrogates, which have no UTF-8 form and
     would break every answer that shows them."""
-    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
+    if _NOT_STORABLE.search(text):
         raise ValidationError(
             "NUL and surrogate characters are not allowed.", code="forbidden_character"
         )
