@@ -22,8 +22,8 @@ from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from unfold.contrib.import_export.forms import ExportForm
 
 from products.admin.base import InventoryAdmin
-from products.admin.spreadsheets import neutral
 from products.models import Reservation, ReservationLine
+from products.tables import neutral
 
 MAX_XLSX_ROWS = 50_000
 """So many take some 10 seconds to write. CSV, sent while it is read, has no limit."""

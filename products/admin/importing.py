@@ -6,9 +6,9 @@ changes in one call of `stock`, which decides anew.
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple
 
 from django import forms
 from django.contrib import messages
@@ -23,12 +23,21 @@ from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidge
 
 from products import stock
 from products.admin.base import InventoryAdmin, actor_of
-from products.admin.spreadsheets import MAX_FILE_BYTES, MAX_ROWS, Row, UnreadableFile, read
+from products.admin.spreadsheets import MAX_FILE_BYTES, MAX_ROWS, read
+from products.imports import (
+    ADJUSTMENT_COLUMNS,
+    DERIVED_COLUMNS,
+    PRODUCT_COLUMNS,
+    Change,
+    Line,
+    adjustment_line,
+    differences,
+    product_line,
+    repeated,
+)
 from products.models import PendingImport, Product
+from products.tables import Columns, Row, UnreadableFile
 from products.validators import MAX_NOTE_LENGTH, SKU_PATTERN
-
-Change = stock.Operation | stock.NewProduct | stock.Edit
-V = TypeVar("V")
 
 _TYPES: dict[str, type[Change]] = {
     change.__name__: change
@@ -39,34 +48,6 @@ _IS_SKU = re.compile(SKU_PATTERN).fullmatch
 
 KEPT_FOR = timedelta(days=1)
 """Older previews that nobody has confirmed are forgotten when the next file comes."""
-
-
-@dataclasses.dataclass
-class Line:
-    """A row of the file: the change that it asks for, if any, and what is wrong with it."""
-
-    number: int
-    sku: str
-    change: Change | None = None
-    problems: list[stock.StockError] = dataclasses.field(default_factory=list)
-
-    def take(self, value: Callable[[str], V | None], column: str) -> V | None:
-        """Return the value of a cell, or note why it is none."""
-        try:
-            return value(column)
-        except stock.Invalid as problem:
-            self.problems.append(problem)
-            return None
-
-    def ask_for(self, change: type[Change], **values: Any) -> None:
-        """Note the change that the row asks for, or what is wrong in it; None is no value."""
-        if self.problems:
-            return
-        given = {name: value for name, value in values.items() if value is not None}
-        try:
-            self.change = change(sku=self.sku, **given)
-        except stock.Invalid as problem:
-            self.problems.append(problem)
 
 
 class Difference(NamedTuple):
@@ -114,9 +95,7 @@ class Import:
     name: ClassVar[str]
     title: ClassVar[str]
     help: ClassVar[str]
-    columns: ClassVar[Sequence[str]]
-    required: ClassVar[Sequence[str]]
-    ignored: ClassVar[Sequence[str]] = ()
+    columns: ClassVar[Columns]
     permissions: ClassVar[Sequence[str]]
     form_class: ClassVar[type[ImportForm]] = ImportForm
 
@@ -140,44 +119,18 @@ class ProductImport(Import):
         "A SKU that is new becomes a product, with its opening stock. Of one that exists, the "
         "name, the description and the minimum are changed; an empty cell leaves them as they are."
     )
-    columns = ("sku", "name", "description", "quantity", "minimum_stock_level")
-    required = ("sku",)
-    # An export can be edited and come back.
-    ignored = ("reserved_quantity", "available_quantity", "low_stock", "archived", "updated_at")
+    columns = Columns(known=PRODUCT_COLUMNS, required=("sku",), ignored=DERIVED_COLUMNS)
     permissions = ("products.add_product", "products.change_product")
 
     def lines(self, rows: Sequence[Row], *, reason: str) -> list[Line]:
         products = _products(str(row.cells.get("sku")) for row in rows)
-        lines = [self._line(row, products) for row in rows]
+        lines = [product_line(row, products.get(str(row.cells.get("sku")))) for row in rows]
         first_of_sku: dict[str, int] = {}
         for line in lines:
             first = first_of_sku.setdefault(line.sku, line.number)
             if line.sku and first != line.number:
-                repeated = f"{line.sku} is on line {first} already."
-                line.problems.append(stock.Invalid("sku", repeated))
+                line.problems.append(repeated(line, first))
         return lines
-
-    def _line(self, row: Row, products: dict[str, Product]) -> Line:
-        line = _line(row)
-        quantity = line.take(row.number, "quantity")
-        name = line.take(row.text, "name")
-        others = {
-            "description": line.take(row.text, "description"),
-            "minimum_stock_level": line.take(row.number, "minimum_stock_level"),
-        }
-        product = products.get(line.sku)
-        if product is None:
-            # `stock` says what an empty name lacks.
-            line.ask_for(
-                stock.NewProduct, name=name or "", quantity=quantity, reason="import", **others
-            )
-            return line
-        if quantity not in (None, product.quantity):
-            line.problems.append(_not_the_quantity(product))
-        line.ask_for(stock.Edit, name=name, **others)
-        if isinstance(line.change, stock.Edit) and not _edits(line.change, product):
-            line.change = None
-        return line
 
     def preview(self, lines: Sequence[Line], *, by: stock.Actor) -> list[PreviewRow]:
         products = _products(line.sku for line in lines)
@@ -197,14 +150,6 @@ class ProductImport(Import):
         stock.save_products(changes, by=by)
 
 
-def _not_the_quantity(product: Product) -> stock.Invalid:
-    detail = (
-        f"{product.sku} exists and has {product.quantity} on hand: leave this cell empty, and use "
-        "an adjustment to change what is on hand."
-    )
-    return stock.Invalid("quantity", detail)
-
-
 def _products(skus: Iterable[str]) -> dict[str, Product]:
     found = Product.objects.filter(sku__in={sku for sku in skus if _IS_SKU(sku)})
     return {product.sku: product for product in found}
@@ -220,12 +165,7 @@ def _description_of(new: stock.NewProduct) -> list[Difference]:
 
 
 def _edits(edit: stock.Edit, product: Product) -> list[Difference]:
-    edited = [
-        Difference("Name", product.name, edit.name),
-        Difference("Description", product.description, edit.description),
-        Difference("Minimum", product.minimum_stock_level, edit.minimum_stock_level),
-    ]
-    return [each for each in edited if each.after not in (None, each.before)]
+    return [Difference(*each) for each in differences(edit, product)]
 
 
 class AdjustmentImport(Import):
@@ -236,41 +176,12 @@ class AdjustmentImport(Import):
         "were counted), and is carried out in the order of the file. With “expected_quantity”, a "
         "count is refused if that is not what is on hand."
     )
-    columns = ("sku", "add", "remove", "quantity", "reason", "reference", "expected_quantity")
-    required = ("sku",)
+    columns = Columns(known=ADJUSTMENT_COLUMNS, required=("sku",))
     permissions = ("products.adjust_stock", "products.operate_stock")
     form_class = AdjustmentImportForm
 
-    _values: ClassVar[dict[str, tuple[type[stock.Operation], str]]] = {
-        "add": (stock.Add, "amount"),
-        "remove": (stock.Remove, "amount"),
-        "quantity": (stock.Adjust, "quantity"),
-    }
-
     def lines(self, rows: Sequence[Row], *, reason: str) -> list[Line]:
-        return [self._line(row, reason) for row in rows]
-
-    def _line(self, row: Row, reason: str) -> Line:
-        line = _line(row)
-        notes = {
-            "reason": line.take(row.text, "reason") or reason,
-            "reference": line.take(row.text, "reference"),
-        }
-        expected = line.take(row.number, "expected_quantity")
-        given = [column for column in self._values if column in row.cells]
-        if len(given) != 1:
-            one = "Exactly one of add, remove and quantity is required."
-            line.problems.append(stock.Invalid(given[1] if given else "quantity", one))
-            return line
-        operation, field = self._values[given[0]]
-        values = {field: line.take(row.number, given[0]), **notes}
-        if operation is stock.Adjust:
-            values["expected_quantity"] = expected
-        elif "expected_quantity" in row.cells:
-            only = "This is for a row with a quantity alone."
-            line.problems.append(stock.Invalid("expected_quantity", only))
-        line.ask_for(operation, **values)
-        return line
+        return [adjustment_line(row, reason=reason) for row in rows]
 
     def preview(self, lines: Sequence[Line], *, by: stock.Actor) -> list[PreviewRow]:
         sound = [line for line in lines if line.change and not line.problems]
@@ -310,12 +221,6 @@ def _asked(operation: stock.Operation) -> str:
 
 def _note_of(operation: stock.Operation) -> str:
     return " · ".join(note for note in (operation.reason, operation.reference) if note)
-
-
-def _line(row: Row) -> Line:
-    line = Line(row.line, "")
-    line.sku = line.take(row.text, "sku") or ""
-    return line
 
 
 IMPORTS: dict[str, Import] = {kind.name: kind for kind in (ProductImport(), AdjustmentImport())}
@@ -369,11 +274,8 @@ class ImportAdmin(InventoryAdmin):
         if not form.is_valid():
             return self._page(request, kind, form=form)
         try:
-            rows = read(
-                form.cleaned_data["file"].read(MAX_FILE_BYTES + 1),
-                columns=[*kind.columns, *kind.ignored],
-                required=kind.required,
-            )
+            content = form.cleaned_data["file"].read(MAX_FILE_BYTES + 1)
+            rows = read(content, columns=kind.columns)
         except UnreadableFile as error:
             form.add_error("file", str(error))
             return self._page(request, kind, form=form)

@@ -24,8 +24,8 @@ from unfold.decorators import display
 from unfold.utils import parse_date_str
 
 from products.admin.base import ReadOnlyAdmin
-from products.admin.spreadsheets import neutral
 from products.models import Product, StockEvent
+from products.tables import neutral
 
 # About as many rows as a spreadsheet can open. Programs follow the change feed.
 MAX_EXPORTED = 1_000_000

@@ -12,8 +12,8 @@ from openpyxl import load_workbook
 
 from products import stock
 from products.admin import exporting
-from products.admin.spreadsheets import neutral
 from products.models import Product
+from products.tables import neutral
 from products.tests.checks import stored
 from products.tests.factories import ACTOR, ProductFactory
 from products.tests.test_admin_import import browser_of, changes_of, confirm_url, upload

@@ -1,0 +1,146 @@
+"""What the rows of a table ask for, in the words of `products.stock`; the back office and the
+commands read them alike."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from products import stock
+from products.models import Product
+from products.tables import Row
+
+Change = stock.Operation | stock.NewProduct | stock.Edit
+V = TypeVar("V")
+
+PRODUCT_COLUMNS = ("sku", "name", "description", "quantity", "minimum_stock_level")
+
+DERIVED_COLUMNS = ("reserved_quantity", "available_quantity", "low_stock", "archived", "updated_at")
+"""What an export of products has besides, and an import does not read."""
+
+ADJUSTMENT_COLUMNS = (
+    "sku",
+    "add",
+    "remove",
+    "quantity",
+    "reason",
+    "reference",
+    "expected_quantity",
+)
+
+_OPERATIONS: dict[str, tuple[type[stock.Operation], str]] = {
+    "add": (stock.Add, "amount"),
+    "remove": (stock.Remove, "amount"),
+    "quantity": (stock.Adjust, "quantity"),
+}
+
+
+@dataclasses.dataclass
+class Line:
+    """A row of the file: the change that it asks for, if any, and what is wrong with it."""
+
+    number: int
+    sku: str
+    change: Change | None = None
+    problems: list[stock.StockError] = dataclasses.field(default_factory=list)
+
+    def take(self, value: Callable[[str], V | None], column: str) -> V | None:
+        """Return the value of a cell, or note why it is none."""
+        try:
+            return value(column)
+        except stock.Invalid as problem:
+            self.problems.append(problem)
+            return None
+
+    def ask_for(self, change: type[Change], **values: Any) -> None:
+        """Note the change that the row asks for, or what is wrong in it; None is no value."""
+        if self.problems:
+            return
+        given = {name: value for name, value in values.items() if value is not None}
+        try:
+            self.change = change(sku=self.sku, **given)
+        except stock.Invalid as problem:
+            self.problems.append(problem)
+
+
+def product_line(row: Row, product: Product | None) -> Line:
+    """Return what a row asks for: a new product, or an edit of the one that exists, if any.
+
+    An edit that changes nothing is none. An empty cell asks for no change.
+    """
+    line = _line(row)
+    quantity = line.take(row.number, "quantity")
+    name = line.take(row.text, "name")
+    others = {
+        "description": line.take(row.text, "description"),
+        "minimum_stock_level": line.take(row.number, "minimum_stock_level"),
+    }
+    if product is None:
+        # `stock` says what an empty name lacks.
+        line.ask_for(
+            stock.NewProduct, name=name or "", quantity=quantity, reason="import", **others
+        )
+        return line
+    if quantity not in (None, product.quantity):
+        line.problems.append(_not_the_quantity(product))
+    line.ask_for(stock.Edit, name=name, **others)
+    if isinstance(line.change, stock.Edit) and not differences(line.change, product):
+        line.change = None
+    return line
+
+
+def differences(edit: stock.Edit, product: Product) -> list[tuple[str, Any, Any]]:
+    """Return the label, the present and the new value of each field that an edit changes."""
+    edited = [
+        ("Name", product.name, edit.name),
+        ("Description", product.description, edit.description),
+        ("Minimum", product.minimum_stock_level, edit.minimum_stock_level),
+    ]
+    return [each for each in edited if each[2] not in (None, each[1])]
+
+
+def _not_the_quantity(product: Product) -> stock.Invalid:
+    detail = (
+        f"{product.sku} exists and has {product.quantity} on hand: leave this cell empty, and use "
+        "an adjustment to change what is on hand."
+    )
+    return stock.Invalid("quantity", detail)
+
+
+def repeated(line: Line, first: int) -> stock.Invalid:
+    """Return what is wrong with a line whose SKU is on another one already."""
+    return stock.Invalid("sku", f"{line.sku} is on line {first} already.")
+
+
+def adjustment_line(row: Row, *, reason: str = "", reference: str = "") -> Line:
+    """Return what a row asks for: to add, to remove or to set what is on hand.
+
+    `reason` and `reference` stand where the row has none.
+    """
+    line = _line(row)
+    notes = {
+        "reason": line.take(row.text, "reason") or reason,
+        "reference": line.take(row.text, "reference") or reference,
+    }
+    expected = line.take(row.number, "expected_quantity")
+    given = [column for column in _OPERATIONS if column in row.cells]
+    if len(given) != 1:
+        one = "Exactly one of add, remove and quantity is required."
+        line.problems.append(stock.Invalid(given[1] if given else "quantity", one))
+        return line
+    operation, field = _OPERATIONS[given[0]]
+    values = {field: line.take(row.number, given[0]), **notes}
+    if operation is stock.Adjust:
+        values["expected_quantity"] = expected
+    elif "expected_quantity" in row.cells:
+        only = "This is for a row with a quantity alone."
+        line.problems.append(stock.Invalid("expected_quantity", only))
+    line.ask_for(operation, **values)
+    return line
+
+
+def _line(row: Row) -> Line:
+    line = Line(row.line, "")
+    if row.fault:
+        line.problems.append(stock.Invalid("line", row.fault))
+    line.sku = line.take(row.text, "sku") or ""
+    return line

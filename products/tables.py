@@ -1,0 +1,176 @@
+"""Tables from outside: rows with their line numbers, cells that mean one thing or are refused.
+
+Text that comes from a cell, or goes into one, is made so that no spreadsheet runs it as a formula.
+CSV is read here, row by row, in memory that does not grow with the file.
+"""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import BinaryIO, NamedTuple
+
+from products import stock
+
+MAX_LINE_CHARACTERS = 1024 * 1024
+
+_DELIMITERS = ",;\t"
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+
+
+class UnreadableFile(Exception):
+    """A file of which not even the rows can be told; says why, to the person who sent it."""
+
+
+class Faulty(NamedTuple):
+    """A cell that is neither a text nor a whole number."""
+
+    detail: str
+
+
+Cell = str | int | Faulty | None
+
+
+class Row(NamedTuple):
+    """A row that is not empty: its line in the file, and its cells by column but the empty ones."""
+
+    line: int
+    cells: Mapping[str, Cell]
+    fault: str = ""
+
+    def text(self, column: str) -> str | None:
+        """Return the text of a cell, none for an empty one. Raises `stock.Invalid`."""
+        cell = self.cells.get(column)
+        if isinstance(cell, Faulty):
+            raise stock.Invalid(column, cell.detail)
+        return plain(str(cell)) if cell is not None else None
+
+    def number(self, column: str) -> int | None:
+        """Return the whole number of a cell, none for an empty one. Raises `stock.Invalid`."""
+        cell = self.cells.get(column)
+        if cell is None or isinstance(cell, int):
+            return cell
+        if isinstance(cell, Faulty):
+            raise stock.Invalid(column, cell.detail)
+        if not _WHOLE_NUMBER.fullmatch(cell):
+            raise stock.Invalid(
+                column, f"A whole number is required, in digits alone: not {cell[:40]!r}."
+            )
+        return int(cell)
+
+
+def neutral(text: str) -> str:
+    """Put an apostrophe before a text that a spreadsheet would run as a formula."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def plain(text: str) -> str:
+    """Undo `neutral`."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+class Columns(NamedTuple):
+    """The columns that a table may have, and those of them that it must have.
+
+    `named` tells which of them the header calls otherwise. The cells of those that are `ignored`,
+    or of any others where `others` may be there, are not read.
+    """
+
+    known: Collection[str]
+    required: Collection[str]
+    ignored: Collection[str] = ()
+    named: Mapping[str, str] = {}
+    others: bool = False
+
+
+def rows_of(lines: Iterable[tuple[int, Sequence[Cell]]], columns: Columns) -> Iterator[Row]:
+    """Yield the rows below the header, which is the first line that is not empty.
+
+    Raises `UnreadableFile`.
+    """
+    filled = ((line, cells) for line, cells in lines if any(map(_is_filled, cells)))
+    _, header = next(filled, (0, []))
+    names = _names_of(header, columns)
+    for line, cells in filled:
+        named = zip(names, cells, strict=False)
+        beyond = [
+            *(cell for name, cell in zip(names, cells, strict=False) if name is None),
+            *cells[len(names) :],
+        ]
+        yield Row(
+            line,
+            {name: cell for name, cell in named if name and _is_filled(cell)},
+            "There is a value in a column without a name." * any(map(_is_filled, beyond)),
+        )
+
+
+def _is_filled(cell: Cell) -> bool:
+    return cell is not None and cell != ""
+
+
+def _names_of(header: Sequence[Cell], columns: Columns) -> list[str | None]:
+    """Return the name of each column, empty for one that is not read, none for one without."""
+    given = [str(cell) if _is_filled(cell) else None for cell in header]
+    counts = Counter(given)
+    ours = {columns.named.get(name, name): name for name in columns.known}
+    required = [columns.named.get(name, name) for name in columns.required]
+    unknown = [name for name in counts if name not in ours and name not in columns.ignored]
+    complaints = [
+        (_quoted(name for name in required if name not in counts), "is missing"),
+        (_quoted([] if columns.others else filter(None, unknown)), "is not known"),
+        (_quoted(name for name in ours if counts[name] > 1), "is there more than once"),
+    ]
+    found = [f"Of the columns, {names} {what}." for names, what in complaints if names]
+    if found:
+        about = f"The first line names the columns; there may be {', '.join(ours)}."
+        raise UnreadableFile(" ".join([*found, about]))
+    return [name and ours.get(name, "") for name in given]
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(repr(name[:40]) for name in list(names)[:10])
+
+
+def csv_lines(file: BinaryIO) -> Iterator[tuple[int, list[str]]]:
+    """Yield the lines of a CSV file, each with the number of its first line in the file.
+
+    UTF-8, with or without a byte order mark; comma, semicolon or tab, whichever the header has
+    most of. Raises `UnreadableFile`.
+    """
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    texts = _lines(text)
+    line = 1
+    try:
+        blank = []
+        header = ""
+        for header in texts:
+            if header.strip("\r\n"):
+                break
+            blank.append(header)
+        reader = csv.reader(
+            chain(blank, [header], texts), delimiter=max(_DELIMITERS, key=header.count), strict=True
+        )
+        for cells in reader:
+            yield line, cells
+            line = reader.line_num + 1
+    except UnicodeDecodeError as error:
+        raise UnreadableFile("The file is not text in UTF-8: save it as “CSV UTF-8”.") from error
+    except csv.Error as error:
+        raise UnreadableFile(f"The file is not CSV: line {line}: {error}.") from error
+    finally:
+        # So that `file` stays open.
+        text.detach()
+
+
+def _lines(text: io.TextIOWrapper) -> Iterator[str]:
+    number = 0
+    while line := text.readline(MAX_LINE_CHARACTERS):
+        number += 1
+        if len(line) == MAX_LINE_CHARACTERS:
+            raise UnreadableFile(
+                f"Line {number} has {MAX_LINE_CHARACTERS:,} characters or more: this is no table."
+            )
+        yield line
