@@ -2,15 +2,19 @@
 commands read them alike."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from products import stock
 from products.models import Product
 from products.tables import Row
+from products.validators import SKU_PATTERN
 
 Change = stock.Operation | stock.NewProduct | stock.Edit
 V = TypeVar("V")
+
+_SKU = re.compile(SKU_PATTERN)
 
 PRODUCT_COLUMNS = ("sku", "name", "description", "quantity", "minimum_stock_level")
 
@@ -43,6 +47,11 @@ class Line:
     change: Change | None = None
     problems: list[stock.StockError] = dataclasses.field(default_factory=list)
 
+    @property
+    def problem(self) -> stock.StockError | None:
+        """The first of the problems."""
+        return self.problems[0] if self.problems else None
+
     def take(self, value: Callable[[str], V | None], column: str) -> V | None:
         """Return the value of a cell, or note why it is none."""
         try:
@@ -60,6 +69,11 @@ class Line:
             self.change = change(sku=self.sku, **given)
         except stock.Invalid as problem:
             self.problems.append(problem)
+
+
+def is_sku(text: str) -> bool:
+    """Return whether a text can be a SKU; others must not come into a query."""
+    return _SKU.fullmatch(text) is not None
 
 
 def product_line(row: Row, product: Product | None) -> Line:

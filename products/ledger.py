@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 from django.db import OperationalError, connection, transaction
-from django.db.models import Field, Model
+from django.db.models import Field, Model, QuerySet
 from django.db.models.functions import Now
 
 from products import events
@@ -81,6 +81,13 @@ def lock_products(skus: Iterable[str]) -> dict[str, Product]:
     """
     products = Product.objects.filter(sku__in=set(skus)).order_by("pk")
     return {product.sku: product for product in products.select_for_update(no_key=True)}
+
+
+def lock_rows(products: QuerySet[Product]) -> None:
+    """Lock products as `lock_products` does, but do not load them: there may be a million."""
+    ids = products.order_by("pk").select_for_update(no_key=True).values_list("pk")
+    for _ in ids.iterator(chunk_size=10_000):
+        pass
 
 
 def lock_reservations(ids: Iterable[int]) -> dict[int, Reservation]:

@@ -514,6 +514,54 @@ class ThrottleBucket(models.Model):
         return self.name
 
 
+class BulkRun(models.Model):
+    """A file that was applied under a reference, or is: it never is twice.
+
+    One that is applied batch by batch has the place where it goes on after it broke off: the
+    product and the line of the last that was decided, in the order of products.
+    """
+
+    reference = models.CharField(max_length=MAX_NOTE_LENGTH)
+    # Of the file and of the options that give it its meaning.
+    fingerprint = models.CharField(max_length=64)
+    applied = models.BigIntegerField(default=0)
+    refused = models.BigIntegerField(default=0)
+    last_product = models.BigIntegerField(default=-1)
+    last_line = models.BigIntegerField(default=0)
+    started_at = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["reference"], name="bulkrun_reference_unique"),
+        ]
+
+    def __str__(self) -> str:
+        return self.reference
+
+
+class BulkRefusal(models.Model):
+    """A line of a file that was refused in a `BulkRun`, and why."""
+
+    run = models.ForeignKey(
+        BulkRun, on_delete=models.CASCADE, related_name="refusals", db_index=False
+    )
+    line = models.BigIntegerField()
+    sku = models.CharField(max_length=MAX_SKU_LENGTH, blank=True)
+    code = models.CharField(max_length=50)
+    detail = models.TextField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["run", "line"], name="bulkrefusal_line_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.code}"
+
+
 class PendingImport(models.Model):
     """What an import would change, previewed by a person and not confirmed yet.
 

@@ -9,7 +9,7 @@ where a value is not of the kind that `products.validators` asks for.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -532,6 +532,14 @@ def _name_words(name: str) -> str:
     return f" {' '.join(words_of(name))} "
 
 
+def lock_all(products: QuerySet[Product]) -> None:
+    """Lock products for a transaction that changes them step by step, none before the last.
+
+    Raises Django's `TransactionManagementError` outside a transaction, which would end at once.
+    """
+    ledger.lock_rows(products)
+
+
 @ledger.transactional
 def lock(*, sku: str) -> Product:
     """Lock a product and return it as it is, for a caller who decides on that in a transaction.
@@ -646,26 +654,63 @@ def _post(
     return outcomes
 
 
-def preview(operations: Sequence[Operation], *, by: Actor) -> list[LevelChange | StockError]:
+@ledger.transactional
+def apply_possible(operations: Sequence[Operation], *, by: Actor) -> list[LevelChange | StockError]:
+    """Apply those of several operations that can be, in their order, as one event each.
+
+    Returns what each has done or why it could not, which leaves the others alone. Of a product
+    that is short, all that is overdue is given back first.
+    """
+    skus = [operation.sku for operation in operations]
+    products, posting = ledger.lock_products(skus), ledger.Posting(by=by)
+    outcomes = _post(operations, products, posting)
+    short = _short(outcome for outcome in outcomes if isinstance(outcome, StockError))
+    overdue = _overdue_of_short(short, products, Counter(skus), whole=False)
+    if overdue:
+        products, posting = ledger.lock_products(skus), ledger.Posting(by=by)
+        _expire(overdue, products.values(), posting)
+        outcomes = _post(operations, products, posting)
+    posting.write()
+    return outcomes
+
+
+def preview(
+    operations: Sequence[Operation], *, levels: Mapping[str, Levels] | None = None, by: Actor
+) -> list[LevelChange | StockError]:
     """Return what each operation would do if `apply` were called now, or why it could not.
 
     Only reads: it waits for nobody, and nobody waits for it. What it says may be over a moment
-    later, so `apply` decides anew.
+    later, so `apply` decides anew. `levels` are those that products have after what was previewed
+    before, by SKU.
     """
-    found = Product.objects.filter(sku__in={operation.sku for operation in operations})
-    products = {product.sku: product for product in found}
+    skus = Counter(operation.sku for operation in operations)
+    products = _products_at(levels or {}, skus)
     outcomes = _post(operations, products, ledger.Posting(by=by))
     short = _short(outcome for outcome in outcomes if isinstance(outcome, StockError))
-    if not short:
-        return outcomes
-    products = {product.sku: product for product in found.all()}
-    asked = Counter(operation.sku for operation in operations)
-    overdue = _overdue_of_short(short, products, asked)
+    overdue = _overdue_of_short(short, products, skus, whole=False)
     if not overdue:
         return outcomes
+    given_back: Counter[str] = Counter()
     for line in ReservationLine.objects.filter(pk__in=overdue).select_related("product"):
-        products[line.product.sku].reserved_quantity -= line.open
+        given_back[line.product.sku] += line.open
+    products = _products_at(levels or {}, skus, given_back)
     return _post(operations, products, ledger.Posting(by=by))
+
+
+def _products_at(
+    levels: Mapping[str, Levels], skus: Iterable[str], given_back: Mapping[str, int] | None = None
+) -> dict[str, Product]:
+    """Return the products of `skus`, with known levels, and after units were given back."""
+    products = {product.sku: product for product in Product.objects.filter(sku__in=set(skus))}
+    for sku, units in (given_back or {}).items():
+        products[sku].reserved_quantity -= units
+    for sku in levels.keys() & products.keys():
+        products[sku].quantity = levels[sku].quantity
+        # Less, if some of what is given back was so in the known levels already.
+        products[sku].reserved_quantity = min(
+            products[sku].reserved_quantity, levels[sku].reserved_quantity
+        )
+    return products
 
 
 def _short(errors: Iterable[StockError]) -> list[InsufficientStock | BelowReserved]:
@@ -687,7 +732,7 @@ def _lock_and(plan: Callable[..., R], skus: Collection[str], *, by: Actor) -> R:
             raise
         # Locked already; read again, because the plan has moved the levels in memory.
         products, posting = ledger.lock_products(skus), ledger.Posting(by=by)
-        overdue = _overdue_of_short(short, products, Counter(iter(skus)))
+        overdue = _overdue_of_short(short, products, Counter(iter(skus)), whole=True)
         if not overdue:
             raise
         # A savepoint: if the plan is refused again, nothing of this stays.
@@ -701,8 +746,11 @@ def _overdue_of_short(
     short: Sequence[InsufficientStock | BelowReserved],
     products: dict[str, Product],
     times_asked: Counter[str],
+    *,
+    whole: bool,
 ) -> list[int]:
-    """Return the overdue lines, the oldest first, that may end the shortage; none if they cannot.
+    """Return the overdue lines, the oldest first, that may end the shortage; none if they cannot,
+    or, of a request that need not be met as a `whole`, those that may end a part of it.
 
     A product that the request names once needs what it misses. What several operations on one
     product need depends on each other, so that all that is overdue of it is given back.
@@ -711,9 +759,13 @@ def _overdue_of_short(
     for sku, errors in groupby(sorted(short, key=_sku_of), key=_sku_of):
         missing = max(error.missing for error in errors)
         lines = _overdue_lines().filter(product=products[sku])
-        if (lines.aggregate(open=Sum("open"))["open"] or 0) < missing:
+        is_enough = (lines.aggregate(open=Sum("open"))["open"] or 0) >= missing
+        if whole and not is_enough:
             return []
-        units = missing if times_asked[sku] == 1 else MAX_UNITS
+        once = times_asked[sku] == 1
+        if once and not is_enough:
+            continue
+        units = missing if once else MAX_UNITS
         chosen += [line.pk for line in _oldest_covering(lines, units)]
     return chosen
 

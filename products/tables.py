@@ -9,12 +9,11 @@ import io
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from typing import BinaryIO, NamedTuple
 
 from products import stock
 
-MAX_LINE_CHARACTERS = 1024 * 1024
+MAX_LINE_BYTES = 1024 * 1024
 
 _DELIMITERS = ",;\t"
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
@@ -135,42 +134,36 @@ def _quoted(names: Iterable[str]) -> str:
 
 
 def csv_lines(file: BinaryIO) -> Iterator[tuple[int, list[str]]]:
-    """Yield the lines of a CSV file, each with the number of its first line in the file.
+    """Yield the lines of a CSV file from its start, each with the number that it begins at.
 
     UTF-8, with or without a byte order mark; comma, semicolon or tab, whichever the header has
     most of. Raises `UnreadableFile`.
     """
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    texts = _lines(text)
+    texts = _texts(file)
+    header = next((text for text in texts if text.strip("\r\n")), "")
+    delimiter = max(_DELIMITERS, key=header.count)
+    file.seek(0)
+    reader = csv.reader(_texts(file), delimiter=delimiter, strict=True)
     line = 1
     try:
-        blank = []
-        header = ""
-        for header in texts:
-            if header.strip("\r\n"):
-                break
-            blank.append(header)
-        reader = csv.reader(
-            chain(blank, [header], texts), delimiter=max(_DELIMITERS, key=header.count), strict=True
-        )
         for cells in reader:
             yield line, cells
             line = reader.line_num + 1
-    except UnicodeDecodeError as error:
-        raise UnreadableFile("The file is not text in UTF-8: save it as “CSV UTF-8”.") from error
     except csv.Error as error:
         raise UnreadableFile(f"The file is not CSV: line {line}: {error}.") from error
-    finally:
-        # So that `file` stays open.
-        text.detach()
 
 
-def _lines(text: io.TextIOWrapper) -> Iterator[str]:
+def _texts(file: BinaryIO) -> Iterator[str]:
     number = 0
-    while line := text.readline(MAX_LINE_CHARACTERS):
+    while content := file.readline(MAX_LINE_BYTES):
         number += 1
-        if len(line) == MAX_LINE_CHARACTERS:
+        if len(content) == MAX_LINE_BYTES:
+            raise UnreadableFile(f"Line {number} has {MAX_LINE_BYTES:,} bytes or more.")
+        try:
+            text = content.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
             raise UnreadableFile(
-                f"Line {number} has {MAX_LINE_CHARACTERS:,} characters or more: this is no table."
-            )
-        yield line
+                f"Line {number} is not text in UTF-8: save the file as “CSV UTF-8”."
+            ) from error
+        # Lines may end as on old Macs.
+        yield from io.StringIO(text, newline="") if "\r" in text[:-2] else [text]

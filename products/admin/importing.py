@@ -5,7 +5,6 @@ changes in one call of `stock`, which decides anew.
 """
 
 import dataclasses
-import re
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, NamedTuple
@@ -32,19 +31,18 @@ from products.imports import (
     Line,
     adjustment_line,
     differences,
+    is_sku,
     product_line,
     repeated,
 )
 from products.models import PendingImport, Product
 from products.tables import Columns, Row, UnreadableFile
-from products.validators import MAX_NOTE_LENGTH, SKU_PATTERN
+from products.validators import MAX_NOTE_LENGTH
 
 _TYPES: dict[str, type[Change]] = {
     change.__name__: change
     for change in (stock.Add, stock.Remove, stock.Adjust, stock.NewProduct, stock.Edit)
 }
-
-_IS_SKU = re.compile(SKU_PATTERN).fullmatch
 
 KEPT_FOR = timedelta(days=1)
 """Older previews that nobody has confirmed are forgotten when the next file comes."""
@@ -151,7 +149,7 @@ class ProductImport(Import):
 
 
 def _products(skus: Iterable[str]) -> dict[str, Product]:
-    found = Product.objects.filter(sku__in={sku for sku in skus if _IS_SKU(sku)})
+    found = Product.objects.filter(sku__in={sku for sku in skus if is_sku(sku)})
     return {product.sku: product for product in found}
 
 

@@ -524,7 +524,7 @@ NOT_XLSX = "The file is not a readable XLSX file."
         (lambda: b"SKU,add\nCUP,1", "'sku' is missing. Of the columns, 'SKU' is not known."),
         (lambda: b"{}\0\n1", "is not known"),
         (lambda: b"sku" + b",add" * 100_000, "'add' is there more than once"),
-        (lambda: b"sku" + b",add" * 1_000_000, "Line 1 has 1,048,576 characters or more"),
+        (lambda: b"sku" + b",add" * 1_000_000, "Line 1 has 1,048,576 bytes or more"),
         (lambda: b'sku,add\n"CUP"x,1', "The file is not CSV: line 2:"),
         (lambda: b'sku,add\nCUP,1\n"CUP', "The file is not CSV: line 3: unexpected end of data."),
         (lambda: b"sku,reason\nCUP," + b"x" * 200_000, "line 2: field larger than field limit"),

@@ -1,0 +1,135 @@
+"""How fast `bulk_adjust` is beside plain SQL that does the same, and how much memory it takes.
+
+    python -m benchmarks.bulk [LINES] [ROUNDS]
+
+Makes a PostgreSQL of its own with as many products as the file has lines (100,000), and takes units
+of each out, in turns: by the command, a process of its own from its start to its end, all or
+nothing; by the command with `--keep-going`; and by COPY into a temporary table, one UPDATE ... FROM
+and one INSERT of the events, in one transaction. Prints lines per second, the median of the rounds,
+the command's as a share of plain SQL's, and the memory of the process. Ends with an error if the
+ledger does not explain the levels afterwards.
+"""
+
+import csv
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+
+from products.tests.postgres import running_postgres
+
+LINES = 100_000
+ROUNDS = 3
+UNITS = 1_000
+TAKEN = 3
+
+FILL = [
+    """
+    INSERT INTO products_product (sku, name, name_words, description, quantity, reserved_quantity,
+                                  minimum_stock_level, version)
+    SELECT 'SKU-' || n, 'Product ' || n, ' product ' || n || ' ', '', %(units)s, 0, 0, 1
+    FROM generate_series(1, %(lines)s) n
+    """,
+    """
+    INSERT INTO products_stockevent (product_id, sku, version, type, quantity_change,
+                                     reserved_change, quantity, reserved_quantity, reason,
+                                     reference, actor, source, request_id)
+    SELECT id, sku, 1, 'ProductCreated', quantity, 0, quantity, 0, '', '', 'fill', 'command', ''
+    FROM products_product ORDER BY id
+    """,
+    "VACUUM ANALYZE",
+]
+
+PLAIN = [
+    """
+    UPDATE products_product AS product
+    SET quantity = quantity - line.remove, version = version + 1, updated_at = now()
+    FROM line WHERE line.sku = product.sku
+    """,
+    """
+    INSERT INTO products_stockevent (product_id, sku, version, type, quantity_change,
+                                     reserved_change, quantity, reserved_quantity, reason,
+                                     reference, actor, source, request_id)
+    SELECT product.id, product.sku, version, 'InventoryRemoved', -remove, 0, quantity,
+           reserved_quantity, line.reason, '', 'plain SQL', 'command', ''
+    FROM line JOIN products_product AS product USING (sku) ORDER BY product.id
+    """,
+]
+
+
+def main(lines: int, rounds: int) -> None:
+    with running_postgres(fsync=True) as url, tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "DATABASE_URL": url, "DEBUG": "on"}
+        _manage(["migrate", "--verbosity", "0"], environment)
+        with psycopg.connect(url, autocommit=True) as connection:
+            for statement in FILL:
+                connection.execute(statement, {"lines": lines, "units": UNITS}, prepare=False)
+        file = Path(folder) / "lines.csv"
+        _write(file, lines)
+        ways: dict[str, Callable[[int], int]] = {
+            "plain SQL": lambda _: _plain_sql(url, file),
+            "bulk_adjust": lambda _: _manage(["bulk_adjust", str(file)], environment),
+            "bulk_adjust --keep-going": lambda number: _manage(
+                ["bulk_adjust", str(file), "--keep-going", "--reference", f"run-{number}"],
+                environment,
+            ),
+        }
+        seconds: dict[str, list[float]] = {way: [] for way in ways}
+        memory = dict.fromkeys(ways, 0)
+        for number in range(rounds):
+            for way, run in ways.items():
+                start = time.perf_counter()
+                memory[way] = max(memory[way], run(number))
+                seconds[way].append(time.perf_counter() - start)
+        _manage(["verify_stock"], environment)
+    plain = statistics.median(seconds["plain SQL"])
+    print(f"{lines:,} lines, {rounds} rounds       lines/s     share    memory")
+    for way, taken in seconds.items():
+        median = statistics.median(taken)
+        used = f"{memory[way] // 1024:>6} MB" if memory[way] else ""
+        print(f"{way:27} {lines / median:>11,.0f}  {plain / median:>8.2f} {used}")
+
+
+def _write(file: Path, lines: int) -> None:
+    """Write the lines in an order that is none of the products'."""
+    with file.open("w", newline="") as target:
+        writer = csv.writer(target)
+        writer.writerow(["sku", "remove", "reason"])
+        step = 7919
+        writer.writerows([f"SKU-{n * step % lines + 1}", TAKEN, "sold"] for n in range(lines))
+
+
+def _manage(arguments: list[str], environment: dict[str, str]) -> int:
+    """Run a command of the project, and return how many KiB of memory it took."""
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", *arguments], env=environment, stdout=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, process.args)
+    return usage.ru_maxrss
+
+
+def _plain_sql(url: str, file: Path) -> int:
+    with psycopg.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TEMPORARY TABLE line (sku varchar(50), remove bigint, reason text) "
+            "ON COMMIT DROP"
+        )
+        with cursor.copy("COPY line FROM STDIN (FORMAT csv, HEADER)") as copy:
+            copy.write(file.read_bytes())
+        for statement in PLAIN:
+            cursor.execute(statement)
+    return 0
+
+
+if __name__ == "__main__":
+    given = [int(argument) for argument in sys.argv[1:]]
+    main(*[*given, *[LINES, ROUNDS][len(given) :]])

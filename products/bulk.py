@@ -1,0 +1,346 @@
+"""Files of any length, applied whole or batch by batch, each batch in the same few statements."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+from django.db import OperationalError, connection
+from django.db.models import Count
+from django.db.models.functions import Now
+
+from products import stock
+from products.imports import Line, is_sku, product_line, repeated
+from products.models import BulkRefusal, BulkRun, Levels, Product
+from products.staging import NewLine, Staged, Staging
+from products.tables import Row
+
+WHOLE_BATCH = 5_000
+"""Lines that are applied at once of a file that is applied whole."""
+
+SHORT_BATCH = 1_000
+"""Lines in a transaction where requests for the same products shall hardly wait."""
+
+MAX_TOLD = 10_000
+"""So many refused lines of a file are told. One that can only be applied whole ends there."""
+
+WHOLE_LOCK_SECONDS = 60
+"""How long a file that is applied whole waits for others who change its products."""
+
+SHORT_LOCK_SECONDS = 2
+SHORT_ATTEMPTS = 30
+"""A batch waits shortly, because its own locks are held meanwhile, and then tries again."""
+
+_LOCK_NOT_AVAILABLE = "55P03"
+
+Progress = Callable[[int], object]
+"""Told the number of lines that were done since it was told before."""
+
+
+class Refusal(NamedTuple):
+    """A line that cannot be applied, and why."""
+
+    line: int
+    sku: str
+    code: str
+    detail: str
+
+
+@dataclass
+class Report:
+    """What became of the lines of a file, or would."""
+
+    applied: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    """The number of lines by the code of their refusal."""
+    refusals: list[Refusal] = field(default_factory=list)
+    """At most `MAX_TOLD`; those of a run are in the database."""
+    done_before: datetime | None = None
+    """When the file was applied under its reference, if it was before."""
+
+    def add(self, lines: Sequence[Staged], refusals: Sequence[Refusal]) -> None:
+        """Count the lines of a batch, of which these are refused."""
+        self.applied += len(lines) - len(refusals)
+        self.refused.update(refusal.code for refusal in refusals)
+        self.refusals += refusals[: MAX_TOLD - len(self.refusals)]
+
+
+class ReferenceUsed(Exception):
+    """The reference belongs to another file, or to the same one with other options."""
+
+
+class CarriedOnElsewhere(Exception):
+    """Another process carries on this run."""
+
+
+class _Refused(Exception):
+    """Rolls back what can only be applied whole."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self.report = report
+
+
+# ------------------------------------------------------------------------------ what lines ask for
+
+
+class Work(Protocol):
+    """What the lines of a file ask for, and how it is done."""
+
+    def carry_out(self, lines: Sequence[Staged]) -> list[stock.StockError | None]:
+        """Do what lines that are right in themselves ask for, but for those that are refused."""
+
+    def preview(self, lines: Sequence[Staged]) -> list[stock.StockError | None]:
+        """Return what would refuse each line. Called with all lines in order; only reads."""
+
+
+_OPERATIONS: dict[str, type[stock.Operation]] = {
+    operation.__name__: operation for operation in (stock.Add, stock.Remove, stock.Adjust)
+}
+
+
+class Adjustments:
+    """Changes of what is on hand: each line is one operation."""
+
+    def __init__(self, *, by: stock.Actor) -> None:
+        self._by = by
+        self._levels: dict[str, Levels] = {}
+
+    @staticmethod
+    def staged(line: Line) -> NewLine:
+        """Return a line as it is staged."""
+        sku = line.sku if is_sku(line.sku) else None
+        if line.change is None:
+            return line.number, sku, "", "invalid", told(*line.problems)
+        change = json.dumps([type(line.change).__name__, vars(line.change)])
+        return line.number, sku, change, "", ""
+
+    def carry_out(self, lines: Sequence[Staged]) -> list[stock.StockError | None]:
+        return _errors(stock.apply_possible(self._operations(lines), by=self._by))
+
+    def preview(self, lines: Sequence[Staged]) -> list[stock.StockError | None]:
+        outcomes = stock.preview(self._operations(lines), levels=self._levels, by=self._by)
+        for line, outcome in zip(lines, outcomes, strict=True):
+            if isinstance(outcome, stock.LevelChange):
+                self._levels[str(line.sku)] = outcome.after
+        # The next lines may be of the last of these products, but of no other.
+        last = str(lines[-1].sku)
+        self._levels = {sku: levels for sku, levels in self._levels.items() if sku == last}
+        return _errors(outcomes)
+
+    def _operations(self, lines: Sequence[Staged]) -> list[stock.Operation]:
+        contents = (json.loads(line.content) for line in lines)
+        return [_OPERATIONS[name](**values) for name, values in contents]
+
+
+class Products:
+    """Products to create, and what describes those that exist: each line is one product."""
+
+    def __init__(self, *, by: stock.Actor) -> None:
+        self._by = by
+        self._last = Line(0, "")
+
+    @staticmethod
+    def staged(row: Row) -> NewLine:
+        """Return a row as it is staged. What it asks for depends on what there is when it is
+        carried out, and is read then."""
+        sku = str(row.cells.get("sku", ""))
+        return row.line, sku if is_sku(sku) else None, json.dumps(row), "", ""
+
+    def carry_out(self, lines: Sequence[Staged]) -> list[stock.StockError | None]:
+        asked = self._asked(lines)
+        outcomes = [line.problem for line in asked]
+        changes: list[tuple[int, Any]] = [
+            (index, line.change) for index, line in enumerate(asked) if line.change
+        ]
+        if any(outcomes):
+            return outcomes
+        try:
+            stock.save_products([change for _, change in changes], by=self._by)
+        except stock.StockError as refused:
+            for index, error in refused.lines:
+                outcomes[changes[index][0]] = error
+        return outcomes
+
+    def preview(self, lines: Sequence[Staged]) -> list[stock.StockError | None]:
+        return [line.problem for line in self._asked(lines)]
+
+    def _asked(self, lines: Sequence[Staged]) -> list[Line]:
+        products = Product.objects.in_bulk({line.product_id for line in lines if line.product_id})
+        asked = []
+        for staged in lines:
+            line = product_line(Row(*json.loads(staged.content)), products.get(staged.product_id))
+            # Lines of one SKU come one after the other.
+            if line.sku and line.sku == self._last.sku:
+                line.problems.append(repeated(line, self._last.number))
+            else:
+                self._last = line
+            asked.append(line)
+        return asked
+
+
+def _errors(outcomes: Sequence[Any]) -> list[stock.StockError | None]:
+    return [outcome if isinstance(outcome, stock.StockError) else None for outcome in outcomes]
+
+
+# ------------------------------------------------------------------------------------ carrying out
+
+
+def preview(staging: Staging, work: Work, *, progress: Progress) -> Report:
+    """Tell what would become of the lines. Only reads."""
+    report = Report()
+    for lines in _batches(staging, WHOLE_BATCH, progress):
+        report.add(lines, _refusals(work.preview, lines))
+    return report
+
+
+def apply_whole(
+    staging: Staging,
+    work: Work,
+    *,
+    reference: str = "",
+    fingerprint: str = "",
+    progress: Progress,
+) -> Report:
+    """Apply all lines in one transaction, or none; under a `reference` only once.
+
+    Raises `ReferenceUsed`.
+    """
+    if staging.faulty:
+        # It will be refused: no need to keep anybody waiting.
+        return preview(staging, work, progress=progress)
+    try:
+        return _apply_whole(staging, work, reference, fingerprint, progress)
+    except _Refused as refused:
+        return refused.report
+
+
+@stock.transactional
+def _apply_whole(
+    staging: Staging, work: Work, reference: str, fingerprint: str, progress: Progress
+) -> Report:
+    run = _run(reference, fingerprint) if reference else None
+    if run and run.ended_at:
+        return _report_of(run, done_before=run.ended_at)
+    _wait_for_locks(WHOLE_LOCK_SECONDS)
+    stock.lock_all(staging.products())
+    report = Report()
+    for lines in _batches(staging, WHOLE_BATCH, progress):
+        report.add(lines, _refusals(work.carry_out, lines))
+        if len(report.refusals) == MAX_TOLD:
+            break
+    if report.refused:
+        raise _Refused(report)
+    if run:
+        BulkRun.objects.filter(pk=run.pk).update(applied=report.applied, ended_at=Now())
+    return report
+
+
+def apply_possible(
+    staging: Staging, work: Work, *, reference: str, fingerprint: str, progress: Progress
+) -> Report:
+    """Apply the lines that can be, in a transaction for each batch.
+
+    A run that broke off is carried on where it ended, and one that has ended is not repeated.
+    `refusals_of` tells the refused lines. Raises `ReferenceUsed`, `CarriedOnElsewhere`.
+    """
+    run = _run(reference, fingerprint)
+    if run.ended_at:
+        return _report_of(run, done_before=run.ended_at)
+    staging.drop_decided(run)
+    progress(run.applied + run.refused)
+    for lines in _batches(staging, SHORT_BATCH, progress):
+        run = _apply_batch(run, lines, work)
+    BulkRun.objects.filter(pk=run.pk).update(ended_at=Now())
+    return _report_of(run)
+
+
+def refusals_of(reference: str) -> Iterator[Refusal]:
+    """Yield the refused lines of a run, in the order of the file."""
+    refusals = BulkRefusal.objects.filter(run__reference=reference).order_by("line")
+    for row in refusals.values_list("line", "sku", "code", "detail").iterator():
+        yield Refusal(*row)
+
+
+def _batches(staging: Staging, size: int, progress: Progress) -> Iterator[list[Staged]]:
+    place = 0
+    while lines := staging.after(place, count=size):
+        yield lines
+        place = lines[-1].place
+        progress(len(lines))
+
+
+def _refusals(
+    decide: Callable[[Sequence[Staged]], list[stock.StockError | None]], lines: Sequence[Staged]
+) -> list[Refusal]:
+    sound = [line for line in lines if not line.code]
+    errors = decide(sound) if sound else []
+    refused = [(line, line.code, line.detail) for line in lines if line.code]
+    refused += [
+        (line, error.code, told(error)) for line, error in zip(sound, errors, strict=True) if error
+    ]
+    return [Refusal(line.line, line.sku or "", code, detail) for line, code, detail in refused]
+
+
+def told(*errors: stock.StockError) -> str:
+    """Return what is wrong, with the name of each value that is."""
+    return " ".join(
+        f"{error.field}: {error.detail}" if isinstance(error, stock.Invalid) else error.detail
+        for error in errors
+    )
+
+
+def _run(reference: str, fingerprint: str) -> BulkRun:
+    """Return the run of this reference, a new one if there is none."""
+    # Waits for another process that does the same.
+    BulkRun.objects.bulk_create(
+        [BulkRun(reference=reference, fingerprint=fingerprint)], ignore_conflicts=True
+    )
+    run = BulkRun.objects.get(reference=reference)
+    if run.fingerprint != fingerprint:
+        raise ReferenceUsed(reference)
+    return run
+
+
+def _report_of(run: BulkRun, *, done_before: datetime | None = None) -> Report:
+    refused = run.refusals.values_list("code").annotate(lines=Count("pk"))
+    return Report(run.applied, Counter(dict(refused)), done_before=done_before)
+
+
+def _apply_batch(run: BulkRun, lines: Sequence[Staged], work: Work) -> BulkRun:
+    for attempt in range(1, SHORT_ATTEMPTS + 1):
+        try:
+            return _apply_batch_once(run, lines, work)
+        except OperationalError as error:
+            sqlstate = getattr(error.__cause__, "sqlstate", None)
+            if sqlstate != _LOCK_NOT_AVAILABLE or attempt == SHORT_ATTEMPTS:
+                raise
+    raise AssertionError("The last attempt returns or raises.")
+
+
+@stock.transactional
+def _apply_batch_once(run: BulkRun, lines: Sequence[Staged], work: Work) -> BulkRun:
+    """Apply a batch, and return the run with its new place."""
+    _wait_for_locks(SHORT_LOCK_SECONDS)
+    present = BulkRun.objects.select_for_update(no_key=True).get(pk=run.pk)
+    if (present.applied, present.refused) != (run.applied, run.refused):
+        raise CarriedOnElsewhere(run.reference)
+    refusals = _refusals(work.carry_out, lines)
+    BulkRefusal.objects.bulk_create(
+        BulkRefusal(run=run, **refusal._asdict()) for refusal in refusals
+    )
+    present.applied += len(lines) - len(refusals)
+    present.refused += len(refusals)
+    present.last_product = lines[-1].product_id or present.last_product
+    present.last_line = lines[-1].line if lines[-1].product_id else present.last_line
+    present.save(update_fields=["applied", "refused", "last_product", "last_line"])
+    return present
+
+
+def _wait_for_locks(seconds: int) -> None:
+    """Let this transaction wait longer, or shorter, for locks than a request does."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout = '{seconds}s'")

@@ -1,0 +1,94 @@
+"""Files that a command reads, and writes."""
+
+import csv
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+from django.core.management.base import CommandError
+
+from products.bulk import Refusal
+from products.tables import UnreadableFile, csv_lines
+
+BAD_INPUT = 2
+
+REFUSED_COLUMNS = ("refused_line", "refused_code", "refused_because")
+"""What a file of refused lines has besides its own; not read when it is fed back."""
+
+_BLOCK = 1024 * 1024
+
+
+@contextmanager
+def reading(path: str) -> Iterator[BinaryIO]:
+    """Open a file, or standard input for `-`, so that it can be read twice.
+
+    Raises `CommandError`, also for what is found wrong with the file later on.
+    """
+    try:
+        with sys.stdin.buffer if path == "-" else open(path, "rb") as file:
+            if file.seekable():
+                yield file
+                return
+            with tempfile.TemporaryFile() as copy:
+                shutil.copyfileobj(file, copy)
+                copy.seek(0)
+                yield copy
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}.", returncode=BAD_INPUT) from error
+    except UnreadableFile as error:
+        raise CommandError(f"{path}: {error}", returncode=BAD_INPUT) from error
+
+
+def fingerprint(file: BinaryIO, *options: object) -> str:
+    """Return a hash of all of a file and of the options that give it its meaning."""
+    digest = hashlib.sha256(repr(options).encode())
+    while content := file.read(_BLOCK):
+        digest.update(content)
+    file.seek(0)
+    return digest.hexdigest()
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[TextIO]:
+    """Write a text file that takes its place when it is complete, and not before."""
+    target = Path(path)
+    try:
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with open(descriptor, "w", encoding="utf-8", newline="") as file:
+                yield file
+            os.replace(name, target)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(name)
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}.", returncode=BAD_INPUT) from error
+
+
+def write_refused(file: TextIO, source: BinaryIO, refusals: Iterable[Refusal]) -> None:
+    """Write the refused lines of a CSV file as they are there, each with the reason.
+
+    They can be fed back once the reason is gone.
+    """
+    source.seek(0)
+    lines = ((line, cells) for line, cells in csv_lines(source) if any(cells))
+    _, header = next(lines)
+    kept = [index for index, name in enumerate(header) if name not in REFUSED_COLUMNS]
+    writer = csv.writer(file)
+    writer.writerow([*(header[index] for index in kept), *REFUSED_COLUMNS])
+    for refusal in refusals:
+        cells: Sequence[str] = next(cells for line, cells in lines if line == refusal.line)
+        writer.writerow(
+            [
+                *(cells[index] if index < len(cells) else "" for index in kept),
+                refusal.line,
+                refusal.code,
+                refusal.detail,
+            ]
+        )
