@@ -2,19 +2,14 @@
 commands read them alike."""
 
 import dataclasses
-import re
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from products import stock
 from products.models import Product
 from products.tables import Row
-from products.validators import SKU_PATTERN
 
 Change = stock.Operation | stock.NewProduct | stock.Edit
-V = TypeVar("V")
 
-_SKU = re.compile(SKU_PATTERN)
 
 PRODUCT_COLUMNS = ("sku", "name", "description", "quantity", "minimum_stock_level")
 
@@ -37,6 +32,8 @@ _OPERATIONS: dict[str, tuple[type[stock.Operation], str]] = {
     "quantity": (stock.Adjust, "quantity"),
 }
 
+_NUMBERS = {"add", "remove", "quantity", "expected_quantity", "minimum_stock_level"}
+
 
 @dataclasses.dataclass
 class Line:
@@ -52,28 +49,29 @@ class Line:
         """The first of the problems."""
         return self.problems[0] if self.problems else None
 
-    def take(self, value: Callable[[str], V | None], column: str) -> V | None:
-        """Return the value of a cell, or note why it is none."""
-        try:
-            return value(column)
-        except stock.Invalid as problem:
-            self.problems.append(problem)
-            return None
-
     def ask_for(self, change: type[Change], **values: Any) -> None:
-        """Note the change that the row asks for, or what is wrong in it; None is no value."""
+        """Note the change that the row asks for, or what is wrong in it."""
         if self.problems:
             return
-        given = {name: value for name, value in values.items() if value is not None}
         try:
-            self.change = change(sku=self.sku, **given)
+            self.change = change(sku=self.sku, **values)
         except stock.Invalid as problem:
             self.problems.append(problem)
 
 
-def is_sku(text: str) -> bool:
-    """Return whether a text can be a SKU; others must not come into a query."""
-    return _SKU.fullmatch(text) is not None
+def _read(row: Row) -> tuple[Line, dict[str, Any]]:
+    """Return the line of a row without its change, and the values of its other cells."""
+    line = Line(row.line, "")
+    values: dict[str, Any] = {}
+    if row.fault:
+        line.problems.append(stock.Invalid("line", row.fault))
+    for column in row.cells:
+        try:
+            values[column] = row.number(column) if column in _NUMBERS else row.text(column)
+        except stock.Invalid as problem:
+            line.problems.append(problem)
+    line.sku = values.pop("sku", "")
+    return line, values
 
 
 def product_line(row: Row, product: Product | None) -> Line:
@@ -81,22 +79,14 @@ def product_line(row: Row, product: Product | None) -> Line:
 
     An edit that changes nothing is none. An empty cell asks for no change.
     """
-    line = _line(row)
-    quantity = line.take(row.number, "quantity")
-    name = line.take(row.text, "name")
-    others = {
-        "description": line.take(row.text, "description"),
-        "minimum_stock_level": line.take(row.number, "minimum_stock_level"),
-    }
+    line, values = _read(row)
     if product is None:
         # `stock` says what an empty name lacks.
-        line.ask_for(
-            stock.NewProduct, name=name or "", quantity=quantity, reason="import", **others
-        )
+        line.ask_for(stock.NewProduct, **{"name": "", "reason": "import", **values})
         return line
-    if quantity not in (None, product.quantity):
+    if values.pop("quantity", product.quantity) != product.quantity:
         line.problems.append(_not_the_quantity(product))
-    line.ask_for(stock.Edit, name=name, **others)
+    line.ask_for(stock.Edit, **values)
     if isinstance(line.change, stock.Edit) and not differences(line.change, product):
         line.change = None
     return line
@@ -130,31 +120,16 @@ def adjustment_line(row: Row, *, reason: str = "", reference: str = "") -> Line:
 
     `reason` and `reference` stand where the row has none.
     """
-    line = _line(row)
-    notes = {
-        "reason": line.take(row.text, "reason") or reason,
-        "reference": line.take(row.text, "reference") or reference,
-    }
-    expected = line.take(row.number, "expected_quantity")
+    line, values = _read(row)
     given = [column for column in _OPERATIONS if column in row.cells]
     if len(given) != 1:
         one = "Exactly one of add, remove and quantity is required."
         line.problems.append(stock.Invalid(given[1] if given else "quantity", one))
         return line
     operation, field = _OPERATIONS[given[0]]
-    values = {field: line.take(row.number, given[0]), **notes}
-    if operation is stock.Adjust:
-        values["expected_quantity"] = expected
-    elif "expected_quantity" in row.cells:
+    if operation is not stock.Adjust and "expected_quantity" in row.cells:
         only = "This is for a row with a quantity alone."
         line.problems.append(stock.Invalid("expected_quantity", only))
-    line.ask_for(operation, **values)
-    return line
-
-
-def _line(row: Row) -> Line:
-    line = Line(row.line, "")
-    if row.fault:
-        line.problems.append(stock.Invalid("line", row.fault))
-    line.sku = line.take(row.text, "sku") or ""
+    values[field] = values.pop(given[0], None)
+    line.ask_for(operation, **{"reason": reason, "reference": reference, **values})
     return line

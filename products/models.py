@@ -4,6 +4,7 @@ Stock is changed through `products.stock` alone; nothing here changes any. The c
 net below it: one that fires is a bug above.
 """
 
+import json
 import re
 import unicodedata
 from datetime import datetime
@@ -48,6 +49,27 @@ class SkuField(models.CharField):
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
         parameters = super().db_parameters(connection)
         return {**parameters, "collation": "C" if connection.vendor == "postgresql" else None}
+
+
+@SkuField.register_lookup
+class Among(models.Lookup):
+    """True for each of the given SKUs. One parameter, however many they are, unlike `__in`."""
+
+    lookup_name = "among"
+    prepare_rhs = False
+
+    def as_sql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
+    ) -> tuple[str, tuple[Any, ...]]:
+        column, parameters = self.process_lhs(compiler, connection)
+        members = "SELECT value FROM json_each(%s)"
+        return f"{column} IN ({members})", (*parameters, json.dumps(self.rhs))
+
+    def as_postgresql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
+    ) -> tuple[str, tuple[Any, ...]]:
+        column, parameters = self.process_lhs(compiler, connection)
+        return f"{column} = ANY(%s)", (*parameters, self.rhs)
 
 
 class WordsField(models.TextField):
@@ -197,7 +219,7 @@ class Product(models.Model):
     @property
     def available_quantity(self) -> int:
         """Units that can still be removed or reserved."""
-        return self.levels.available_quantity
+        return self.quantity - self.reserved_quantity
 
     @property
     def is_low_stock(self) -> bool:

@@ -42,7 +42,6 @@ _SORT = [
     """,
     "CREATE UNIQUE INDEX bulk_order_place ON bulk_order (place)",
     "DROP TABLE bulk_line",
-    "ANALYZE bulk_order",
 ]
 
 

@@ -23,8 +23,9 @@ from django.db.models.functions import Now
 
 from products import audit, ledger, validators
 
-# Callers know these as `stock.Actor` and `stock.transactional`.
+# Callers know these as `stock.Actor`, `stock.LevelChange` and `stock.transactional`.
 from products.ledger import Actor as Actor
+from products.ledger import LevelChange as LevelChange
 from products.ledger import transactional as transactional
 from products.models import Levels, Product, Reservation, ReservationLine, StockEvent, words_of
 from products.validators import MAX_UNITS
@@ -620,13 +621,6 @@ def apply(operations: Sequence[Operation], *, by: Actor) -> list[Product]:
     return _lock_and(plan, [operation.sku for operation in operations], by=by)
 
 
-class LevelChange(NamedTuple):
-    """A product's levels before and after an operation."""
-
-    before: Levels
-    after: Levels
-
-
 def _post(
     operations: Sequence[Operation], products: dict[str, Product], posting: ledger.Posting
 ) -> list[LevelChange | StockError]:
@@ -637,20 +631,19 @@ def _post(
         if product is None:
             outcomes.append(ProductNotFound(operation.sku))
             continue
-        before = product.levels
         try:
             quantity_change = operation.quantity_change(product)
         except StockError as error:
             outcomes.append(error)
             continue
-        posting.record(
+        change = posting.record(
             product,
             operation.event_type,
             quantity_change=quantity_change,
             reason=operation.reason,
             reference=operation.reference,
         )
-        outcomes.append(LevelChange(before, product.levels))
+        outcomes.append(change)
     return outcomes
 
 
@@ -662,12 +655,12 @@ def apply_possible(operations: Sequence[Operation], *, by: Actor) -> list[LevelC
     that is short, all that is overdue is given back first.
     """
     skus = [operation.sku for operation in operations]
-    products, posting = ledger.lock_products(skus), ledger.Posting(by=by)
+    products, posting = ledger.lock_products(skus, levels_only=True), ledger.Posting(by=by)
     outcomes = _post(operations, products, posting)
     short = _short(outcome for outcome in outcomes if isinstance(outcome, StockError))
     overdue = _overdue_of_short(short, products, Counter(skus), whole=False)
     if overdue:
-        products, posting = ledger.lock_products(skus), ledger.Posting(by=by)
+        products, posting = ledger.lock_products(skus, levels_only=True), ledger.Posting(by=by)
         _expire(overdue, products.values(), posting)
         outcomes = _post(operations, products, posting)
     posting.write()

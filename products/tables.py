@@ -43,9 +43,11 @@ class Row(NamedTuple):
     def text(self, column: str) -> str | None:
         """Return the text of a cell, none for an empty one. Raises `stock.Invalid`."""
         cell = self.cells.get(column)
+        if cell is None:
+            return None
         if isinstance(cell, Faulty):
             raise stock.Invalid(column, cell.detail)
-        return plain(str(cell)) if cell is not None else None
+        return plain(str(cell))
 
     def number(self, column: str) -> int | None:
         """Return the whole number of a cell, none for an empty one. Raises `stock.Invalid`."""
@@ -93,15 +95,13 @@ def rows_of(lines: Iterable[tuple[int, Sequence[Cell]]], columns: Columns) -> It
     filled = ((line, cells) for line, cells in lines if any(map(_is_filled, cells)))
     _, header = next(filled, (0, []))
     names = _names_of(header, columns)
+    nameless = [index for index, name in enumerate(names) if name is None]
     for line, cells in filled:
         named = zip(names, cells, strict=False)
-        beyond = [
-            *(cell for name, cell in zip(names, cells, strict=False) if name is None),
-            *cells[len(names) :],
-        ]
+        beyond = [*cells[len(names) :], *(cells[index] for index in nameless if index < len(cells))]
         yield Row(
             line,
-            {name: cell for name, cell in named if name and _is_filled(cell)},
+            {name: cell for name, cell in named if name and cell is not None and cell != ""},
             "There is a value in a column without a name." * any(map(_is_filled, beyond)),
         )
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 
 MAX_UNITS = 1_000_000_000
 """The most units that a level, an amount or a minimum may count."""
@@ -39,10 +38,20 @@ NOT_BLANK_PATTERN = (
 """What `validate_not_blank` lets through besides."""
 
 
-def validate_whole_number(value: Any) -> None:
-    """Refuse all but an `int`: `True`, `5.0` and `"5"` are mistakes of the caller."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValidationError("A whole number is required.", code="not_a_whole_number")
+class WholeNumber:
+    """Refuse all but an `int` in a range: `True`, `5.0` and `"5"` are mistakes of the caller."""
+
+    def __init__(self, minimum: int, too_low: str, maximum: int, too_high: str) -> None:
+        self.minimum, self.too_low = minimum, too_low
+        self.maximum, self.too_high = maximum, too_high
+
+    def __call__(self, value: Any) -> None:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValidationError("A whole number is required.", code="not_a_whole_number")
+        if value < self.minimum:
+            raise ValidationError(self.too_low, code="min_value")
+        if value > self.maximum:
+            raise ValidationError(self.too_high, code="max_value")
 
 
 def validate_boolean(value: Any) -> None:
@@ -82,19 +91,32 @@ def validate_not_blank(value: str) -> None:
         raise ValidationError("This text may not be blank.", code="blank")
 
 
-validate_sku_pattern = RegexValidator(
-    rf"\A{SKU_PATTERN}\Z",
-    "A SKU is 1 to 50 of A-Z, 0-9 and hyphens, and does not start with a hyphen.",
-    code="not_a_sku",
-)
-_at_most_max_units = MaxValueValidator(MAX_UNITS, f"At most {MAX_UNITS} units are allowed.")
+_SKU = re.compile(SKU_PATTERN)
+_sku_text = TextValidator(MAX_SKU_LENGTH)
 
-_fits_the_database = MaxValueValidator(MAX_ID, "This number is too large for an id.")
+
+def is_sku(text: str) -> bool:
+    """Return whether a text can be a SKU."""
+    return _SKU.fullmatch(text) is not None
+
+
+def validate_sku(value: Any) -> None:
+    """Refuse all but a text of the form of a SKU."""
+    if isinstance(value, str) and is_sku(value):
+        return
+    _sku_text(value)
+    raise ValidationError(
+        "A SKU is 1 to 50 of A-Z, 0-9 and hyphens, and does not start with a hyphen.",
+        code="not_a_sku",
+    )
+
+
+_TOO_MANY_UNITS = f"At most {MAX_UNITS} units are allowed."
 
 Rule = Callable[[Any], None]
 """Raises Django's `ValidationError` for a value that it refuses."""
 
-SKU: list[Rule] = [TextValidator(MAX_SKU_LENGTH), validate_sku_pattern]
+SKU: list[Rule] = [validate_sku]
 NAME: list[Rule] = [TextValidator(MAX_NAME_LENGTH), validate_not_blank]
 DESCRIPTION: list[Rule] = [TextValidator(MAX_DESCRIPTION_LENGTH)]
 NOTE: list[Rule] = [TextValidator(MAX_NOTE_LENGTH)]
@@ -102,22 +124,17 @@ REASON: list[Rule] = [*NOTE, validate_not_blank]
 """A reason that must be given."""
 BOOLEAN: list[Rule] = [validate_boolean]
 LEVEL: list[Rule] = [
-    validate_whole_number,
-    MinValueValidator(0, "The number of units may not be negative."),
-    _at_most_max_units,
+    WholeNumber(0, "The number of units may not be negative.", MAX_UNITS, _TOO_MANY_UNITS)
 ]
-AMOUNT: list[Rule] = [
-    validate_whole_number,
-    MinValueValidator(1, "At least 1 unit is required."),
-    _at_most_max_units,
-]
+AMOUNT: list[Rule] = [WholeNumber(1, "At least 1 unit is required.", MAX_UNITS, _TOO_MANY_UNITS)]
 DURATION: list[Rule] = [
-    validate_whole_number,
-    MinValueValidator(1, "At least 1 second is required."),
-    MaxValueValidator(MAX_SECONDS, f"At most {MAX_SECONDS} seconds are allowed."),
+    WholeNumber(
+        1,
+        "At least 1 second is required.",
+        MAX_SECONDS,
+        f"At most {MAX_SECONDS} seconds are allowed.",
+    )
 ]
 ID: list[Rule] = [
-    validate_whole_number,
-    MinValueValidator(1, "An id is 1 or more."),
-    _fits_the_database,
+    WholeNumber(1, "An id is 1 or more.", MAX_ID, "This number is too large for an id.")
 ]

@@ -31,13 +31,12 @@ from products.imports import (
     Line,
     adjustment_line,
     differences,
-    is_sku,
     product_line,
     repeated,
 )
 from products.models import PendingImport, Product
 from products.tables import Columns, Row, UnreadableFile
-from products.validators import MAX_NOTE_LENGTH
+from products.validators import MAX_NOTE_LENGTH, is_sku
 
 _TYPES: dict[str, type[Change]] = {
     change.__name__: change
