@@ -12,6 +12,8 @@ from psycopg.pq import TransactionStatus
 
 Result = TypeVar("Result")
 
+_READ_ONLY = "25006"
+
 
 def connection_giving_up_after(seconds: float) -> type[psycopg.Connection[Any]]:
     """Return the class of connections that wait so long for the answer to one statement.
@@ -34,6 +36,17 @@ def connection_giving_up_after(seconds: float) -> type[psycopg.Connection[Any]]:
                 raise
 
     return BoundedConnection
+
+
+def is_unavailable(error: Exception) -> bool:
+    """Tell whether the database is busy, away or broken, and not the statement wrong."""
+    cause = error.__cause__
+    return (
+        isinstance(error, OperationalError | InterfaceError)
+        or getattr(cause, "sqlstate", None) == _READ_ONLY
+        # SQLite's file is corrupt, or none of SQLite's.
+        or type(cause) is sqlite3.DatabaseError
+    )
 
 
 def forget_lost_connections(**_: Any) -> None:

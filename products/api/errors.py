@@ -4,9 +4,11 @@ import sqlite3
 from http import HTTPStatus
 from typing import Any
 
-from django.db import DataError, InterfaceError, OperationalError
+from django.db import DataError
 from django_guid import get_guid
 from rest_framework import exceptions
+
+from products.database import is_unavailable
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
@@ -99,22 +101,15 @@ _BUSY = {"55P03", "57014", "40001", "40P01", "25P03", "25P04"} | {
     sqlite3.SQLITE_LOCKED,
     sqlite3.SQLITE_PROTOCOL,
 }
-_READ_ONLY = "25006"
 
 
 def database_problem(error: Exception) -> Problem | None:
     """Return the problem that a database error is to the caller, or none if it is our bug."""
     if isinstance(error, DataError):
         return Problem("invalid", "The request holds a value that the database cannot hold.")
-    state = _state(error)
-    if state in _BUSY:
+    if _state(error) in _BUSY:
         return Problem("busy", "The database is busy with others' requests; try again.")
-    if (
-        isinstance(error, OperationalError | InterfaceError)
-        or state == _READ_ONLY
-        # SQLite's file is corrupt, or none of SQLite's.
-        or type(error.__cause__) is sqlite3.DatabaseError
-    ):
+    if is_unavailable(error):
         return Problem(
             "database_unavailable",
             "The database does not answer. Before a change is sent again, look whether it was "

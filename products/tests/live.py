@@ -1,4 +1,4 @@
-"""The production server, in processes of its own, on the test database."""
+"""The production server and commands, in processes of their own, on the test database."""
 
 import json
 import os
@@ -129,6 +129,25 @@ def running_server(database_url: str | None = None, **variables: str) -> Iterato
         yield server
     finally:
         server.stop()
+
+
+def manage(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command of `manage.py`, by default on the test database; return how it ended.
+
+    `options` are those of `subprocess.run`.
+    """
+    return subprocess.run(
+        [sys.executable, "manage.py", *words],
+        cwd=settings.BASE_DIR,
+        **{
+            "env": {**os.environ, "DATABASE_URL": database_url_of_test()},
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "encoding": "utf-8",
+            "timeout": END_SECONDS,
+            **options,
+        },
+    )
 
 
 def _free_port() -> int:

@@ -1,8 +1,11 @@
-"""The commands that set up a development run."""
+"""What all commands have in common, and those that set up a development run."""
 
+import argparse
 import json
+import os
 import re
 from collections import Counter
+from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 
@@ -13,9 +16,11 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from products import demo, stock
+from products.management.base import actor, whole_number
 from products.management.commands import demo_access
 from products.models import ApiKey, Product
 from products.tests.factories import ACTOR
+from products.tests.live import manage
 
 pytestmark = pytest.mark.django_db
 
@@ -87,3 +92,84 @@ def test_demo_access_is_refused_in_production(settings: Settings) -> None:
 
     with pytest.raises(CommandError, match="DEBUG"):
         call_command("demo_access")
+
+
+@pytest.mark.parametrize(("text", "number"), [("0", 0), ("007", 7), ("1000000000", 1_000_000_000)])
+def test_a_whole_number_is_digits(text: str, number: int) -> None:
+    assert whole_number(text) == number
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " 5", "5 ", "5\n", "+5", "-5", "1_000", "5.0", "1e3", "0x5", "five", "5\0"),
+        *("\u0665", "\uff15", "\u00b2", "\udc805"),
+        *("1000000001", "9" * 5_000),
+    ],
+)
+def test_nothing_else_is_a_whole_number(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        whole_number(text)
+
+
+@pytest.mark.parametrize("name", ["", " \t", "a\0", "\udc80", "a" * 151])
+def test_a_name_that_the_ledger_cannot_hold_is_no_actor(name: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        actor(name)
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["prune"], 0),
+        (["prune", "--hours", "23"], 2),
+        (["prune", "--hours", "1_000"], 2),
+        (["prune", "--hour", "24"], 2),
+        (["create_api_key", " ", "--role", "read"], 2),
+    ],
+)
+@pytest.mark.django_db(transaction=True)
+def test_bad_input_ends_with_2(words: list[str], status: int) -> None:
+    ended = manage(*words)
+
+    assert ended.returncode == status, ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:////nowhere/db.sqlite3", "postgres://nobody:none@127.0.0.1:1/none"]
+)
+@pytest.mark.parametrize("command", ["verify_stock", "prune", "expire_reservations"])
+def test_a_database_that_is_away_ends_with_3_and_one_line(command: str, url: str) -> None:
+    environment = {**os.environ, "DATABASE_URL": url, "DATABASE_POOL_SIZE": "0"}
+
+    ended = manage(command, env=environment)
+
+    assert ended.returncode == 3
+    assert re.fullmatch(r"CommandError: The database is busy or away: .*\n", ended.stderr)
+
+
+@pytest.fixture
+def closed_pipe() -> Iterator[int]:
+    """What a program writes to after the one that read has ended."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_done_is_done_though_nobody_can_be_told(closed_pipe: int) -> None:
+    ended = manage("load_demo_data", stdout=closed_pipe)
+
+    assert ended.returncode == 0
+    said = "1455 demo products created, 0 were there. (Standard output: Broken pipe.)\n"
+    assert ended.stderr == said
+    assert Product.objects.count() == 1455
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_audit_that_nobody_reads_does_not_pass_for_a_good_one(closed_pipe: int) -> None:
+    ended = manage("verify_stock", stdout=closed_pipe)
+
+    assert (ended.returncode, ended.stderr) == (141, "")

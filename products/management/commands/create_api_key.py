@@ -1,12 +1,13 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from products.management.base import ExitCode, InventoryCommand
 from products.models import ApiKey, Role
 
 
-class Command(BaseCommand):
+class Command(InventoryCommand):
     help = "Create an API key and print it, alone, on standard output. It cannot be shown again."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -16,5 +17,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, name: str, role: str, **options: Any) -> None:
         longest = ApiKey._meta.get_field("name").max_length or 0
         if not name.strip() or len(name) > longest or not name.isprintable():
-            raise CommandError(f"The name must be 1 to {longest} printable characters.")
+            raise CommandError(
+                f"The name must be 1 to {longest} printable characters.",
+                returncode=ExitCode.BAD_INPUT,
+            )
         self.stdout.write(ApiKey.issue(name=name, role=role).text)

@@ -5,15 +5,16 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from products.management.base import InventoryCommand
 from products.models import ApiKey, Product, Role
 
 ACCESS_FILE = settings.BASE_DIR / ".demo-access.json"
 NAME = "demo"
 
 
-class Command(BaseCommand):
+class Command(InventoryCommand):
     help = (
         "Make an API key and a staff login for a development run, and print both with a curl line "
         "that works. Kept in .demo-access.json, so that the next run prints the same."

@@ -2,20 +2,22 @@ from argparse import ArgumentParser
 from typing import Any
 
 from products import stock
-from products.management.base import HousekeepingCommand
+from products.management.base import InventoryCommand, whole_number
 from products.models import StockEvent
 
 BATCH = 1_000
 
 
-class Command(HousekeepingCommand):
+class Command(InventoryCommand):
     help = (
         "Give back what overdue reservations hold, in short transactions. Run it every minute or "
         "so; several at once do no harm."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--batch", type=int, default=BATCH, help="lines in one transaction")
+        parser.add_argument(
+            "--batch", type=whole_number, default=BATCH, help="lines in one transaction"
+        )
 
     def handle(self, *args: Any, batch: int, **options: Any) -> None:
         by = stock.Actor("expire_reservations", StockEvent.Source.COMMAND)
@@ -25,4 +27,4 @@ class Command(HousekeepingCommand):
                 found, expired = stock.expire_overdue(limit=max(batch, 1), by=by)
                 total += expired
         finally:
-            self.stdout.write(f"{total} reservations expired.")
+            self.report(f"{total} reservations expired.")

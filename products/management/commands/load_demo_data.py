@@ -1,15 +1,14 @@
 from collections import Counter
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from products import demo, stock
+from products.management.base import InventoryCommand
 from products.models import Product, StockEvent
 
 MINIMUM_STOCK_LEVEL = 12
 
 
-class Command(BaseCommand):
+class Command(InventoryCommand):
     help = (
         "Create the products of the demo orders that do not exist yet, each with the units that "
         "all of the orders together ask for. What exists is left as it is."
@@ -36,4 +35,4 @@ class Command(BaseCommand):
             ],
             by=stock.Actor("load_demo_data", StockEvent.Source.COMMAND),
         )
-        self.stdout.write(f"{len(created)} demo products created, {len(existing)} were there.")
+        self.report(f"{len(created)} demo products created, {len(existing)} were there.")

@@ -6,13 +6,13 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db.models.functions import Now
 
-from products.management.base import HousekeepingCommand
+from products.management.base import ExitCode, InventoryCommand, whole_number
 from products.models import IdempotencyKey, ThrottleBucket
 
 LEAST_HOURS = 24
 
 
-class Command(HousekeepingCommand):
+class Command(InventoryCommand):
     help = (
         "Forget the idempotency keys, and their answers, that are older than some hours, and the "
         "throttle buckets of which nothing is used. Run it every day or so."
@@ -21,16 +21,18 @@ class Command(HousekeepingCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--hours",
-            type=int,
+            type=whole_number,
             default=LEAST_HOURS,
             help=f"age of the idempotency keys, {LEAST_HOURS} or more (default)",
         )
 
     def handle(self, *args: Any, hours: int, **options: Any) -> None:
         if hours < LEAST_HOURS:
-            raise CommandError(f"Keys are kept for {LEAST_HOURS} hours at least.")
+            raise CommandError(
+                f"Keys are kept for {LEAST_HOURS} hours at least.", returncode=ExitCode.BAD_INPUT
+            )
         before = Now() - timedelta(hours=hours)
         keys, _ = IdempotencyKey.objects.filter(created_at__lt=before).delete()
         now = time.time_ns() // 1000
         buckets, _ = ThrottleBucket.objects.filter(used_until__lt=now).delete()
-        self.stdout.write(f"{keys} idempotency keys and {buckets} throttle buckets forgotten.")
+        self.report(f"{keys} idempotency keys and {buckets} throttle buckets forgotten.")

@@ -2,13 +2,12 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from products import audit, stock
+from products.management.base import InventoryCommand
 from products.models import StockEvent
 
 
-class Command(BaseCommand):
+class Command(InventoryCommand):
     help = (
         "Replay the ledger and compare it with levels, versions and open reservations. Prints each "
         "difference; ends with 1 if there is any. Requests go on meanwhile."
