@@ -1,5 +1,6 @@
 """Fixtures of all tests."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -127,3 +128,12 @@ def client_as(db: None) -> Callable[[Role], APIClient]:
 def api(client_as: Callable[[Role], APIClient]) -> APIClient:
     """A client of the API that may do everything."""
     return client_as(Role.MANAGE)
+
+
+@pytest.fixture
+def closed_pipe() -> Iterator[int]:
+    """What a program writes to after the one that read has ended."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)

@@ -5,7 +5,6 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 
@@ -147,15 +146,6 @@ def test_a_database_that_is_away_ends_with_3_and_one_line(command: str, url: str
 
     assert ended.returncode == 3
     assert re.fullmatch(r"CommandError: The database is busy or away: .*\n", ended.stderr)
-
-
-@pytest.fixture
-def closed_pipe() -> Iterator[int]:
-    """What a program writes to after the one that read has ended."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    yield writer
-    os.close(writer)
 
 
 @pytest.mark.django_db(transaction=True)

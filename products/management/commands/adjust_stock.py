@@ -1,0 +1,63 @@
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from products import stock
+from products.management.base import ExitCode, StockCommand, whole_number
+
+
+class Command(StockCommand):
+    help = "Change what is on hand of one product, and print its levels after it."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("sku", metavar="SKU")
+        change = parser.add_mutually_exclusive_group(required=True)
+        change.add_argument("--add", type=whole_number, metavar="N", help="so many units came in")
+        change.add_argument("--remove", type=whole_number, metavar="N", help="so many went out")
+        change.add_argument(
+            "--set",
+            dest="quantity",
+            type=whole_number,
+            metavar="N",
+            help="so many were counted; needs a --reason",
+        )
+        parser.add_argument("--reason", default="", metavar="TEXT", help="why, for the ledger")
+        parser.add_argument("--reference", default="", metavar="TEXT", help="your own id for this")
+        parser.add_argument(
+            "--expected-quantity",
+            type=whole_number,
+            metavar="N",
+            help="with --set: refuse it if this is not what is on hand",
+        )
+
+    def handle(
+        self,
+        *args: Any,
+        sku: str,
+        add: int | None,
+        remove: int | None,
+        quantity: int | None,
+        expected_quantity: int | None,
+        reason: str,
+        reference: str,
+        by: stock.Actor,
+        **options: Any,
+    ) -> None:
+        if expected_quantity is not None and quantity is None:
+            raise CommandError(
+                "--expected-quantity is for --set alone.", returncode=ExitCode.BAD_INPUT
+            )
+        note = {"reason": reason, "reference": reference}
+        if add is not None:
+            product = stock.add(sku=sku, amount=add, **note, by=by)
+        elif remove is not None:
+            product = stock.remove(sku=sku, amount=remove, **note, by=by)
+        elif quantity is not None:
+            product = stock.adjust(
+                sku=sku, quantity=quantity, expected_quantity=expected_quantity, **note, by=by
+            )
+        self.report(
+            f"{product.sku}: {product.quantity} on hand, {product.reserved_quantity} reserved, "
+            f"{product.available_quantity} available, version {product.version}"
+        )

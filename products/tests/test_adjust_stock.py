@@ -1,0 +1,166 @@
+"""`adjust_stock`: changes one product from the command line, once or not at all."""
+
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from products import stock
+from products.models import MAX_ACTOR_LENGTH, Product, StockEvent
+from products.tests.checks import stored
+from products.tests.factories import ACTOR, ProductFactory
+from products.tests.live import manage
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def cup(db: None) -> Product:
+    """A cup of which 25 are on hand, and 4 of these reserved."""
+    ProductFactory.create(sku="CUP", quantity=25)
+    stock.reserve(sku="CUP", amount=4, by=ACTOR)
+    return Product.objects.get(sku="CUP")
+
+
+def adjust(*words: str) -> str:
+    said = StringIO()
+    call_command("adjust_stock", *words, stdout=said)
+    return said.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("change", "event_type", "quantity_change", "said"),
+    [
+        (["--add", "5"], "InventoryAdded", 5, "30 on hand, 4 reserved, 26 available"),
+        (["--remove", "21"], "InventoryRemoved", -21, "4 on hand, 4 reserved, 0 available"),
+        (["--set", "7"], "InventoryAdjusted", -18, "7 on hand, 4 reserved, 3 available"),
+    ],
+)
+def test_a_change_is_recorded_and_told(
+    cup: Product, change: list[str], event_type: str, quantity_change: int, said: str
+) -> None:
+    output = adjust("CUP", *change, "--reason", "é→", "--reference", "=po-7", "--actor", "Ada L.")
+
+    assert output == f"CUP: {said}, version {cup.version + 1}\n"
+    event = StockEvent.objects.get(product=cup, version=cup.version + 1)
+    assert (event.type, event.quantity_change) == (event_type, quantity_change)
+    assert (event.reason, event.reference) == ("é→", "=po-7")
+    assert (event.actor, event.source) == ("Ada L.", "command")
+
+
+def test_the_command_acts_where_nobody_is_named(cup: Product) -> None:
+    adjust("CUP", "--add", "1")
+
+    assert cup.events.latest("version").actor == "adjust_stock"
+
+
+def test_what_is_archived_can_still_be_counted(cup: Product) -> None:
+    stock.edit(sku="CUP", archived=True, by=ACTOR)
+
+    assert "5 on hand" in adjust("CUP", "--set", "5", "--reason", "stocktake")
+
+
+def test_a_count_is_made_where_the_level_is_as_expected() -> None:
+    said = adjust("CUP", "--set", "5", "--reason", "stocktake", "--expected-quantity", "25")
+
+    assert "5 on hand" in said
+
+
+REFUSED, BAD_INPUT = 1, 2
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "status"),
+    [
+        (["CUP", "--remove", "22"], "insufficient_stock", REFUSED),
+        (["CUP", "--set", "3", "--reason", "count"], "below_reserved", REFUSED),
+        (["CUP", "--add", "1000000000"], "stock_limit_exceeded", REFUSED),
+        (["POT", "--add", "1"], "product_not_found", REFUSED),
+        (["OLD", "--add", "1"], "product_archived", REFUSED),
+        (
+            ["CUP", "--set", "9", "--reason", "count", "--expected-quantity", "24"],
+            "quantity_changed",
+            REFUSED,
+        ),
+        (["CUP", "--set", "9"], "invalid: reason", BAD_INPUT),
+        (["CUP", "--set", "9", "--reason", " "], "invalid: reason", BAD_INPUT),
+        (["CUP", "--add", "0"], "invalid: amount", BAD_INPUT),
+        (["CUP", "--add", "1", "--reason", "x" * 256], "invalid: reason", BAD_INPUT),
+        (["CUP", "--add", "1", "--reference", "a\0"], "invalid: reference", BAD_INPUT),
+        (["cup", "--add", "1"], "invalid: sku", BAD_INPUT),
+        (["", "--add", "1"], "invalid: sku", BAD_INPUT),
+        (["CUP\n", "--add", "1"], "invalid: sku", BAD_INPUT),
+        (["CUP", "--add", "1", "--expected-quantity", "25"], "--expected-quantity", BAD_INPUT),
+    ],
+)
+def test_what_is_refused_changes_nothing(words: list[str], code: str, status: int) -> None:
+    ProductFactory.create(sku="OLD")
+    stock.edit(sku="OLD", archived=True, by=ACTOR)
+    before = stored()
+
+    with pytest.raises(CommandError, match=rf"^{code}\b.*\.$") as refusal:
+        adjust(*words)
+
+    assert refusal.value.returncode == status
+    assert stored() == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["CUP"],
+        ["CUP", "--add", "1", "--remove", "1"],
+        ["CUP", "--set", "1", "--add", "1", "--reason", "count"],
+        ["CUP", "--add", "+1"],
+        ["CUP", "--add", "-1"],
+        ["CUP", "--remove", "1_000"],
+        ["CUP", "--set", "\u0665", "--reason", "count"],
+        ["CUP", "--add", "1000000001"],
+        ["CUP", "--ad", "1"],
+        ["CUP", "MUG", "--add", "1"],
+        ["CUP", "--add", "1", "--actor", ""],
+        ["CUP", "--add", "1", "--actor", "x" * (MAX_ACTOR_LENGTH + 1)],
+        ["--add", "1"],
+    ],
+)
+def test_what_cannot_be_understood_changes_nothing(words: list[str]) -> None:
+    before = stored()
+
+    with pytest.raises(CommandError, match=r"^Error: "):
+        adjust(*words)
+
+    assert stored() == before
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["CUP", "--remove", "22"], REFUSED),
+        (["CUP", "--add", "1_000"], BAD_INPUT),
+        # Bytes that are no UTF-8, as the shell hands them over.
+        (["\udcff", "--add", "1"], BAD_INPUT),
+        (["CUP", "--add", "\udcff"], BAD_INPUT),
+        (["CUP", "--add", "1", "--reason", "\udcff"], BAD_INPUT),
+        (["CUP", "--add", "1", "--reference", "\udcff"], BAD_INPUT),
+        (["CUP", "--add", "1", "--actor", "\udcff"], BAD_INPUT),
+    ],
+)
+def test_the_status_says_why_nothing_has_changed(words: list[str], status: int) -> None:
+    before = stored()
+
+    ended = manage("adjust_stock", *words)
+
+    assert (ended.returncode, ended.stdout) == (status, ""), ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert stored() == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_change_that_nobody_reads_of_is_done(cup: Product, closed_pipe: int) -> None:
+    ended = manage("adjust_stock", "CUP", "--add", "5", stdout=closed_pipe)
+
+    assert ended.returncode == 0
+    assert ended.stderr.startswith("CUP: 30 on hand")
+    cup.refresh_from_db()
+    assert cup.quantity == 30
