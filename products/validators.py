@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -52,6 +53,24 @@ class WholeNumber:
             raise ValidationError(self.too_low, code="min_value")
         if value > self.maximum:
             raise ValidationError(self.too_high, code="max_value")
+
+
+_MOMENT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
+
+
+def read_moment(text: str) -> datetime:
+    """Return the moment that a text names, in UTC. It must be RFC 3339, with an offset."""
+    try:
+        if not _MOMENT.fullmatch(text):
+            raise ValueError
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValidationError(
+            "A time with its offset is required, such as 2026-11-20T09:30:00Z.",
+            code="not_a_moment",
+        ) from error
 
 
 def validate_boolean(value: Any) -> None:

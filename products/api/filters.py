@@ -1,22 +1,21 @@
 """What lists may be filtered by. Anything else in a query is refused."""
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema_field
 from rest_framework.request import Request
 
+from products import validators
 from products.api.errors import invalid_field
 from products.models import Reservation, StockEvent
 from products.validators import MAX_NAME_LENGTH, MAX_NOTE_LENGTH, SKU_PATTERN, TEXT_PATTERN
 
 MAX_SKUS = 200
-_MOMENT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})"
-)
 _BOOLEAN = [("true", "true"), ("false", "false")]
 
 PRODUCT_ORDERS = {"sku": "sku", "-sku": "-sku", "created_at": "id", "-created_at": "-id"}
@@ -38,13 +37,9 @@ def check_query(request: Request, allowed: set[str]) -> None:
 def read_moment(name: str, text: str) -> datetime:
     """Return the moment that a parameter names, in UTC: RFC 3339, with an offset."""
     try:
-        if not _MOMENT.fullmatch(text):
-            raise ValueError
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise invalid_field(
-            name, "A time with its offset is required, such as 2026-11-20T09:30:00Z."
-        ) from error
+        return validators.read_moment(text)
+    except ValidationError as error:
+        raise invalid_field(name, error.messages[0]) from error
 
 
 class TextFilter(filters.CharFilter):

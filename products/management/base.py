@@ -5,6 +5,9 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
@@ -86,12 +89,18 @@ class StockCommand(InventoryCommand):
 
 def actor(name: str) -> stock.Actor:
     """An argument's type: whoever is named acts, through a command."""
-    try:
+    with _as_usage_error():
         validators.TextValidator(MAX_ACTOR_LENGTH)(name)
         validators.validate_not_blank(name)
-    except ValidationError as error:
-        raise argparse.ArgumentTypeError(error.messages[0]) from error
     return stock.Actor(name, StockEvent.Source.COMMAND)
+
+
+def sku(text: str) -> str:
+    """An argument's type: a SKU, of a product that there may be or not."""
+    with _as_usage_error():
+        for rule in validators.SKU:
+            rule(text)
+    return text
 
 
 def whole_number(text: str) -> int:
@@ -106,6 +115,20 @@ def whole_number(text: str) -> int:
     if len(text.lstrip("0")) > len(str(MAX_UNITS)) or int(text) > MAX_UNITS:
         raise argparse.ArgumentTypeError(f"at most {MAX_UNITS} is allowed")
     return int(text)
+
+
+def moment(text: str) -> datetime:
+    """An argument's type: a time with its offset, as in the API."""
+    with _as_usage_error():
+        return validators.read_moment(text)
+
+
+@contextmanager
+def _as_usage_error() -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as error:
+        raise argparse.ArgumentTypeError(error.messages[0]) from error
 
 
 def refused(refusal: stock.StockError) -> CommandError:
