@@ -25,9 +25,9 @@ class ExitCode(IntEnum):
     """How a command ends, but for 0: done."""
 
     REFUSED = 1
-    """The stock is against it, or an audit found something. Nothing was changed."""
+    """The stock is against it, and nothing was changed; or an audit found something."""
     BAD_INPUT = 2
-    """An argument or a file is wrong in itself; argparse ends so, too. Nothing was changed."""
+    """An argument or a file is wrong in itself, as argparse says it; nothing was changed."""
     DATABASE = 3
     """The database is busy or away."""
     UNREAD = 128 + signal.SIGPIPE
