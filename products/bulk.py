@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from django.db.models import Count
 from django.db.models.functions import Now
 
@@ -54,6 +54,8 @@ class Refusal(NamedTuple):
 class Report:
     """What became of the lines of a file, or would."""
 
+    is_applied: bool = False
+    """Whether those that were not refused are applied, or could be."""
     applied: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     """The number of lines by the code of their refusal."""
@@ -216,14 +218,9 @@ def preview(staging: Staging, work: Work, *, progress: Progress) -> Report:
 
 
 def apply_whole(
-    staging: Staging,
-    work: Work,
-    *,
-    reference: str = "",
-    fingerprint: str = "",
-    progress: Progress,
+    staging: Staging, work: Work, *, run: BulkRun | None = None, progress: Progress
 ) -> Report:
-    """Apply all lines in one transaction, or none; under a `reference` only once.
+    """Apply all lines in one transaction, or none; as a `run`, not saved yet, only once.
 
     Raises `ReferenceUsed`.
     """
@@ -231,41 +228,41 @@ def apply_whole(
         # It will be refused: no need to keep anybody waiting.
         return preview(staging, work, progress=progress)
     try:
-        return _apply_whole(staging, work, reference, fingerprint, progress)
+        return _apply_whole(staging, work, run, progress)
     except _Refused as refused:
         return refused.report
 
 
 @stock.transactional
-def _apply_whole(
-    staging: Staging, work: Work, reference: str, fingerprint: str, progress: Progress
-) -> Report:
-    run = _run(reference, fingerprint) if reference else None
+def _apply_whole(staging: Staging, work: Work, run: BulkRun | None, progress: Progress) -> Report:
+    run = _claimed(run) if run else None
     if run and run.ended_at:
         return _report_of(run, done_before=run.ended_at)
     _prepare_transaction(lock_seconds=WHOLE_LOCK_SECONDS)
-    stock.lock_all(staging.products())
     report = Report()
-    for lines in _batches(staging, WHOLE_BATCH, progress):
-        report.add(lines, _refusals(work.carry_out, lines))
-        if len(report.refusals) == MAX_TOLD:
-            break
-    if report.refused:
-        raise _Refused(report)
+    # A savepoint: in a transaction of the caller's, too, nothing stays if a line is refused.
+    with transaction.atomic():
+        stock.lock_all(staging.products())
+        for lines in _batches(staging, WHOLE_BATCH, progress):
+            report.add(lines, _refusals(work.carry_out, lines))
+            if len(report.refusals) == MAX_TOLD:
+                break
+        if report.refused:
+            raise _Refused(report)
     if run:
         BulkRun.objects.filter(pk=run.pk).update(applied=report.applied, ended_at=Now())
+    report.is_applied = True
     return report
 
 
-def apply_possible(
-    staging: Staging, work: Work, *, reference: str, fingerprint: str, progress: Progress
-) -> Report:
+def apply_possible(staging: Staging, work: Work, *, run: BulkRun, progress: Progress) -> Report:
     """Apply the lines that can be, in a transaction for each batch.
 
-    A run that broke off is carried on where it ended, and one that has ended is not repeated.
-    `refusals_of` tells the refused lines. Raises `ReferenceUsed`, `CarriedOnElsewhere`.
+    The `run` is not saved yet. One of its reference that broke off is carried on where it ended,
+    and one that has ended is not repeated. `refusals_of` tells the refused lines. Raises
+    `ReferenceUsed`, `CarriedOnElsewhere`.
     """
-    run = _run(reference, fingerprint)
+    run = _claimed(run)
     if run.ended_at:
         return _report_of(run, done_before=run.ended_at)
     staging.drop_decided(run)
@@ -276,9 +273,9 @@ def apply_possible(
     return _report_of(run)
 
 
-def refusals_of(reference: str) -> Iterator[Refusal]:
+def refusals_of(run: BulkRun) -> Iterator[Refusal]:
     """Yield the refused lines of a run, in the order of the file."""
-    refusals = BulkRefusal.objects.filter(run__reference=reference).order_by("line")
+    refusals = BulkRefusal.objects.filter(run__reference=run.reference).order_by("line")
     for row in refusals.values_list("line", "sku", "code", "detail").iterator():
         yield Refusal(*row)
 
@@ -311,21 +308,19 @@ def told(*errors: stock.StockError) -> str:
     )
 
 
-def _run(reference: str, fingerprint: str) -> BulkRun:
-    """Return the run of this reference, a new one if there is none."""
+def _claimed(run: BulkRun) -> BulkRun:
+    """Return the run of this reference as it is stored; this one, if there was none."""
     # Waits for another process that does the same.
-    BulkRun.objects.bulk_create(
-        [BulkRun(reference=reference, fingerprint=fingerprint)], ignore_conflicts=True
-    )
-    run = BulkRun.objects.get(reference=reference)
-    if run.fingerprint != fingerprint:
-        raise ReferenceUsed(reference)
-    return run
+    BulkRun.objects.bulk_create([run], ignore_conflicts=True)
+    stored = BulkRun.objects.get(reference=run.reference)
+    if stored.fingerprint != run.fingerprint:
+        raise ReferenceUsed(run.reference)
+    return stored
 
 
 def _report_of(run: BulkRun, *, done_before: datetime | None = None) -> Report:
     refused = run.refusals.values_list("code").annotate(lines=Count("pk"))
-    return Report(run.applied, Counter(dict(refused)), done_before=done_before)
+    return Report(True, run.applied, Counter(dict(refused)), done_before=done_before)
 
 
 def _apply_batch(run: BulkRun, lines: Sequence[Staged], work: Work) -> BulkRun:

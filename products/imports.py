@@ -132,4 +132,7 @@ def adjustment_line(row: Row, *, reason: str = "", reference: str = "") -> Line:
         line.problems.append(stock.Invalid("expected_quantity", only))
     values[field] = values.pop(given[0], None)
     line.ask_for(operation, **{"reason": reason, "reference": reference, **values})
+    for problem in line.problems:
+        if isinstance(problem, stock.Invalid) and problem.field == field:
+            problem.field = given[0]
     return line

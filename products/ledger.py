@@ -232,7 +232,7 @@ def _insert_sql() -> str:
         INSERT INTO {StockEvent._meta.db_table}
             ({", ".join(_EVENT_COLUMNS)}, actor, source, request_id)
         SELECT event.*, %s, %s, %s FROM {_rows_sql(StockEvent, _EVENT_COLUMNS)} AS event
-        RETURNING id
+        RETURNING id, occurred_at
     """
 
 
@@ -265,10 +265,12 @@ def _write(
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute(_insert_sql(), written)
-            ids = [pk for (pk,) in cursor.fetchall()]
-            moment = StockEvent.objects.values_list("occurred_at", flat=True).get(pk=ids[0])
-            cursor.execute(_update_sql("%s"), [moment, *levels])
-            return ids, moment
+            ids, moments = zip(*cursor.fetchall(), strict=True)
+            convert: Any = connection.ops
+            moment = convert.convert_datetimefield_value(moments[0], None, connection)
+            written_at = convert.adapt_datetimefield_value(moment)
+            cursor.execute(_update_sql("%s"), [written_at, *levels])
+            return list(ids), moment
         # One round trip. The time of the statement is what `occurred_at` is by default.
         cursor.execute(
             f"WITH event AS ({_insert_sql()}), level AS ({_update_sql('STATEMENT_TIMESTAMP()')}) "

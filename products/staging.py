@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import NamedTuple
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
@@ -76,7 +76,12 @@ class Staging:
         counted = self._counted(lines)
         with connection.cursor() as cursor:
             if connection.vendor == "postgresql":
-                with connection.wrap_database_errors, cursor.copy(_COPY) as copy:
+                # In a transaction of its own, or a savepoint: a bad file breaks it off.
+                with (
+                    transaction.atomic(),
+                    connection.wrap_database_errors,
+                    cursor.copy(_COPY) as copy,
+                ):
                     for line in counted:
                         copy.write_row(line)
             else:

@@ -2,27 +2,34 @@
 
 import gc
 import sys
-from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, BinaryIO
+from uuid import uuid4
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
-from products import bulk
-from products.management.base import HousekeepingCommand
-from products.management.files import BAD_INPUT
+from products import bulk, stock
+from products.management.base import ExitCode, StockCommand
+from products.models import BulkRun
 from products.staging import NewLine, Staging
 from products.tables import Columns, Row, csv_lines, rows_of
 
-REFUSED, INTERRUPTED = 1, 130
+INTERRUPTED = 130
 
 
-class BulkCommand(HousekeepingCommand):
+def of_one_run(by: stock.Actor) -> stock.Actor:
+    """Return the actor with an id, by which the events of this run are found in the ledger."""
+    return replace(by, request_id=uuid4().hex)
+
+
+class BulkCommand(StockCommand):
     """A command that carries out the lines of a file."""
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
         parser.add_argument("file", help="a CSV file in UTF-8, or - for standard input")
         parser.add_argument(
             "--dry-run", action="store_true", help="say what would happen, and change nothing"
@@ -35,10 +42,20 @@ class BulkCommand(HousekeepingCommand):
             return super().execute(*args, **options)
         except KeyboardInterrupt:
             raise CommandError(
-                "Interrupted. A file is applied whole or not at all, with --keep-going a batch is: "
-                "the same command can be given again, safely so with --reference.",
+                "Interrupted. A file is applied whole or not at all, or with --keep-going batch by "
+                "batch: with --reference, give the same command again to have the rest of it done.",
                 returncode=INTERRUPTED,
             ) from None
+        except bulk.ReferenceUsed as error:
+            raise CommandError(
+                f"The reference {error} was used for another file, or with other options.",
+                returncode=ExitCode.BAD_INPUT,
+            ) from error
+        except bulk.CarriedOnElsewhere as error:
+            raise CommandError(
+                f"Another process is applying the file of reference {error}.",
+                returncode=ExitCode.BAD_INPUT,
+            ) from error
         finally:
             gc.enable()
 
@@ -53,7 +70,9 @@ class BulkCommand(HousekeepingCommand):
         rows = rows_of(csv_lines(source), columns)
         table.fill(map(staged, tqdm(rows, "read", unit=" lines", disable=None, leave=False)))
         if not table.lines:
-            raise CommandError("The file has no row below its header.", returncode=BAD_INPUT)
+            raise CommandError(
+                "The file has no row below its header.", returncode=ExitCode.BAD_INPUT
+            )
 
     @contextmanager
     def progress(self, table: Staging) -> Iterator[bulk.Progress]:
@@ -63,18 +82,35 @@ class BulkCommand(HousekeepingCommand):
         ) as bar:
             yield bar.update
 
-    def tell_refused(self, refusals: Iterable[bulk.Refusal]) -> None:
-        for refusal in refusals:
-            self.stdout.write("\t".join(["line", *map(str, refusal)]))
-
-    def tell(self, table: Staging, report: bulk.Report, *, counted: str, end: str = "") -> None:
-        """Print what became of the lines, and end with 1 if any was refused."""
+    def carry_out(
+        self, table: Staging, work: bulk.Work, *, dry_run: bool, run: BulkRun | None = None
+    ) -> bulk.Report:
+        """Apply all lines or none, or only look; print the refused ones."""
+        with self.progress(table) as progress:
+            if dry_run:
+                report = bulk.preview(table, work, progress=progress)
+            else:
+                report = bulk.apply_whole(table, work, run=run, progress=progress)
         self.tell_refused(sorted(report.refusals))
-        figures = [("lines", table.lines), (counted, report.applied)]
-        figures += [(f"refused: {code}", count) for code, count in sorted(report.refused.items())]
-        for name, count in figures:
-            self.stdout.write(f"{name:<40}{count:>13,}")
-        if end:
-            self.stdout.write(end)
+        return report
+
+    def tell_refused(self, refusals: Iterable[bulk.Refusal]) -> None:
+        """Print a line for each refused one: its number, SKU, code and what is wrong."""
+        for refusal in refusals:
+            self.stdout.write("\t".join(map(str, refusal)))
+
+    def tell(self, table: Staging, report: bulk.Report) -> None:
+        """Print how many lines had which fate, and end with 1 if any was refused."""
+        figures = [
+            ("lines", table.lines),
+            ("applied" if report.is_applied else "can be applied", report.applied),
+            *((f"refused: {code}", count) for code, count in sorted(report.refused.items())),
+        ]
+        told = [f"{name:<40}{count:>13,}" for name, count in figures]
+        if not report.is_applied:
+            told.append("Nothing was changed.")
+        if report.done_before:
+            told.append(f"This was done before, at {report.done_before:%Y-%m-%d %H:%M:%S}Z.")
+        self.report("\n".join(told))
         if report.refused:
-            sys.exit(REFUSED)
+            sys.exit(ExitCode.REFUSED)

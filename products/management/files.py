@@ -1,22 +1,20 @@
-"""Files that a command reads, and writes."""
+"""Files of lines to carry out, and of those that were refused."""
 
 import csv
 import hashlib
-import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import BinaryIO, TextIO
+from contextlib import contextmanager
+from io import TextIOBase
+from typing import BinaryIO
 
 from django.core.management.base import CommandError
 
 from products.bulk import Refusal
+from products.management.base import ExitCode
 from products.tables import UnreadableFile, csv_lines
-
-BAD_INPUT = 2
 
 REFUSED_COLUMNS = ("refused_line", "refused_code", "refused_because")
 """What a file of refused lines has besides its own; not read when it is fed back."""
@@ -40,9 +38,9 @@ def reading(path: str) -> Iterator[BinaryIO]:
                 copy.seek(0)
                 yield copy
     except OSError as error:
-        raise CommandError(f"{path}: {error.strerror}.", returncode=BAD_INPUT) from error
+        raise CommandError(f"{path}: {error.strerror}.", returncode=ExitCode.BAD_INPUT) from error
     except UnreadableFile as error:
-        raise CommandError(f"{path}: {error}", returncode=BAD_INPUT) from error
+        raise CommandError(f"{path}: {error}", returncode=ExitCode.BAD_INPUT) from error
 
 
 def fingerprint(file: BinaryIO, *options: object) -> str:
@@ -54,24 +52,7 @@ def fingerprint(file: BinaryIO, *options: object) -> str:
     return digest.hexdigest()
 
 
-@contextmanager
-def replacing(path: str) -> Iterator[TextIO]:
-    """Write a text file that takes its place when it is complete, and not before."""
-    target = Path(path)
-    try:
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with open(descriptor, "w", encoding="utf-8", newline="") as file:
-                yield file
-            os.replace(name, target)
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(name)
-    except OSError as error:
-        raise CommandError(f"{path}: {error.strerror}.", returncode=BAD_INPUT) from error
-
-
-def write_refused(file: TextIO, source: BinaryIO, refusals: Iterable[Refusal]) -> None:
+def write_refused(file: TextIOBase, source: BinaryIO, refusals: Iterable[Refusal]) -> None:
     """Write the refused lines of a CSV file as they are there, each with the reason.
 
     They can be fed back once the reason is gone.

@@ -136,11 +136,24 @@ def manage(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
 
     `options` are those of `subprocess.run`.
     """
+    return _run("manage.py", *words, **options)
+
+
+def run_python(program: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that sets Django up, on the test database; return how it ended."""
+    return _run("-c", program, *words)
+
+
+def _run(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "manage.py", *words],
+        [sys.executable, *words],
         cwd=settings.BASE_DIR,
         **{
-            "env": {**os.environ, "DATABASE_URL": database_url_of_test()},
+            "env": {
+                **os.environ,
+                "DATABASE_URL": database_url_of_test(),
+                "DJANGO_SETTINGS_MODULE": "inventory_project.settings",
+            },
             "stdout": subprocess.PIPE,
             "stderr": subprocess.PIPE,
             "encoding": "utf-8",

@@ -1,23 +1,21 @@
-from argparse import ArgumentParser
 from contextlib import nullcontext
-from typing import Any, BinaryIO, NoReturn
-from uuid import uuid4
+from typing import Any, NoReturn
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from products import bulk, stock
 from products.imports import ADJUSTMENT_COLUMNS, adjustment_line
-from products.management.bulk import BulkCommand
+from products.management.base import ExitCode
+from products.management.bulk import BulkCommand, of_one_run
 from products.management.files import (
-    BAD_INPUT,
     REFUSED_COLUMNS,
     fingerprint,
     reading,
-    replacing,
     write_refused,
 )
-from products.models import StockEvent
-from products.staging import Staging, staging
+from products.management.output import STANDARD_OUTPUT, opened
+from products.models import BulkRun
+from products.staging import staging
 from products.tables import Columns
 
 COLUMN_OF = {"add": "add", "remove": "remove", "adjust": "quantity"}
@@ -31,7 +29,7 @@ class Command(BulkCommand):
         "with 2 if the file or an option is wrong, with 3 if the database fails."
     )
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
             "--keep-going",
@@ -68,84 +66,41 @@ class Command(BulkCommand):
             help="take a file with columns that are none of these",
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: Any, by: stock.Actor, **options: Any) -> None:
         _check(options)
         columns = _columns(options)
         notes = {"reason": options["reason"], "reference": options["reference"]}
-        with reading(options["file"]) as source, staging() as table:
-            mark = fingerprint(source, columns, notes, options["keep_going"])
+        rejects = opened(options["rejects"], self.stdout) if options["rejects"] else nullcontext()
+        with reading(options["file"]) as source, staging() as table, rejects as refused_lines:
+            mark = fingerprint(source, columns.named, notes, options["keep_going"])
+            run = BulkRun(reference=options["reference"], fingerprint=mark)
             self.stage(
                 table,
                 source,
                 columns,
                 lambda row: bulk.Adjustments.staged(adjustment_line(row, **notes)),
             )
-            work = bulk.Adjustments(
-                by=stock.Actor("bulk_adjust", StockEvent.Source.COMMAND, uuid4().hex)
-            )
-            try:
-                if options["dry_run"]:
-                    self._preview(table, work)
-                elif options["keep_going"]:
-                    self._apply_possible(table, work, source, mark, options)
+            work = bulk.Adjustments(by=of_one_run(by))
+            if options["keep_going"] and not options["dry_run"]:
+                with self.progress(table) as progress:
+                    report = bulk.apply_possible(table, work, run=run, progress=progress)
+                if refused_lines:
+                    write_refused(refused_lines, source, bulk.refusals_of(run))
                 else:
-                    self._apply_whole(table, work, mark, options)
-            except bulk.ReferenceUsed as error:
-                raise CommandError(
-                    f"The reference {error} was used for another file, or with other options.",
-                    returncode=BAD_INPUT,
-                ) from error
-            except bulk.CarriedOnElsewhere as error:
-                raise CommandError(
-                    f"Another process is applying the file of reference {error}.",
-                    returncode=BAD_INPUT,
-                ) from error
-
-    def _preview(self, table: Staging, work: bulk.Adjustments) -> None:
-        with self.progress(table) as progress:
-            report = bulk.preview(table, work, progress=progress)
-        self.tell(table, report, counted="can be applied", end="Nothing was changed.")
-
-    def _apply_whole(
-        self, table: Staging, work: bulk.Adjustments, mark: str, options: dict[str, Any]
-    ) -> None:
-        with self.progress(table) as progress:
-            report = bulk.apply_whole(
-                table,
-                work,
-                reference=options["reference"],
-                fingerprint=mark,
-                progress=progress,
-            )
-        if report.refused:
-            self.tell(table, report, counted="can be applied", end="Nothing was changed.")
-        self.tell(table, report, counted="applied", end=_before(report))
-
-    def _apply_possible(
-        self,
-        table: Staging,
-        work: bulk.Adjustments,
-        source: BinaryIO,
-        mark: str,
-        options: dict[str, Any],
-    ) -> None:
-        reference = options["reference"]
-        rejects = replacing(options["rejects"]) if options["rejects"] else nullcontext()
-        with rejects as file:
-            with self.progress(table) as progress:
-                report = bulk.apply_possible(
-                    table, work, reference=reference, fingerprint=mark, progress=progress
-                )
-            if file:
-                write_refused(file, source, bulk.refusals_of(reference))
+                    self.tell_refused(bulk.refusals_of(run))
             else:
-                self.tell_refused(bulk.refusals_of(reference))
-        self.tell(table, report, counted="applied", end=_before(report))
+                report = self.carry_out(
+                    table,
+                    work,
+                    dry_run=options["dry_run"],
+                    run=run if options["reference"] else None,
+                )
+        self.tell(table, report)
 
 
 def _check(options: dict[str, Any]) -> None:
     def refuse(detail: str) -> NoReturn:
-        raise CommandError(detail, returncode=BAD_INPUT)
+        raise CommandError(detail, returncode=ExitCode.BAD_INPUT)
 
     if options["keep_going"] and not options["reference"] and not options["dry_run"]:
         refuse("--keep-going needs a --reference, under which a run that broke off is carried on.")
@@ -153,6 +108,8 @@ def _check(options: dict[str, Any]) -> None:
         refuse(
             "--rejects needs --keep-going, and no --dry-run: a file of lines that were not applied."
         )
+    if options["rejects"] == STANDARD_OUTPUT:
+        refuse("--rejects needs a file: standard output tells what became of all lines.")
     if bool(options["amount_column"]) != bool(options["operation"]):
         refuse("--amount-column and --operation need each other.")
     for name in ("reason", "reference"):
@@ -178,9 +135,3 @@ def _columns(options: dict[str, Any]) -> Columns:
         named={name: theirs for name, theirs in named.items() if theirs},
         others=options["ignore_other_columns"],
     )
-
-
-def _before(report: bulk.Report) -> str:
-    if report.done_before is None:
-        return ""
-    return f"This was done before, at {report.done_before:%Y-%m-%d %H:%M:%SZ}: nothing was changed."

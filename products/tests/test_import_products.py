@@ -1,0 +1,158 @@
+"""Files of products: created and edited, all or none."""
+
+from collections.abc import Callable
+from functools import partial
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from products import stock
+from products.models import Product, StockEvent
+from products.tests.checks import stored
+from products.tests.concurrency import at_once
+from products.tests.factories import ACTOR, ProductFactory
+
+pytestmark = pytest.mark.django_db
+
+HEADER = "sku,name,description,quantity,minimum_stock_level\n"
+
+
+def import_products(*arguments: str) -> tuple[int, str]:
+    """Return how the command ended, and what it said."""
+    output = StringIO()
+    try:
+        call_command("import_products", *arguments, stdout=output)
+    except CommandError as error:
+        return error.returncode, str(error)
+    except SystemExit as end:
+        return int(str(end.code)), output.getvalue()
+    return 0, output.getvalue()
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[..., tuple[int, str]]:
+    """Return a function that runs `import_products` on a file with this content."""
+
+    def run(content: str, *options: str) -> tuple[int, str]:
+        path = tmp_path / "products.csv"
+        path.write_text(content, encoding="utf-8")
+        return import_products(str(path), *options)
+
+    return run
+
+
+Load = Callable[..., tuple[int, str]]
+
+
+def test_new_products_get_their_opening_stock_and_others_are_edited(load: Load) -> None:
+    ProductFactory.create(sku="CUP", name="Cup", quantity=5)
+    ProductFactory.create(sku="POT", name="Pot", quantity=5)
+
+    ended = load(
+        f"{HEADER}JUG,Jug,For milk,7,9\nPOT,,,,6\nCUP,Mug,'=A1,5,\nDISH,Dish,,,\n", "--actor", "Ada"
+    )
+
+    assert ended == (0, f"{'lines':<40}{4:>13}\n{'applied':<40}{4:>13}\n")
+    fields = ("sku", "name", "description", "quantity", "minimum_stock_level", "version")
+    assert list(Product.objects.order_by("sku").values_list(*fields)) == [
+        ("CUP", "Mug", "=A1", 5, 0, 1),
+        ("DISH", "Dish", "", 0, 0, 1),
+        ("JUG", "Jug", "For milk", 7, 9, 2),
+        ("POT", "Pot", "", 5, 6, 2),
+    ]
+    opened = StockEvent.objects.get(sku="JUG", version=1)
+    assert (opened.type, opened.quantity_change, opened.reason) == ("ProductCreated", 7, "import")
+    assert (opened.actor, opened.source) == ("Ada", "command")
+    low = StockEvent.objects.filter(type="LowStockDetected")
+    assert set(low.values_list("sku", flat=True)) == {"JUG", "POT"}
+
+
+def test_an_export_comes_back_and_changes_nothing(load: Load, tmp_path: Path) -> None:
+    ProductFactory.create(sku="CUP", name="=1+1", description='two\nlines, "quoted"')
+    stock.reserve(sku="CUP", amount=3, by=ACTOR)
+    path = tmp_path / "export.csv"
+    call_command("export_products", str(path), stdout=StringIO())
+    before = stored()
+
+    ended = import_products(str(path))
+
+    assert ended[0] == 0
+    assert stored() == before
+
+
+WRONG = [
+    ("CUP,,,6,", "CUP exists and has 5 on hand"),
+    ("JUG,,,,", "name: This text may not be blank."),
+    ("JUG,Jug,,-1,", "quantity: The number of units may not be negative."),
+    ("JUG,Jug,,1.5,", "quantity: A whole number is required"),
+    ("JUG,Jug,,,x", "minimum_stock_level: A whole number is required"),
+    ("jug,Jug,,,", "sku: A SKU is 1 to 50 of"),
+    ("JUG\0,Jug,,,", "sku: NUL and surrogate characters are not allowed."),
+    (",Jug,,,", "sku: A SKU is 1 to 50 of"),
+    ("POT,Pot,,,", "sku: POT is on line 2 already."),
+    (f"JUG,{'x' * 256},,,", "name: At most 255 characters are allowed."),
+    ("JUG,Jug,\0,,", "description: NUL and surrogate characters are not allowed."),
+    ("JUG,Jug,,,,1", "line: There is a value in a column without a name."),
+]
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+@pytest.mark.parametrize(("row", "detail"), WRONG)
+def test_one_wrong_line_keeps_all_from_being_applied(
+    load: Load, row: str, detail: str, options: list[str]
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    before = stored()
+
+    status, said = load(f"{HEADER}POT,Pot,,1,\n{row}\nDISH,Dish,,,\n", *options)
+
+    assert status == 1
+    assert stored() == before
+    [told] = [line for line in said.splitlines() if "\t" in line]
+    assert told.split("\t")[0] == "3"
+    assert detail in told
+    assert said.endswith("Nothing was changed.\n")
+
+
+def test_a_dry_run_changes_nothing(load: Load) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    before = stored()
+
+    status, said = load(f"{HEADER}POT,Pot,,1,\nCUP,Mug,,,\n", "--dry-run")
+
+    assert (status, stored()) == (0, before)
+    assert said.startswith(f"{'lines':<40}{2:>13}\n{'can be applied':<40}{2:>13}\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("", "Of the columns, 'sku' is missing."),
+        (HEADER, "The file has no row below its header."),
+        ("sku,price\nCUP,1\n", "Of the columns, 'price' is not known."),
+        ('sku,name\nCUP,"Cup\n', "line 2: unexpected end of data"),
+    ],
+)
+def test_a_file_that_is_none_is_refused(load: Load, content: str, complaint: str) -> None:
+    status, said = load(content)
+
+    assert status == 2
+    assert complaint in said
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_file_that_is_given_twice_at_once_makes_each_product_once(tmp_path: Path) -> None:
+    path = tmp_path / "products.csv"
+    rows = "".join(f"CUP-{number},Cup,,5,\n" for number in range(50))
+    path.write_text(HEADER + rows)
+
+    ended = at_once([partial(import_products, str(path))] * 4)
+
+    assert Product.objects.filter(quantity=5, version=1).count() == Product.objects.count() == 50
+    assert StockEvent.objects.count() == 50
+    # Whoever came second found them there, or found that somebody was making them.
+    for end in ended:
+        assert isinstance(end, tuple)
+        assert end[0] == 0 or "duplicate_sku" in end[1], end
