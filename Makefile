@@ -1,11 +1,12 @@
 # One file for people and CI. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help install run serve test test-browser screenshots fuzz planted lint format requirements clean
+.PHONY: help install run serve test test-browser screenshots fuzz planted bench lint format requirements clean
 
 # The first Python here that is new enough. PYTHON=... chooses another.
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV ?= .venv
+BENCH_VENV := .venv-bench
 BIN := $(VENV)/bin
 MANAGE := $(BIN)/python manage.py
 
@@ -57,6 +58,14 @@ planted: install  ## Plant six bugs, one after the other, and see that the tests
 screenshots: install  ## Take the pictures in docs/screenshots anew
 	$(BIN)/pytest products/tests/browser/screenshots.py
 
+bench: install $(BENCH_VENV)/installed  ## Measure how fast the service is (BENCH="--quick" for a first look)
+	$(BIN)/python -m benchmarks.throughput $(BENCH)
+
+$(BENCH_VENV)/installed: requirements/bench.txt
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/bench.txt
+	@touch $@
+
 lint: export DEBUG := on
 lint: install  ## Check style, types, import rules, migrations, deployment settings and the schema
 	$(BIN)/ruff check .
@@ -73,9 +82,9 @@ format: install  ## Format the code
 
 requirements: install  ## Compile the pinned lists anew from requirements/*.in
 	$(BIN)/python -m pip install --quiet uv
-	cd requirements && for list in runtime dev; do \
+	cd requirements && for list in runtime dev bench; do \
 		../$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url \
 			--custom-compile-command "make requirements" $$list.in -o $$list.txt; done
 
 clean:  ## Remove the virtual environment and caches; data stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage staticfiles
+	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage staticfiles

@@ -1,0 +1,66 @@
+"""Programs that are started for a measurement, what CPU time they take, and their end."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+SECONDS_TO_END = 20
+SECONDS_OF_A_TICK = 1 / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def running(
+    command: Sequence[str | Path], *, environment: Mapping[str, str], log: Path
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Start a program in the project's folder, yield it, and end it with all that it started.
+
+    It gets a process group of its own: Ctrl-C reaches only us, who then end it in good order.
+    """
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=PROJECT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=SECONDS_TO_END)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # What has outlived that, such as its workers.
+        process.wait()
+
+
+def cpu_seconds(root: int) -> float:
+    """Return the CPU time of a process and its descendants so far, ended and reaped ones too."""
+    fields = {pid: stat for pid in _pids() if (stat := _stat(pid)) is not None}
+    tree = {root}
+    # A parent has not always the lower number, so look until there is nothing new.
+    while found := {pid for pid, stat in fields.items() if int(stat[1]) in tree} - tree:
+        tree |= found
+    # Fields 14 to 17 of proc(5): its own time in user and kernel mode, and its reaped children's.
+    return sum(int(ticks) for pid in tree & fields.keys() for ticks in fields[pid][11:15]) * (
+        SECONDS_OF_A_TICK
+    )
+
+
+def _pids() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Return the fields of /proc/PID/stat from the third on; before it is a name with blanks."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None

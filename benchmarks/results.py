@@ -1,0 +1,103 @@
+"""What was measured, and the tables made of it."""
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from benchmarks.load import Load
+from benchmarks.shop import LINES_OF_AN_ORDER, LINES_OF_OPERATIONS
+
+REFERENCE, OURS, DATABASE = "reference", "ours", "pgbench"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one contestant did in a round, and the CPU seconds of app and database for it."""
+
+    round: int
+    case: str
+    connections: int
+    contestant: str
+    load: Load
+    app_cpu: float
+    database_cpu: float
+
+
+class Results:
+    """All measurements of a run. Ratios are made within each round, where the machine was alike."""
+
+    def __init__(self, contestants: Sequence[str]) -> None:
+        self._contestants = contestants
+        self.measurements: list[Measurement] = []
+
+    def of(self, case: str, connections: int, contestant: str) -> list[Measurement]:
+        """Return one for each round, in their order; none if it was not measured."""
+        key = (case, connections, contestant)
+        return [m for m in self.measurements if (m.case, m.connections, m.contestant) == key]
+
+    def table(self) -> Iterator[str]:
+        """Yield the lines of the table: medians over the rounds."""
+        yield (
+            f"{'case':<16}{'conn.':>5}  {'':<24}{'per s':>8}{'ratio':>7}{'spread':>13}"
+            f"{'of limit':>10}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'app ms':>8}{'db ms':>7}"
+        )
+        for case, connections in {(m.case, m.connections): None for m in self.measurements}:
+            for contestant in self._contestants:
+                if self.of(case, connections, contestant):
+                    yield self._row(case, connections, contestant)
+
+    def _row(self, case: str, connections: int, contestant: str) -> str:
+        measured = self.of(case, connections, contestant)
+
+        def median(value: Callable[[Measurement], float]) -> float:
+            return statistics.median(value(m) for m in measured)
+
+        ratios = _ratios(measured, self.of(case, connections, REFERENCE))
+        shares = _ratios(measured, self.of(case, connections, DATABASE))
+        return (
+            f"{case:<16}{connections:>5}  {contestant:<24}{median(_speed):>8,.0f}"
+            f"{_median(ratios):>7}{_spread(ratios):>13}{_median(shares):>10}"
+            f"{median(lambda m: m.load.p50):>9.1f}{median(lambda m: m.load.p95):>9.1f}"
+            f"{median(lambda m: m.load.p99):>9.1f}"
+            f"{median(lambda m: 1000 * m.app_cpu / m.load.succeeded):>8.2f}"
+            f"{median(lambda m: 1000 * m.database_cpu / m.load.succeeded):>7.2f}"
+        )
+
+    def comparisons(self) -> Iterator[str]:
+        """Yield how our large requests compare with our small ones."""
+        for connections in sorted({m.connections for m in self.measurements}):
+            times = _ratios(
+                self.of("reserve-uniform", connections, OURS), self.of("order", connections, OURS)
+            )
+            if times:
+                yield (
+                    f"an order of {LINES_OF_AN_ORDER} lines takes {_median(times)} times as long "
+                    f"as a reserve ({_spread(times)}), {connections} connections"
+                )
+            factors = _ratios(
+                self.of("operations", connections, OURS),
+                self.of("remove-uniform", connections, OURS),
+            )
+            lines = [factor * LINES_OF_OPERATIONS for factor in factors]
+            if lines:
+                yield (
+                    f"{LINES_OF_OPERATIONS:,} lines in one request are {_median(lines)} times as "
+                    f"fast as one by one ({_spread(lines)}), {connections} connections"
+                )
+
+
+def _speed(measurement: Measurement) -> float:
+    return measurement.load.per_second
+
+
+def _ratios(measured: Sequence[Measurement], base: Sequence[Measurement]) -> list[float]:
+    """Return the ratios of the speeds, round by round; none where one was not measured."""
+    return [_speed(m) / _speed(b) for m, b in zip(measured, base, strict=False)]
+
+
+def _median(ratios: Sequence[float]) -> str:
+    return f"{statistics.median(ratios):.2f}" if ratios else "-"
+
+
+def _spread(ratios: Sequence[float]) -> str:
+    return f"{min(ratios):.2f} to {max(ratios):.2f}" if ratios else "-"

@@ -1,0 +1,257 @@
+"""Who is measured: our service, the reference, and the database alone; each has its own database.
+
+Each keeps a tally of what it has answered, against which the sums in its database are checked.
+"""
+
+import os
+import secrets
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from benchmarks import pgbench, processes
+from benchmarks.load import Load, send_each
+from benchmarks.shop import HOT_SKU, OPENING_QUANTITY, PRODUCTS, Case, Request, Units, opening
+
+PROJECT = Path(__file__).resolve().parent.parent
+REFERENCE_PYTHON = str(PROJECT / ".venv-bench/bin/python")
+SECONDS_TO_START = 60
+
+Client = Callable[..., Load]
+
+
+class WrongSums(Exception):
+    """A database does not hold what was answered."""
+
+
+class Contestant(ABC):
+    """Somebody who is measured."""
+
+    products_table = "product"
+    events_table = "stockevent"
+    has_opening_events = False
+
+    def __init__(self, name: str, database_url: str, *, pid: int | None = None) -> None:
+        """`pid` is the root of the processes between client and database, if there are any."""
+        self.name = name
+        self.database_url = database_url
+        self.pid = pid
+        self._answered = Units()
+        self._unanswered = Units()
+
+    @abstractmethod
+    def takes(self, case: Case) -> bool:
+        """Whether it can be asked this."""
+
+    @abstractmethod
+    def _run(self, case: Case, connections: int, seconds: float) -> Load: ...
+
+    def run(self, case: Case, *, connections: int, seconds: float) -> Load:
+        """Let it work for some seconds; raise if it refuses anything."""
+        load = self._run(case, connections, seconds)
+        if load.failed:
+            raise RuntimeError(f"{self.name} refused {load.failed} requests of {case.name}.")
+        self.count(case, load)
+        return load
+
+    def count(self, case: Case, load: Load) -> None:
+        """Add to the tally what was answered."""
+        self._answered = self._answered.plus(case.units.times(load.succeeded))
+        self._unanswered = self._unanswered.plus(case.units.times(load.unanswered))
+
+    def check(self) -> str:
+        """Say how the levels compare with the tally; raise unless they and the ledger agree.
+
+        What a client left unanswered at its end may or may not have been done.
+        """
+        levels = self._totals(self.products_table, "quantity", "reserved_quantity")
+        ledger = self._totals(self.events_table, "quantity_change", "reserved_change")
+        start = Units(quantity=PRODUCTS * OPENING_QUANTITY)
+        if levels != (ledger if self.has_opening_events else start.plus(ledger)):
+            raise WrongSums(f"{self.name}: the levels are {levels}, the ledger's sums {ledger}.")
+        changed = levels.plus(start.times(-1))
+        most = self._answered.plus(self._unanswered)
+        for at_least, real, at_most in zip(self._answered, changed, most, strict=True):
+            if not min(at_least, at_most) <= real <= max(at_least, at_most):
+                raise WrongSums(f"{self.name}: changed by {changed}, answered {self._answered}.")
+        removed, reserved = -changed.quantity, changed.reserved_quantity
+        return f"{self.name}: {removed:,} units removed, {reserved:,} reserved"
+
+    def _totals(self, table: str, *columns: str) -> Units:
+        sums = ", ".join(f"coalesce(sum({column}), 0)" for column in columns)
+        sql = f"SELECT {sums} FROM {table}"
+        if self.database_url.startswith("sqlite"):
+            with closing(sqlite3.connect(self.database_url.removeprefix("sqlite:///"))) as lite:
+                return Units(*lite.execute(sql).fetchone())
+        with psycopg.connect(self.database_url) as connection:
+            [totals] = connection.execute(sql)
+            return Units(*map(int, totals))
+
+
+class Database(Contestant):
+    """The statements of the reference, without a service."""
+
+    def takes(self, case: Case) -> bool:
+        return case.name.partition("-")[0] in pgbench.UPDATE
+
+    def _run(self, case: Case, connections: int, seconds: float) -> Load:
+        verb, _, skus = case.name.partition("-")
+        products = 1 if skus == "hot" else PRODUCTS
+        return pgbench.run(
+            self.database_url, verb, products=products, connections=connections, seconds=seconds
+        )
+
+
+class Service(Contestant):
+    """A server that is asked over HTTP."""
+
+    prefix = ""
+    headers: Mapping[str, str] = {}
+
+    def __init__(
+        self, name: str, database_url: str, *, port: int, client: Client, pid: int
+    ) -> None:
+        super().__init__(name, database_url, pid=pid)
+        self.port = port
+        self._client = client
+        self._rendered: dict[str, list[bytes]] = {}
+
+    def takes(self, case: Case) -> bool:
+        return not case.only_ours
+
+    def requests(self, case: Case) -> list[bytes]:
+        if case.name not in self._rendered:
+            self._rendered[case.name] = self.render(case.requests())
+        return self._rendered[case.name]
+
+    def render(self, requests: Iterable[Request]) -> list[bytes]:
+        return [request.rendered(self.prefix, self.headers) for request in requests]
+
+    def _run(self, case: Case, connections: int, seconds: float) -> Load:
+        return self._client(
+            self.port, self.requests(case), connections=connections, seconds=seconds
+        )
+
+
+class Ours(Service):
+    """Our production server."""
+
+    prefix = "/v1"
+    products_table = "products_product"
+    events_table = "products_stockevent"
+    has_opening_events = True
+
+    def __init__(self, *arguments: Any, environment: Mapping[str, str], **rest: Any) -> None:
+        super().__init__(*arguments, **rest)
+        self._environment = environment
+
+    def takes(self, case: Case) -> bool:
+        return True
+
+    def check(self) -> str:
+        said = super().check()
+        _manage("verify_stock", self._environment)
+        return said
+
+
+@contextmanager
+def running_ours(
+    name: str, database_url: str, *, client: Client, log: Path, variables: Mapping[str, str]
+) -> Iterator[Ours]:
+    """Run our production server on an empty database, and fill that through the API.
+
+    In production settings, behind what would be a proxy that ends TLS, with a key that is checked.
+    `variables` change its environment; a DATABASE_URL of only `?option=value` adds to the address.
+    """
+    port = _free_port()
+    environment = {
+        **os.environ,
+        "ALLOWED_HOSTS": "127.0.0.1",
+        "API_THROTTLE_RATE": "",
+        "DEBUG": "off",
+        "HOST": "127.0.0.1",
+        "LOG_LEVEL": "INFO",
+        "PORT": str(port),
+        "SECRET_KEY": secrets.token_urlsafe(50),
+        "TRUSTED_PROXY_SSL_HEADER": "X-Forwarded-Proto",
+        **variables,
+        "DATABASE_URL": database_url + variables.get("DATABASE_URL", ""),
+    }
+    _manage("migrate", environment)
+    key = _manage("create_api_key", environment, "benchmark", "--role", "manage").strip()
+    command = [sys.executable, "-m", "inventory_project.server"]
+    with processes.running(command, environment=environment, log=log) as process:
+        _wait_until_it_answers(process, port, "/health/live", log)
+        ours = Ours(
+            name, database_url, port=port, client=client, pid=process.pid, environment=environment
+        )
+        ours.headers = {"Authorization": f"Api-Key {key}", "X-Forwarded-Proto": "https"}
+        send_each(port, ours.render(opening()))
+        yield ours
+
+
+@contextmanager
+def running_reference(database_url: str, *, client: Client, log: Path) -> Iterator[Service]:
+    """Run the reference on a database that has its tables."""
+    port = _free_port()
+    environment = {**os.environ, "DATABASE_URL": database_url}
+    command = [
+        *(REFERENCE_PYTHON, "-m", "uvicorn", "benchmarks.reference:app"),
+        *("--port", str(port), "--workers", str(os.cpu_count())),
+        *("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"),
+    ]
+    with processes.running(command, environment=environment, log=log) as process:
+        _wait_until_it_answers(process, port, f"/products/{HOT_SKU}", log)
+        yield Service("reference", database_url, port=port, client=client, pid=process.pid)
+
+
+def create_tables_of_reference(database_url: str) -> None:
+    environment = {**os.environ, "DATABASE_URL": database_url}
+    subprocess.run(
+        [REFERENCE_PYTHON, "-m", "benchmarks.reference"], cwd=PROJECT, env=environment, check=True
+    )
+
+
+def _manage(command: str, environment: Mapping[str, str], *arguments: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "manage.py", command, *arguments],
+        cwd=PROJECT,
+        env=environment,
+        check=False,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    if result.returncode:
+        raise RuntimeError(f"manage.py {command} failed:\n{result.stdout}")
+    return result.stdout
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_until_it_answers(
+    process: "subprocess.Popen[bytes]", port: int, path: str, log: Path
+) -> None:
+    end = time.monotonic() + SECONDS_TO_START
+    while process.poll() is None and time.monotonic() < end:
+        client = HTTPConnection("127.0.0.1", port, timeout=SECONDS_TO_START)
+        with closing(client), suppress(ConnectionRefusedError):
+            client.request("GET", path)
+            if client.getresponse().status == 200:
+                return
+        time.sleep(0.1)
+    raise RuntimeError(f"The server does not answer:\n{log.read_text()[-2_000:]}")
