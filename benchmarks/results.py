@@ -14,7 +14,6 @@ REFERENCE, OURS, DATABASE = "reference", "ours", "pgbench"
 class Measurement:
     """What one contestant did in a round, and the CPU seconds of app and database for it."""
 
-    round: int
     case: str
     connections: int
     contestant: str
@@ -31,15 +30,15 @@ class Results:
         self.measurements: list[Measurement] = []
 
     def of(self, case: str, connections: int, contestant: str) -> list[Measurement]:
-        """Return one for each round, in their order; none if it was not measured."""
+        """Return one for each round, in their order; none where it was not measured."""
         key = (case, connections, contestant)
         return [m for m in self.measurements if (m.case, m.connections, m.contestant) == key]
 
     def table(self) -> Iterator[str]:
         """Yield the lines of the table: medians over the rounds."""
         yield (
-            f"{'case':<16}{'conn.':>5}  {'':<24}{'per s':>8}{'ratio':>7}{'spread':>13}"
-            f"{'of limit':>10}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'app ms':>8}{'db ms':>7}"
+            f"{'case':<16}{'conn.':>5}  {'':<24}{'per s':>8}{'ratio':>7}{'spread':>15}"
+            f"{'of pgbench':>12}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'app ms':>8}{'db ms':>7}"
         )
         for case, connections in {(m.case, m.connections): None for m in self.measurements}:
             for contestant in self._contestants:
@@ -56,7 +55,7 @@ class Results:
         shares = _ratios(measured, self.of(case, connections, DATABASE))
         return (
             f"{case:<16}{connections:>5}  {contestant:<24}{median(_speed):>8,.0f}"
-            f"{_median(ratios):>7}{_spread(ratios):>13}{_median(shares):>10}"
+            f"{_median(ratios):>7}{_spread(ratios):>15}{_median(shares):>12}"
             f"{median(lambda m: m.load.p50):>9.1f}{median(lambda m: m.load.p95):>9.1f}"
             f"{median(lambda m: m.load.p99):>9.1f}"
             f"{median(lambda m: 1000 * m.app_cpu / m.load.succeeded):>8.2f}"

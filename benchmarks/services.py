@@ -14,18 +14,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from benchmarks import pgbench, processes
-from benchmarks.load import Load, send_each
+from benchmarks.load import Load, fixed_rate, send_each
 from benchmarks.shop import HOT_SKU, OPENING_QUANTITY, PRODUCTS, Case, Request, Units, opening
 
 PROJECT = Path(__file__).resolve().parent.parent
 REFERENCE_PYTHON = str(PROJECT / ".venv-bench/bin/python")
 SECONDS_TO_START = 60
+REQUESTS_LOOKED_AT = 9
+NO_VARIABLES: Mapping[str, str] = {}
 
 Client = Callable[..., Load]
 
@@ -137,6 +140,23 @@ class Service(Contestant):
     def render(self, requests: Iterable[Request]) -> list[bytes]:
         return [request.rendered(self.prefix, self.headers) for request in requests]
 
+    def statements(self, case: Case, read: Callable[[], list[str]]) -> list[str]:
+        """Return those of a request of usual length; `read` returns what was logged since last."""
+        found = []
+        for request in islice(cycle(self.requests(case)), REQUESTS_LOOKED_AT):
+            read()
+            self.count(case, send_each(self.port, [request], connections=1))
+            found.append(read())
+        return sorted(found, key=len)[len(found) // 2]
+
+    def run_at(self, rate: float, case: Case, *, connections: int, seconds: float) -> Load:
+        """Let it answer so many requests a second; whatever it refuses is in the result."""
+        load = fixed_rate(
+            self.port, self.requests(case), connections=connections, seconds=seconds, rate=rate
+        )
+        self.count(case, load)
+        return load
+
     def _run(self, case: Case, connections: int, seconds: float) -> Load:
         return self._client(
             self.port, self.requests(case), connections=connections, seconds=seconds
@@ -166,7 +186,12 @@ class Ours(Service):
 
 @contextmanager
 def running_ours(
-    name: str, database_url: str, *, client: Client, log: Path, variables: Mapping[str, str]
+    name: str,
+    database_url: str,
+    *,
+    client: Client,
+    log: Path,
+    variables: Mapping[str, str] = NO_VARIABLES,
 ) -> Iterator[Ours]:
     """Run our production server on an empty database, and fill that through the API.
 
@@ -196,7 +221,8 @@ def running_ours(
             name, database_url, port=port, client=client, pid=process.pid, environment=environment
         )
         ours.headers = {"Authorization": f"Api-Key {key}", "X-Forwarded-Proto": "https"}
-        send_each(port, ours.render(opening()))
+        if send_each(port, ours.render(opening()), connections=8).failed:
+            raise RuntimeError(f"The shop could not be filled:\n{_end_of(log)}")
         yield ours
 
 
@@ -236,6 +262,10 @@ def _manage(command: str, environment: Mapping[str, str], *arguments: str) -> st
     return result.stdout
 
 
+def _end_of(log: Path) -> str:
+    return log.read_text()[-2_000:]
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -254,4 +284,4 @@ def _wait_until_it_answers(
             if client.getresponse().status == 200:
                 return
         time.sleep(0.1)
-    raise RuntimeError(f"The server does not answer:\n{log.read_text()[-2_000:]}")
+    raise RuntimeError(f"The server does not answer:\n{_end_of(log)}")

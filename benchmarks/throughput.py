@@ -5,7 +5,8 @@
 Starts a PostgreSQL of its own that waits for the disk, our production server, the reference of
 `benchmarks/reference.py`, and pgbench, and lets them work in turns: in each round everybody does
 every case for some seconds, so that what else the machine does meets all of them. Ratios are made
-within a round. Afterwards the sums in every database are checked.
+within a round. Then it looks which statements a request costs, sends ours 100 requests a second, on
+PostgreSQL and on SQLite (the case `steady`), and checks the sums in every database.
 
 `--ours-env "WEB_CONCURRENCY=1"` measures our server once more with such variables, to compare
 settings; `DATABASE_URL=?prepare_threshold=5` adds to the address. Needs Linux, for the CPU time.
@@ -19,7 +20,7 @@ import shlex
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import date
@@ -27,13 +28,15 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks import load, pgbench
+from benchmarks import load, pgbench, statements
 from benchmarks.processes import cpu_seconds
 from benchmarks.results import DATABASE, OURS, REFERENCE, Measurement, Results
 from benchmarks.services import (
     Client,
     Contestant,
     Database,
+    Ours,
+    Service,
     create_tables_of_reference,
     running_ours,
     running_reference,
@@ -45,6 +48,10 @@ ROUNDS, SECONDS = 5, 3
 QUICK_ROUNDS, QUICK_SECONDS = 2, 1
 WARM_UP_SECONDS = 1
 
+STEADY = "steady"
+STEADY_RATE, STEADY_CONNECTIONS = 100, 64
+STEADY_SECONDS, QUICK_STEADY_SECONDS = 60, 5
+
 CLIENTS: dict[str, Client] = {"wrk": load.wrk, "own": load.closed_loop}
 
 
@@ -52,89 +59,82 @@ def main(options: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # So that everything is cleared up.
     with ExitStack() as stack:
         url = stack.enter_context(running_postgres(fsync=True))
-        logs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        print(_machine(url, options), flush=True)
-        contestants = _start(stack, url, logs, options)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        _print_part(_machine(url, options))
+        contestants = _start(stack, url, folder, options)
         results = _measure(contestants, _postmaster(url), options)
-        print("", *results.table(), "", *results.comparisons(), sep="\n")
-        print("", *(contestant.check() for contestant in contestants), sep="\n")
+        _print_part(results.table())
+        _print_part(results.comparisons())
+        services = [one for one in contestants if isinstance(one, Service)]
+        found = _statements(services, url, options)
+        _print_part(_table_of_statements(services, found))
+        if STEADY in options.cases:
+            steady = [one for one in services if isinstance(one, Ours)]
+            steady.append(_start_on_sqlite(stack, folder, options))
+            _print_part(_steady(steady, options))
+            contestants.append(steady[-1])
+        _print_part(contestant.check() for contestant in contestants)
     if options.json:
-        options.json.write_text(json.dumps([asdict(m) for m in results.measurements], indent=1))
+        measurements = [asdict(measurement) for measurement in results.measurements]
+        everything = {"statements": found, "measurements": measurements}
+        options.json.write_text(json.dumps(everything, indent=1))
 
 
-def _start(stack: ExitStack, url: str, logs: Path, options: argparse.Namespace) -> list[Contestant]:
+def _print_part(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line, flush=True)
+    print(flush=True)
+
+
+def _machine(url: str, options: argparse.Namespace) -> list[str]:
+    with psycopg.connect(url) as connection:
+        version = connection.info.server_version // 10_000
+    clients = f"{options.client}, {'pgbench' if pgbench.program() else 'psycopg for pgbench'}"
+    return [
+        f"{date.today()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before, "
+        f"Python {platform.python_version()}, PostgreSQL {version}, fsync on",
+        f"{options.rounds} rounds of {options.seconds} s each; clients: {clients}",
+    ]
+
+
+# ----------------------------------------------------------------------------------- who takes part
+
+
+def _start(
+    stack: ExitStack, url: str, folder: Path, options: argparse.Namespace
+) -> list[Contestant]:
     """Start everybody, each on a database of its own in the one server."""
     client = CLIENTS[options.client]
-    database = _create_database(url, DATABASE)
-    create_tables_of_reference(database)
-    reference = _create_database(url, REFERENCE, template=DATABASE)
-    log = logs / REFERENCE
+    for_database = _create_database(url, DATABASE)
+    create_tables_of_reference(for_database)
+    for_reference = _create_database(url, REFERENCE, template=DATABASE)
     contestants: list[Contestant] = [
-        stack.enter_context(running_reference(reference, client=client, log=log)),
-        Database(DATABASE, database),
+        stack.enter_context(
+            running_reference(for_reference, client=client, log=folder / "reference.log")
+        ),
+        Database(DATABASE, for_database),
     ]
     for number, text in enumerate(["", *options.ours_env]):
-        variables = dict(item.split("=", 1) for item in shlex.split(text))
         ours = running_ours(
             f"{OURS} {text}".rstrip(),
             _create_database(url, f"{OURS}_{number}"),
             client=client,
-            log=logs / f"{OURS}_{number}",
-            variables=variables,
+            log=folder / f"ours-{number}.log",
+            variables=dict(item.split("=", 1) for item in shlex.split(text)),
         )
         contestants.append(stack.enter_context(ours))
     return contestants
 
 
-def _measure(
-    contestants: Sequence[Contestant], postmaster: int, options: argparse.Namespace
-) -> Results:
-    results = Results([contestant.name for contestant in contestants])
-    for round_number in range(options.rounds + 1):
-        # The first round only warms up: connections, prepared statements, plans.
-        seconds = options.seconds if round_number else WARM_UP_SECONDS
-        for case, connections in _cells(options):
-            able = [contestant for contestant in contestants if contestant.takes(case)]
-            first = round_number % len(able)
-            for contestant in (*able[first:], *able[:first]):
-                measurement = _turn(
-                    contestant, case, connections, seconds, postmaster, round_number
-                )
-                if round_number:
-                    results.measurements.append(measurement)
-        print(f"round {round_number} of {options.rounds}", file=sys.stderr, flush=True)
-    return results
-
-
-def _turn(
-    contestant: Contestant,
-    case: Case,
-    connections: int,
-    seconds: int,
-    postmaster: int,
-    round_number: int,
-) -> Measurement:
-    app_before = cpu_seconds(contestant.pid) if contestant.pid else 0
-    database_before = cpu_seconds(postmaster)
-    seen = contestant.run(case, connections=connections, seconds=seconds)
-    return Measurement(
-        round=round_number,
-        case=case.name,
-        connections=connections,
-        contestant=contestant.name,
-        load=seen,
-        app_cpu=(cpu_seconds(contestant.pid) if contestant.pid else 0) - app_before,
-        database_cpu=cpu_seconds(postmaster) - database_before,
+def _start_on_sqlite(stack: ExitStack, folder: Path, options: argparse.Namespace) -> Ours:
+    return stack.enter_context(
+        running_ours(
+            f"{OURS} on SQLite",
+            f"sqlite:///{folder}/shop.sqlite3",
+            client=CLIENTS[options.client],
+            log=folder / "ours-sqlite.log",
+        )
     )
-
-
-def _cells(options: argparse.Namespace) -> list[tuple[Case, int]]:
-    return [
-        (case, connections)
-        for case in map(CASES.__getitem__, options.cases)
-        for connections in case.connections
-        if connections in options.connections
-    ]
 
 
 def _create_database(url: str, name: str, template: str = "template1") -> str:
@@ -149,23 +149,102 @@ def _postmaster(url: str) -> int:
         return int(content.split()[0])
 
 
-def _machine(url: str, options: argparse.Namespace) -> str:
-    with psycopg.connect(url) as connection:
-        version = connection.info.server_version // 10_000
-    limit = pgbench.program() or "psycopg in place of pgbench"
-    return (
-        f"{date.today()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before, "
-        f"Python {platform.python_version()}, PostgreSQL {version}, fsync on\n"
-        f"client: {options.client}; {Path(limit).name}; {options.rounds} rounds of "
-        f"{options.seconds} s each; `of limit`: speed as a part of pgbench's"
+# --------------------------------------------------------------------------------- what is measured
+
+
+def _measure(
+    contestants: Sequence[Contestant], postmaster: int, options: argparse.Namespace
+) -> Results:
+    results = Results([contestant.name for contestant in contestants])
+    for round_number in range(options.rounds + 1):
+        # The first round only warms up: connections, prepared statements, plans.
+        seconds = options.seconds if round_number else WARM_UP_SECONDS
+        for case in _cases(options):
+            able = [contestant for contestant in contestants if contestant.takes(case)]
+            first = round_number % len(able)
+            for connections in case.connections:
+                if connections not in options.connections:
+                    continue
+                for contestant in (*able[first:], *able[:first]):
+                    measurement = _turn(contestant, case, connections, seconds, postmaster)
+                    if round_number:
+                        results.measurements.append(measurement)
+        print(f"round {round_number} of {options.rounds}", file=sys.stderr, flush=True)
+    return results
+
+
+def _cases(options: argparse.Namespace) -> list[Case]:
+    return [CASES[name] for name in options.cases if name != STEADY]
+
+
+def _turn(
+    contestant: Contestant, case: Case, connections: int, seconds: int, postmaster: int
+) -> Measurement:
+    app = cpu_seconds(contestant.pid) if contestant.pid else 0
+    database = cpu_seconds(postmaster)
+    seen = contestant.run(case, connections=connections, seconds=seconds)
+    return Measurement(
+        case=case.name,
+        connections=connections,
+        contestant=contestant.name,
+        load=seen,
+        app_cpu=cpu_seconds(contestant.pid) - app if contestant.pid else 0,
+        database_cpu=cpu_seconds(postmaster) - database,
     )
 
 
+Statements = dict[str, dict[str, list[str]]]
+"""By case and service."""
+
+
+def _statements(services: Sequence[Service], url: str, options: argparse.Namespace) -> Statements:
+    with statements.logging(url) as read:
+        return {
+            case.name: {
+                service.name: service.statements(case, read)
+                for service in services
+                if service.takes(case)
+            }
+            for case in _cases(options)
+        }
+
+
+def _table_of_statements(services: Sequence[Service], found: Statements) -> Iterable[str]:
+    yield f"{'statements':<16}" + "".join(f"  {service.name:<24}" for service in services)
+    for case, by_service in found.items():
+        counts = [len(by_service.get(service.name, ())) or "-" for service in services]
+        yield f"{case:<16}" + "".join(f"  {count:<24}" for count in counts)
+
+
+def _steady(services: Sequence[Ours], options: argparse.Namespace) -> Iterable[str]:
+    seconds = QUICK_STEADY_SECONDS if options.quick else STEADY_SECONDS
+    yield (
+        f"{STEADY_RATE} removes a second for {seconds} s over {STEADY_CONNECTIONS} connections: "
+        "ms from when a request was due"
+    )
+    for service in services:
+        seen = service.run_at(
+            STEADY_RATE,
+            CASES["remove-uniform"],
+            connections=STEADY_CONNECTIONS,
+            seconds=seconds,
+        )
+        yield (
+            f"{service.name:<24} p50 {seen.p50:.1f}  p95 {seen.p95:.1f}  p99 {seen.p99:.1f}  "
+            f"{seen.answered:,} answered, {seen.failed:,} of them with an error"
+        )
+
+
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks.throughput", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.throughput",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = [*CASES, STEADY]
     counts = sorted({count for case in CASES.values() for count in case.connections})
     parser.add_argument("--quick", action="store_true", help="few, short rounds")
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--cases", nargs="+", choices=names, default=names)
     parser.add_argument("--connections", nargs="+", type=int, choices=counts, default=counts)
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=int, help="of each turn")

@@ -1,0 +1,44 @@
+"""Which statements a request makes the database carry out, as the server's own log tells.
+
+Each is a round trip of its own, unless a service sends several at once.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+SECONDS_TO_RELOAD = 0.5
+
+_ENTRIES = re.compile(r"^\d{4}-\d\d-\d\d [^\[\n]*\[\d+\] ", re.MULTILINE)
+_STATEMENT = re.compile(r"LOG: +(?:statement|execute [^:]*): (.*)", re.DOTALL)
+
+
+@contextmanager
+def logging(url: str) -> Iterator[Callable[[], list[str]]]:
+    """Let the whole server log statements; yield what returns those since it was last called."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SET log_statement = 'none'")
+        connection.execute("ALTER SYSTEM SET log_statement = 'all'")
+        connection.execute("SELECT pg_reload_conf()")
+        time.sleep(SECONDS_TO_RELOAD)
+        [(log, size)] = connection.execute(
+            "SELECT name, (pg_stat_file(name)).size FROM pg_ls_dir('.') AS name "
+            "WHERE name LIKE 'server-%.log' ORDER BY name DESC LIMIT 1"
+        )
+
+        def read() -> list[str]:
+            nonlocal size
+            sql = "SELECT pg_read_binary_file(%s, %s, 10000000)"
+            [(content,)] = connection.execute(sql, [log, size])
+            size += len(content)
+            found = map(_STATEMENT.match, _ENTRIES.split(content.decode()))
+            return [" ".join(match[1].split()) for match in found if match]
+
+        try:
+            yield read
+        finally:
+            connection.execute("ALTER SYSTEM RESET log_statement")
+            connection.execute("SELECT pg_reload_conf()")
