@@ -1,7 +1,7 @@
 """What was measured, and the tables made of it."""
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.load import Load
@@ -12,7 +12,10 @@ REFERENCE, OURS, DATABASE = "reference", "ours", "pgbench"
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one contestant did in a round, and the CPU seconds of app and database for it."""
+    """What one contestant did in a round, and the CPU seconds of app and database for it.
+
+    `others` is the part of the machine's CPU time that programs got which do not belong to it.
+    """
 
     case: str
     connections: int
@@ -20,6 +23,7 @@ class Measurement:
     load: Load
     app_cpu: float
     database_cpu: float
+    others: float
 
 
 class Results:
@@ -34,13 +38,16 @@ class Results:
         key = (case, connections, contestant)
         return [m for m in self.measurements if (m.case, m.connections, m.contestant) == key]
 
+    def _cells(self) -> Iterable[tuple[str, int]]:
+        return {(m.case, m.connections): None for m in self.measurements}
+
     def table(self) -> Iterator[str]:
         """Yield the lines of the table: medians over the rounds."""
         yield (
             f"{'case':<16}{'conn.':>5}  {'':<24}{'per s':>8}{'ratio':>7}{'spread':>15}"
             f"{'of pgbench':>12}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'app ms':>8}{'db ms':>7}"
         )
-        for case, connections in {(m.case, m.connections): None for m in self.measurements}:
+        for case, connections in self._cells():
             for contestant in self._contestants:
                 if self.of(case, connections, contestant):
                     yield self._row(case, connections, contestant)
@@ -61,6 +68,26 @@ class Results:
             f"{median(lambda m: 1000 * m.app_cpu / m.load.succeeded):>8.2f}"
             f"{median(lambda m: 1000 * m.database_cpu / m.load.succeeded):>7.2f}"
         )
+
+    def disturbance(self) -> str:
+        """Say how much else the machine had to do."""
+        others = [measurement.others for measurement in self.measurements]
+        return (
+            f"other programs took {statistics.median(others):.0%} of the machine in the median "
+            f"turn, {max(others):.0%} in the worst"
+        )
+
+    def variants(self) -> Iterator[str]:
+        """Yield how our server does with other variables, compared with itself."""
+        for case, connections in self._cells():
+            base = self.of(case, connections, OURS)
+            for contestant in self._contestants:
+                if contestant.startswith(f"{OURS} "):
+                    ratios = _ratios(self.of(case, connections, contestant), base)
+                    yield (
+                        f"{case}, {connections} connections: {contestant} is {_median(ratios)} "
+                        f"times as fast ({_spread(ratios)})"
+                    )
 
     def comparisons(self) -> Iterator[str]:
         """Yield how our large requests compare with our small ones."""

@@ -20,6 +20,7 @@ import shlex
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -29,7 +30,7 @@ from pathlib import Path
 import psycopg
 
 from benchmarks import load, pgbench, statements
-from benchmarks.processes import cpu_seconds
+from benchmarks.processes import cpu_seconds, cpu_seconds_of_the_machine
 from benchmarks.results import DATABASE, OURS, REFERENCE, Measurement, Results
 from benchmarks.services import (
     Client,
@@ -44,7 +45,7 @@ from benchmarks.services import (
 from benchmarks.shop import CASES, Case
 from products.tests.postgres import running_postgres
 
-ROUNDS, SECONDS = 5, 3
+ROUNDS, SECONDS = 7, 2
 QUICK_ROUNDS, QUICK_SECONDS = 2, 1
 WARM_UP_SECONDS = 1
 
@@ -56,7 +57,8 @@ CLIENTS: dict[str, Client] = {"wrk": load.wrk, "own": load.closed_loop}
 
 
 def main(options: argparse.Namespace) -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # So that everything is cleared up.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit("ended"))  # Clears up, by way of the stack.
     with ExitStack() as stack:
         url = stack.enter_context(running_postgres(fsync=True))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -64,7 +66,7 @@ def main(options: argparse.Namespace) -> None:
         contestants = _start(stack, url, folder, options)
         results = _measure(contestants, _postmaster(url), options)
         _print_part(results.table())
-        _print_part(results.comparisons())
+        _print_part([*results.comparisons(), *results.variants(), results.disturbance()])
         services = [one for one in contestants if isinstance(one, Service)]
         found = _statements(services, url, options)
         _print_part(_table_of_statements(services, found))
@@ -180,16 +182,22 @@ def _cases(options: argparse.Namespace) -> list[Case]:
 def _turn(
     contestant: Contestant, case: Case, connections: int, seconds: int, postmaster: int
 ) -> Measurement:
+    started, machine = time.perf_counter(), cpu_seconds_of_the_machine()
     app = cpu_seconds(contestant.pid) if contestant.pid else 0
-    database = cpu_seconds(postmaster)
+    database, everything = cpu_seconds(postmaster), cpu_seconds(os.getpid())
     seen = contestant.run(case, connections=connections, seconds=seconds)
+    database = cpu_seconds(postmaster) - database
+    ours = cpu_seconds(os.getpid()) - everything + database
+    machine = cpu_seconds_of_the_machine() - machine
+    available = (time.perf_counter() - started) * (os.cpu_count() or 1)
     return Measurement(
         case=case.name,
         connections=connections,
         contestant=contestant.name,
         load=seen,
         app_cpu=cpu_seconds(contestant.pid) - app if contestant.pid else 0,
-        database_cpu=cpu_seconds(postmaster) - database,
+        database_cpu=database,
+        others=max(0, machine - ours) / available,
     )
 
 
