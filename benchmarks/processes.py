@@ -7,23 +7,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
 SECONDS_TO_END = 20
 SECONDS_OF_A_TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
 def running(
-    command: Sequence[str | Path], *, environment: Mapping[str, str], log: Path
+    command: Sequence[str | Path], *, folder: Path, environment: Mapping[str, str], log: Path
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Start a program in the project's folder, yield it, and end it with all that it started.
+    """Start a program, yield it, and end it with all that it started.
 
     It gets a process group of its own: Ctrl-C reaches only us, who then end it in good order.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            cwd=PROJECT,
+            cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -13,6 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from http.client import HTTPConnection
 from itertools import cycle, islice
 from pathlib import Path
@@ -31,6 +32,8 @@ REQUESTS_LOOKED_AT = 9
 NO_VARIABLES: Mapping[str, str] = {}
 
 Client = Callable[..., Load]
+Manage = Callable[..., str]
+"""Runs a command of `manage.py`."""
 
 
 class WrongSums(Exception):
@@ -171,17 +174,17 @@ class Ours(Service):
     events_table = "products_stockevent"
     has_opening_events = True
 
-    def __init__(self, *arguments: Any, environment: Mapping[str, str], **rest: Any) -> None:
+    def __init__(self, *arguments: Any, manage: Manage, **rest: Any) -> None:
         super().__init__(*arguments, **rest)
-        self._environment = environment
+        self._manage = manage
 
     def takes(self, case: Case) -> bool:
         return True
 
     def check(self) -> str:
-        said = super().check()
-        _manage("verify_stock", self._environment)
-        return said
+        sums = super().check()
+        self._manage("verify_stock")
+        return f"{sums}; verify_stock finds no difference"
 
 
 @contextmanager
@@ -192,11 +195,13 @@ def running_ours(
     client: Client,
     log: Path,
     variables: Mapping[str, str] = NO_VARIABLES,
+    folder: Path = PROJECT,
 ) -> Iterator[Ours]:
     """Run our production server on an empty database, and fill that through the API.
 
     In production settings, behind what would be a proxy that ends TLS, with a key that is checked.
     `variables` change its environment; a DATABASE_URL of only `?option=value` adds to the address.
+    `folder` may be another checkout of the project.
     """
     port = _free_port()
     environment = {
@@ -212,14 +217,15 @@ def running_ours(
         **variables,
         "DATABASE_URL": database_url + variables.get("DATABASE_URL", ""),
     }
-    _manage("migrate", environment)
-    key = _manage("create_api_key", environment, "benchmark", "--role", "manage").strip()
-    command = [sys.executable, "-m", "inventory_project.server"]
-    with processes.running(command, environment=environment, log=log) as process:
+    own_python = folder / ".venv/bin/python"
+    python = str(own_python) if own_python.exists() else sys.executable
+    manage = partial(_manage, [python, "manage.py"], folder, environment)
+    manage("migrate")
+    key = manage("create_api_key", "benchmark", "--role", "manage").strip()
+    command = [python, "-m", "inventory_project.server"]
+    with processes.running(command, folder=folder, environment=environment, log=log) as process:
         _wait_until_it_answers(process, port, "/health/live", log)
-        ours = Ours(
-            name, database_url, port=port, client=client, pid=process.pid, environment=environment
-        )
+        ours = Ours(name, database_url, port=port, client=client, pid=process.pid, manage=manage)
         ours.headers = {"Authorization": f"Api-Key {key}", "X-Forwarded-Proto": "https"}
         if send_each(port, ours.render(opening()), connections=8).failed:
             raise RuntimeError(f"The shop could not be filled:\n{_end_of(log)}")
@@ -236,29 +242,34 @@ def running_reference(database_url: str, *, client: Client, log: Path) -> Iterat
         *("--port", str(port), "--workers", str(os.cpu_count())),
         *("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"),
     ]
-    with processes.running(command, environment=environment, log=log) as process:
+    with processes.running(command, folder=PROJECT, environment=environment, log=log) as process:
         _wait_until_it_answers(process, port, f"/products/{HOT_SKU}", log)
         yield Service("reference", database_url, port=port, client=client, pid=process.pid)
 
 
 def create_tables_of_reference(database_url: str) -> None:
+    """Make and fill them."""
+    if not Path(REFERENCE_PYTHON).exists():
+        raise SystemExit("Use `make bench`, which installs what the reference needs.")
     environment = {**os.environ, "DATABASE_URL": database_url}
     subprocess.run(
         [REFERENCE_PYTHON, "-m", "benchmarks.reference"], cwd=PROJECT, env=environment, check=True
     )
 
 
-def _manage(command: str, environment: Mapping[str, str], *arguments: str) -> str:
+def _manage(
+    program: list[str], folder: Path, environment: Mapping[str, str], *arguments: str
+) -> str:
     result = subprocess.run(
-        [sys.executable, "manage.py", command, *arguments],
-        cwd=PROJECT,
+        [*program, *arguments],
+        cwd=folder,
         env=environment,
         check=False,
         stdout=subprocess.PIPE,
         text=True,
     )
     if result.returncode:
-        raise RuntimeError(f"manage.py {command} failed:\n{result.stdout}")
+        raise RuntimeError(f"manage.py {arguments[0]} failed:\n{result.stdout}")
     return result.stdout
 
 

@@ -9,7 +9,8 @@ within a round. Then it looks which statements a request costs, sends ours 100 r
 PostgreSQL and on SQLite (the case `steady`), and checks the sums in every database.
 
 `--ours-env "WEB_CONCURRENCY=1"` measures our server once more with such variables, to compare
-settings; `DATABASE_URL=?prepare_threshold=5` adds to the address. Needs Linux, for the CPU time.
+settings; `DATABASE_URL=?prepare_threshold=5` adds to the address. `--ours-in FOLDER` measures that
+of another checkout, to compare code. Needs Linux, for the CPU time.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -91,11 +93,14 @@ def _print_part(lines: Iterable[str]) -> None:
 def _machine(url: str, options: argparse.Namespace) -> list[str]:
     with psycopg.connect(url) as connection:
         version = connection.info.server_version // 10_000
+    variants = [shlex.join(f"{k}={v}" for k, v in one.items()) for one in options.ours_env]
+    variants += map(str, options.ours_in)
     clients = f"{options.client}, {'pgbench' if pgbench.program() else 'psycopg for pgbench'}"
     return [
         f"{date.today()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before, "
         f"Python {platform.python_version()}, PostgreSQL {version}, fsync on",
         f"{options.rounds} rounds of {options.seconds} s each; clients: {clients}",
+        *(f"{OURS} {number}: {variant}" for number, variant in enumerate(variants, start=2)),
     ]
 
 
@@ -116,14 +121,16 @@ def _start(
         ),
         Database(DATABASE, for_database),
     ]
-    for number, text in enumerate(["", *options.ours_env]):
-        ours = running_ours(
-            f"{OURS} {text}".rstrip(),
-            _create_database(url, f"{OURS}_{number}"),
-            client=client,
-            log=folder / f"ours-{number}.log",
-            variables=dict(item.split("=", 1) for item in shlex.split(text)),
-        )
+    variants: list[dict[str, Any]] = [
+        {},
+        *({"variables": variables} for variables in options.ours_env),
+        *({"folder": checkout} for checkout in options.ours_in),
+    ]
+    for number, variant in enumerate(variants, start=1):
+        name = OURS if number == 1 else f"{OURS} {number}"
+        for_ours = _create_database(url, f"{OURS}_{number}")
+        log = folder / f"{OURS}-{number}.log"
+        ours = running_ours(name, for_ours, client=client, log=log, **variant)
         contestants.append(stack.enter_context(ours))
     return contestants
 
@@ -243,6 +250,14 @@ def _steady(services: Sequence[Ours], options: argparse.Namespace) -> Iterable[s
         )
 
 
+def _variables(text: str) -> dict[str, str]:
+    return dict(item.split("=", 1) for item in shlex.split(text))
+
+
+def _folder(name: str) -> Path:
+    return Path(name).resolve(strict=True)
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.throughput",
@@ -257,9 +272,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=int, help="of each turn")
     parser.add_argument("--client", choices=CLIENTS, default="wrk" if load.has_wrk() else "own")
-    parser.add_argument(
-        "--ours-env", action="append", default=[], metavar="VARIABLES", help="ours once more"
-    )
+    again: dict[str, Any] = {"action": "append", "default": []}
+    parser.add_argument("--ours-env", type=_variables, metavar="VARIABLES", **again)
+    parser.add_argument("--ours-in", type=_folder, metavar="FOLDER", **again)
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep every measurement")
     options = parser.parse_args()
     options.rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
