@@ -98,7 +98,7 @@ class Results:
             if times:
                 yield (
                     f"an order of {LINES_OF_AN_ORDER} lines takes {_median(times)} times as long "
-                    f"as a reserve ({_spread(times)}), {connections} connections"
+                    f"as a reserve ({_spread(times)}), connections: {connections}"
                 )
             factors = _ratios(
                 self.of("operations", connections, OURS),
@@ -108,7 +108,7 @@ class Results:
             if lines:
                 yield (
                     f"{LINES_OF_OPERATIONS:,} lines in one request are {_median(lines)} times as "
-                    f"fast as one by one ({_spread(lines)}), {connections} connections"
+                    f"fast as one by one ({_spread(lines)}), connections: {connections}"
                 )
 
 

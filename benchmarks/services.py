@@ -22,7 +22,7 @@ from typing import Any
 import psycopg
 
 from benchmarks import pgbench, processes
-from benchmarks.load import Load, fixed_rate, send_each
+from benchmarks.load import Load, closed_loop, fixed_rate, send_each
 from benchmarks.shop import HOT_SKU, OPENING_QUANTITY, PRODUCTS, Case, Request, Units, opening
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -161,9 +161,8 @@ class Service(Contestant):
         return load
 
     def _run(self, case: Case, connections: int, seconds: float) -> Load:
-        return self._client(
-            self.port, self.requests(case), connections=connections, seconds=seconds
-        )
+        client = closed_loop if case.is_slow else self._client
+        return client(self.port, self.requests(case), connections=connections, seconds=seconds)
 
 
 class Ours(Service):

@@ -64,6 +64,8 @@ class Case:
     requests: Callable[[], Iterable[Request]]
     units: Units = NOTHING
     only_ours: bool = False
+    is_slow: bool = False
+    """So few are done in a turn that the last one must not be cut off."""
 
 
 def opening() -> Iterator[Request]:
@@ -117,7 +119,14 @@ CASES = {
         Case("reserve-uniform", (1, 8, 32), lambda: _at_random(_reserve), RESERVED),
         Case("reserve-hot", (8, 32), lambda: [_reserve(HOT_SKU)], RESERVED),
         Case("order", (1, 8), _orders, RESERVED.times(LINES_OF_AN_ORDER)),
-        Case("operations", (1,), _operations, REMOVED.times(LINES_OF_OPERATIONS), only_ours=True),
+        Case(
+            "operations",
+            (1,),
+            _operations,
+            REMOVED.times(LINES_OF_OPERATIONS),
+            only_ours=True,
+            is_slow=True,
+        ),
         Case("get", (8,), lambda: _at_random(_retrieve)),
         Case("list", (8,), lambda: [Request("GET", f"/products?page_size={PAGE_SIZE}")]),
     )

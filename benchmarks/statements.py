@@ -17,7 +17,7 @@ _STATEMENT = re.compile(r"LOG: +(?:statement|execute [^:]*): (.*)", re.DOTALL)
 
 
 @contextmanager
-def logging(url: str) -> Iterator[Callable[[], list[str]]]:
+def logged(url: str) -> Iterator[Callable[[], list[str]]]:
     """Let the whole server log statements; yield what returns those since it was last called."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SET log_statement = 'none'")

@@ -60,7 +60,7 @@ CLIENTS: dict[str, Client] = {"wrk": load.wrk, "own": load.closed_loop}
 
 def main(options: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit("ended"))  # Clears up, by way of the stack.
+        signal.signal(number, lambda *_: sys.exit("ended"))  # The stack then clears up.
     with ExitStack() as stack:
         url = stack.enter_context(running_postgres(fsync=True))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -213,7 +213,7 @@ Statements = dict[str, dict[str, list[str]]]
 
 
 def _statements(services: Sequence[Service], url: str, options: argparse.Namespace) -> Statements:
-    with statements.logging(url) as read:
+    with statements.logged(url) as read:
         return {
             case.name: {
                 service.name: service.statements(case, read)
