@@ -89,15 +89,27 @@ def lock_products(skus: Iterable[str], *, levels_only: bool = False) -> dict[str
 
     With `levels_only` they have not what describes them, which takes as long to load again.
 
-
     One statement, ordered by primary key: callers that want the same products in another order
     wait for each other instead of deadlocking. `no_key` lets rows that point to a locked product
     be inserted meanwhile.
     """
-    products = Product.objects.filter(sku__among=list(set(skus))).order_by("pk")
+    sql, parameter_of = _lock_sql(levels_only)
+    rows = Product.objects.raw(sql, [parameter_of(list(set(skus)))])
+    return {product.sku: product for product in rows}
+
+
+@functools.cache
+def _lock_sql(levels_only: bool) -> tuple[str, Callable[[list[str]], Any]]:
+    """Return the statement that locks products, and what makes its parameter of their SKUs.
+
+    To compile it anew takes a tenth of the time of a request.
+    """
+    products = Product.objects.filter(sku__among=[]).order_by("pk")
     if levels_only:
         products = products.only(*_LEVELS_ONLY)
-    return {product.sku: product for product in products.select_for_update(no_key=True)}
+    locking = products.select_for_update(no_key=True)
+    sql, _ = locking.query.get_compiler(connection=connection).as_sql()
+    return sql, json.dumps if connection.vendor == "sqlite" else _array
 
 
 def lock_rows(products: QuerySet[Product]) -> None:

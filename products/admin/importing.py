@@ -70,7 +70,8 @@ class ImportForm(forms.Form):
     file = forms.FileField(
         label="File",
         help_text=f"CSV (UTF-8; comma, semicolon or tab) or XLSX, up to {MAX_ROWS:,} rows and "
-        f"{MAX_FILE_BYTES // 1024 // 1024} MiB. Larger ones are for manage.py import_products and bulk_adjust.",
+        f"{MAX_FILE_BYTES // 1024 // 1024} MiB. Larger ones are for manage.py import_products and "
+        "bulk_adjust.",
         widget=UnfoldAdminFileFieldWidget(attrs={"accept": ".csv,.xlsx"}),
     )
 

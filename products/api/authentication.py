@@ -1,4 +1,6 @@
-from typing import cast
+import hashlib
+import time
+from typing import Any, NamedTuple, cast
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
@@ -36,12 +38,39 @@ def _valid_key(request: Request) -> ApiKey:
     if not key or not key.isascii() or not key.isprintable():
         raise AuthenticationFailed("The header is not of the form: Api-Key <key>.")
     try:
-        api_key = cast(ApiKey, ApiKey.objects.get_from_key(key))
+        api_key = _find(key)
     except ApiKey.DoesNotExist:
         raise AuthenticationFailed("The API key is unknown or revoked.") from None
     if api_key.has_expired:
         raise AuthenticationFailed("The API key has expired.")
     return api_key
+
+
+class _Found(NamedTuple):
+    api_key: ApiKey
+    until: float
+
+
+TRUSTED_SECONDS = 30
+"""For so long after it was looked up a key is served without asking the database, which would take
+a quarter of the time of a request. One that is revoked in another process stops after that."""
+
+# By a hash of the whole key, so that no key lies about in memory. Only keys that there are.
+_found: dict[bytes, _Found] = {}
+
+
+def _find(key: str) -> ApiKey:
+    digest = hashlib.sha256(key.encode()).digest()
+    found = _found.get(digest)
+    if found is None or found.until < time.monotonic():
+        api_key = cast(ApiKey, ApiKey.objects.get_from_key(key))
+        found = _found[digest] = _Found(api_key, time.monotonic() + TRUSTED_SECONDS)
+    return found.api_key
+
+
+def forget_keys(**_: Any) -> None:
+    """Receive `post_save` and `post_delete` of a key: what this process changes holds at once."""
+    _found.clear()
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):

@@ -1,6 +1,7 @@
 """The forms of requests and answers. A request is read strictly, an answer written in one form."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError as ValueRefused
@@ -274,6 +275,14 @@ class OperationsSerializer(StrictSerializer):
 
 
 # -------------------------------------------------------------------------------------- answers
+#
+# The fields are what the OpenAPI document is made of. What is sent is written out below them:
+# made from the fields, for each object anew, it took a sixth of the time of a request.
+
+
+def moment(value: datetime | None) -> str | None:
+    """Return a time as it is sent: RFC 3339, in UTC."""
+    return value.isoformat().replace("+00:00", "Z") if value else None
 
 
 class ProductSerializer(serializers.ModelSerializer):
@@ -302,6 +311,22 @@ class ProductSerializer(serializers.ModelSerializer):
             "updated_at",
         ]
 
+    def to_representation(self, instance: Product) -> dict[str, Any]:
+        return {
+            "sku": instance.sku,
+            "name": instance.name,
+            "description": instance.description,
+            "quantity": instance.quantity,
+            "reserved_quantity": instance.reserved_quantity,
+            "available_quantity": instance.available_quantity,
+            "minimum_stock_level": instance.minimum_stock_level,
+            "low_stock": instance.is_low_stock,
+            "archived": instance.archived,
+            "version": instance.version,
+            "created_at": moment(instance.created_at),
+            "updated_at": moment(instance.updated_at),
+        }
+
 
 class ReservationLineSerializer(serializers.ModelSerializer):
     sku = serializers.CharField(source="product.sku")
@@ -309,6 +334,16 @@ class ReservationLineSerializer(serializers.ModelSerializer):
     class Meta:
         model = ReservationLine
         fields = ["sku", "amount", "fulfilled", "released", "expired", "open"]
+
+    def to_representation(self, instance: ReservationLine) -> dict[str, Any]:
+        return {
+            "sku": instance.product.sku,
+            "amount": instance.amount,
+            "fulfilled": instance.fulfilled,
+            "released": instance.released,
+            "expired": instance.expired,
+            "open": instance.open,
+        }
 
 
 class ReservationSerializer(serializers.ModelSerializer):
@@ -319,6 +354,16 @@ class ReservationSerializer(serializers.ModelSerializer):
     class Meta:
         model = Reservation
         fields = ["id", "reference", "status", "expires_at", "created_at", "lines"]
+
+    def to_representation(self, instance: Reservation) -> dict[str, Any]:
+        return {
+            "id": instance.pk,
+            "reference": instance.reference,
+            "status": instance.loaded_status,
+            "expires_at": moment(instance.expires_at),
+            "created_at": moment(instance.created_at),
+            "lines": ReservationLineSerializer(instance.loaded_lines, many=True).data,
+        }
 
 
 class ProductReservedSerializer(ProductSerializer):
@@ -369,6 +414,26 @@ class StockEventSerializer(serializers.ModelSerializer):
             "request_id",
             "occurred_at",
         ]
+
+    def to_representation(self, instance: StockEvent) -> dict[str, Any]:
+        return {
+            "id": instance.pk,
+            "sku": instance.sku,
+            "version": instance.version,
+            "type": instance.type,
+            "quantity_change": instance.quantity_change,
+            "reserved_change": instance.reserved_change,
+            "quantity": instance.quantity,
+            "reserved_quantity": instance.reserved_quantity,
+            "available_quantity": instance.available_quantity,
+            "reservation": instance.reservation_id,
+            "reason": instance.reason,
+            "reference": instance.reference,
+            "actor": instance.actor,
+            "source": instance.source,
+            "request_id": instance.request_id,
+            "occurred_at": moment(instance.occurred_at),
+        }
 
 
 @extend_schema_serializer(many=False)
