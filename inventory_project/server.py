@@ -10,7 +10,7 @@ from granian.constants import HTTPModes, Interfaces
 
 # Twice as many as connections in a worker's pool: while the database keeps all of those waiting,
 # the others still say so, and answer /health/live.
-THREADS_PER_WORKER = 16
+THREADS_PER_WORKER = 8
 SECONDS_TO_FINISH = 15
 
 

@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.test import APIClient, APIRequestFactory
 
 from products import stock
+from products.api import authentication
 from products.api.views import InventoryViewSet, ProductViewSet, ReservationViewSet
 from products.models import ApiKey, Role
 from products.tests.checks import assert_problem, stored
@@ -125,6 +126,36 @@ def test_a_key_opens_until_it_is_revoked() -> None:
     key.save()
 
     assert_problem(client.get("/v1/products"), 401, "not_authenticated")
+
+
+def test_a_key_that_another_process_revokes_stops_once_it_is_looked_up_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key = ApiKeyFactory.create()
+    client = client_with(f"Api-Key {key.text}")
+    client.get("/v1/products")
+
+    ApiKey.objects.update(revoked=True)  # Of which, as of another process's, nothing is heard here.
+    trusted = client.get("/v1/products")
+    over = {digest: found._replace(until=0) for digest, found in authentication._found.items()}
+    monkeypatch.setattr(authentication, "_found", over)  # As half a minute later.
+    refused = client.get("/v1/products")
+
+    assert trusted.status_code == 200
+    assert_problem(refused, 401, "not_authenticated")
+
+
+def test_a_key_that_is_known_expires_on_time() -> None:
+    end = timezone.now() + timedelta(seconds=1)
+    client = client_with(f"Api-Key {ApiKeyFactory.create(expiry_date=end).text}")
+
+    statuses = [client.get("/v1/products").status_code]
+    while timezone.now() <= end:
+        statuses.append(client.get("/v1/products").status_code)
+    refused = client.get("/v1/products")
+
+    assert statuses[0] == 200
+    assert_problem(refused, 401, "not_authenticated")
 
 
 def test_a_key_opens_until_it_expires() -> None:

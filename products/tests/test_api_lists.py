@@ -408,9 +408,7 @@ def test_events_come_in_pages_also_while_more_happen(api: APIClient) -> None:
 
 
 def queries_for(api: APIClient, path: str) -> int:
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
+    with CaptureQueriesContext(connection) as queries:
         assert api.get(path).status_code == 200
     return len(queries)
 
@@ -429,7 +427,9 @@ def test_a_list_takes_as_many_queries_however_long_it_is(api: APIClient, path: s
             stock.reserve_lines(lines=lines, by=ACTOR)
         return queries_for(api, path)
 
-    assert grow_to(2) == grow_to(20) <= 4
+    api.get(path)  # So that the key is known.
+
+    assert grow_to(2) == grow_to(20) <= 3
 
 
 def test_a_status_agrees_with_the_lines_shown_beside_it(api: APIClient) -> None:

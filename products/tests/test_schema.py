@@ -1,11 +1,18 @@
-"""What the OpenAPI document says of a text is what the service takes."""
+"""What the OpenAPI document says is what the service takes and sends."""
 
+import json
 import re
 from collections.abc import Callable
 
 import pytest
 from django.core.exceptions import ValidationError
+from rest_framework.renderers import JSONRenderer
+from rest_framework.serializers import ModelSerializer
 
+from products import stock
+from products.api import serializers
+from products.models import Product, Reservation, ReservationLine, StockEvent
+from products.tests.factories import ACTOR, ProductFactory
 from products.validators import (
     NOT_BLANK_PATTERN,
     TEXT_PATTERN,
@@ -42,3 +49,40 @@ def test_a_pattern_lets_every_character_through_that_the_service_takes(
     matching = [character for character in CHARACTERS if re.search(pattern, character)]
 
     assert matching == taken_by(*rules)
+
+
+@pytest.mark.parametrize(
+    "serializer_class",
+    [
+        serializers.ProductSerializer,
+        serializers.ReservationSerializer,
+        serializers.ReservationLineSerializer,
+        serializers.StockEventSerializer,
+    ],
+)
+@pytest.mark.django_db
+def test_what_is_sent_is_what_the_fields_say(serializer_class: type[ModelSerializer]) -> None:
+    """The OpenAPI document is made of the fields, the answers are written out."""
+    reservation = stock.reserve(
+        sku=ProductFactory.create(minimum_stock_level=30).sku,
+        amount=1,
+        reference="order-1",
+        expires_in=60,
+        by=ACTOR,
+    )
+    [line] = reservation.loaded_lines
+    of_model = {
+        Product: Product.objects.get(),
+        Reservation: reservation,
+        ReservationLine: line,
+        StockEvent: StockEvent.objects.filter(reservation=reservation).get(),
+    }
+    instance = of_model[serializer_class.Meta.model]
+
+    written = serializer_class(instance).data
+    by_the_fields = ModelSerializer.to_representation(serializer_class(instance), instance)
+
+    assert json.loads(JSONRenderer().render(written)) == json.loads(
+        JSONRenderer().render(by_the_fields)
+    )
+    assert list(written) == list(by_the_fields)
