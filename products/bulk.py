@@ -347,8 +347,11 @@ def _apply_batch_once(run: BulkRun, lines: Sequence[Staged], work: Work) -> Bulk
     )
     present.applied += len(lines) - len(refusals)
     present.refused += len(refusals)
-    present.last_product = lines[-1].product_id or present.last_product
-    present.last_line = lines[-1].line if lines[-1].product_id else present.last_line
+    # The refusals tell which of the lines without a product are decided.
+    for line in reversed(lines):
+        if line.product_id:
+            present.last_product, present.last_line = line.product_id, line.line
+            break
     present.save(update_fields=["applied", "refused", "last_product", "last_line"])
     return present
 

@@ -1,6 +1,7 @@
 """Files of adjustments: applied whole or as far as can be, once, whatever happens meanwhile."""
 
 import csv
+import itertools
 import random
 import re
 import signal
@@ -10,15 +11,15 @@ from collections.abc import Callable
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from products import audit, bulk, demo, stock
-from products.models import BulkRun, Product, Reservation, StockEvent
+from products.models import BulkRefusal, BulkRun, Product, Reservation, StockEvent
 from products.stock import Line
 from products.tests.checks import stored
 from products.tests.concurrency import at_once
@@ -510,7 +511,7 @@ DIES = """
 import os, sys, django
 django.setup()
 from django.core.management import call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from products import bulk
 bulk.WHOLE_BATCH = bulk.SHORT_BATCH = 5
 statements_left, signal = int(sys.argv[1]), int(sys.argv[2])
@@ -563,6 +564,41 @@ def test_killed_at_ten_random_moments_it_is_never_half_applied(
         assert events.count() == 40
 
     assert set(levels().values()) == {100 - 3 * 11}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_broken_off_before_any_of_its_statements_each_line_is_decided_once(
+    adjust: Callable[..., Ended], small_batches: None
+) -> None:
+    """Also in a batch that has lines of products, and lines of none."""
+    for sku in ("CUP", "JUG", "POT"):
+        ProductFactory.create(sku=sku)
+    content = "sku,add\nCUP,1\nNONE,1\nJUG,1\nNO-ONE,1\nPOT,1\nNOBODY,1\n"
+
+    def interrupted_before(moment: int) -> Ended:
+        statements = itertools.count(1)
+
+        def interrupt(execute: Any, *arguments: Any) -> Any:
+            if next(statements) == moment:
+                raise OperationalError
+            return execute(*arguments)
+
+        with connection.execute_wrapper(interrupt):
+            return adjust(content, "--keep-going", f"--reference=at-{moment}")
+
+    broken_off = 0
+    while interrupted_before(broken_off + 1).status == 3:
+        broken_off += 1
+        reference = f"at-{broken_off}"
+
+        again = adjust(content, "--keep-going", f"--reference={reference}")
+
+        figures = figures_of(again.said)
+        assert (figures["applied"], figures["refused: product_not_found"]) == (3, 3), reference
+        assert StockEvent.objects.filter(reference=reference).count() == 3
+        assert BulkRefusal.objects.filter(run__reference=reference).count() == 3
+
+    assert broken_off > 20
 
 
 @pytest.mark.django_db(transaction=True)
