@@ -76,8 +76,8 @@ def plain(text: str) -> str:
 class Columns(NamedTuple):
     """The columns that a table may have, and those of them that it must have.
 
-    `named` tells which of them the header calls otherwise. The cells of those that are `ignored`,
-    or of any others where `others` may be there, are not read.
+    `named` tells which of them the header calls otherwise; it must have these, too. The cells of
+    those that are `ignored`, or of any others where `others` may be there, are not read.
     """
 
     known: Collection[str]
@@ -114,8 +114,14 @@ def _names_of(header: Sequence[Cell], columns: Columns) -> list[str | None]:
     """Return the name of each column, empty for one that is not read, none for one without."""
     given = [str(cell) if _is_filled(cell) else None for cell in header]
     counts = Counter(given)
-    ours = {columns.named.get(name, name): name for name in columns.known}
-    required = [columns.named.get(name, name) for name in columns.required]
+    # A name that was given to one column means no other.
+    ours = {
+        **{name: name for name in columns.known if name not in columns.named},
+        **{theirs: name for name, theirs in columns.named.items()},
+    }
+    required = dict.fromkeys(
+        columns.named.get(name, name) for name in (*columns.required, *columns.named)
+    )
     unknown = [name for name in counts if name not in ours and name not in columns.ignored]
     complaints = [
         (_quoted(name for name in required if name not in counts), "is missing"),

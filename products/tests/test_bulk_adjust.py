@@ -168,6 +168,22 @@ def test_columns_may_have_other_names(adjust: Callable[..., Ended]) -> None:
     )
 
 
+@pytest.mark.parametrize("operation", ["add", "remove", "adjust"])
+@pytest.mark.parametrize("column", ["add", "remove", "quantity", "reference"])
+def test_what_the_numbers_are_is_what_the_option_says_whatever_their_column_is_called(
+    adjust: Callable[..., Ended], column: str, operation: str
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+
+    ended = adjust(
+        f"sku,{column}\nCUP,2\n",
+        *(f"--amount-column={column}", f"--operation={operation}", "--reason=delivery"),
+    )
+
+    assert ended.status == 0
+    assert levels() == {"CUP": {"add": 7, "remove": 3, "adjust": 2}[operation]}
+
+
 @pytest.mark.django_db(transaction=True)
 def test_standard_input_is_a_file_too() -> None:
     ended = manage("bulk_adjust", "-", input="sku,add\nCUP,4\n")
@@ -704,6 +720,23 @@ def test_a_file_that_is_none_is_refused_and_nothing_changed(
 
 
 @pytest.mark.parametrize(
+    ("options", "missing"),
+    [
+        (["--amount-column=Quantity", "--operation=add"], "'Quantity'"),
+        (["--expected-quantity-column=Was"], "'Was'"),
+        (["--reason-column=Why", "--reference-column=Order"], "'Why', 'Order'"),
+    ],
+)
+def test_a_column_that_an_option_names_must_be_there(
+    adjust: Callable[..., Ended], options: list[str], missing: str
+) -> None:
+    ended = adjust("sku,add\nCUP,1\n", *options, "--ignore-other-columns")
+
+    assert ended.status == 2
+    assert f"Of the columns, {missing} is missing." in ended.said
+
+
+@pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (["/nowhere/lines.csv"], "/nowhere/lines.csv: No such file or directory."),
@@ -715,6 +748,10 @@ def test_a_file_that_is_none_is_refused_and_nothing_changed(
         ([__file__, "--keep-going", "--reference=r", "--rejects=/nowhere/x"], "/nowhere/x cannot"),
         ([__file__, "--amount-column=x"], "--amount-column and --operation need each other."),
         ([__file__, "--operation=add"], "--amount-column and --operation need each other."),
+        (
+            [__file__, "--amount-column=x", "--operation=add", "--sku-column=x"],
+            "One column cannot have two meanings.",
+        ),
         ([__file__, "--reason=\0"], "--reason: NUL and surrogate characters are not allowed."),
         ([__file__, f"--reference={'x' * 256}"], "--reference: At most 255 characters"),
         ([__file__, "--reference=\udcff"], "--reference: NUL and surrogate characters are not"),

@@ -128,10 +128,13 @@ def _columns(options: dict[str, Any]) -> Columns:
     }
     if options["operation"]:
         named[COLUMN_OF[options["operation"]]] = options["amount_column"]
+    named = {name: theirs for name, theirs in named.items() if theirs}
+    if len(set(named.values())) < len(named):
+        raise CommandError("One column cannot have two meanings.", returncode=ExitCode.BAD_INPUT)
     return Columns(
         known=ADJUSTMENT_COLUMNS,
         required=("sku",),
         ignored=REFUSED_COLUMNS,
-        named={name: theirs for name, theirs in named.items() if theirs},
+        named=named,
         others=options["ignore_other_columns"],
     )
