@@ -12,7 +12,7 @@ from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
 from products import bulk, stock
-from products.management.base import ExitCode, StockCommand
+from products.management.base import ExitCode, StockCommand, discard_unwritten
 from products.models import BulkRun
 from products.staging import NewLine, Staging
 from products.tables import Columns, Row, csv_lines, rows_of
@@ -96,8 +96,15 @@ class BulkCommand(StockCommand):
 
     def tell_refused(self, refusals: Iterable[bulk.Refusal]) -> None:
         """Print a line for each refused one: its number, SKU, code and what is wrong."""
-        for refusal in refusals:
-            self.stdout.write("\t".join(map(str, refusal)))
+        try:
+            for refusal in refusals:
+                self.stdout.write("\t".join(map(str, refusal)))
+            self.stdout.flush()
+        except OSError as error:
+            # The other lines may be applied, and the summary says so.
+            discard_unwritten()
+            self.stdout = self.stderr
+            self.stderr.write(f"Standard output: {error.strerror}.")
 
     def tell(self, table: Staging, report: bulk.Report) -> None:
         """Print how many lines had which fate, and end with 1 if any was refused."""
@@ -106,6 +113,8 @@ class BulkCommand(StockCommand):
             ("applied" if report.is_applied else "can be applied", report.applied),
             *((f"refused: {code}", count) for code, count in sorted(report.refused.items())),
         ]
+        if left := table.lines - report.applied - report.refused.total():
+            figures.append(("not looked at", left))
         told = [f"{name:<40}{count:>13,}" for name, count in figures]
         if not report.is_applied:
             told.append("Nothing was changed.")

@@ -29,7 +29,7 @@ def reading(path: str) -> Iterator[BinaryIO]:
     Raises `CommandError`, also for what is found wrong with the file later on.
     """
     try:
-        with sys.stdin.buffer if path == "-" else open(path, "rb") as file:
+        with _opened(path) as file:
             if file.seekable():
                 yield file
                 return
@@ -37,10 +37,15 @@ def reading(path: str) -> Iterator[BinaryIO]:
                 shutil.copyfileobj(file, copy)
                 copy.seek(0)
                 yield copy
-    except OSError as error:
-        raise CommandError(f"{path}: {error.strerror}.", returncode=ExitCode.BAD_INPUT) from error
     except UnreadableFile as error:
         raise CommandError(f"{path}: {error}", returncode=ExitCode.BAD_INPUT) from error
+
+
+def _opened(path: str) -> BinaryIO:
+    try:
+        return sys.stdin.buffer if path == "-" else open(path, "rb")
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}.", returncode=ExitCode.BAD_INPUT) from error
 
 
 def fingerprint(file: BinaryIO, *options: object) -> str:
@@ -71,5 +76,7 @@ def write_refused(file: TextIOBase, source: BinaryIO, refusals: Iterable[Refusal
                 refusal.line,
                 refusal.code,
                 refusal.detail,
+                # Cells without a name, such as the end of 1,000: fed back, still refused.
+                *cells[len(header) :],
             ]
         )

@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import os
 import random
 import re
 import signal
@@ -24,7 +25,7 @@ from products.stock import Line
 from products.tests.checks import stored
 from products.tests.concurrency import at_once
 from products.tests.factories import ACTOR, ProductFactory
-from products.tests.live import manage, run_python
+from products.tests.live import database_url_of_test, manage, run_python
 
 pytestmark = pytest.mark.django_db
 
@@ -195,6 +196,48 @@ def test_standard_input_is_a_file_too() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("mode", "fate"), [([], "can be applied"), (["--keep-going", "--reference=r"], "applied")]
+)
+def test_what_became_of_the_file_is_told_though_nobody_reads_the_refused_lines(
+    tmp_path: Path, closed_pipe: int, mode: list[str], fate: str
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    path = tmp_path / "lines.csv"
+    path.write_text("sku,add\nCUP,4\nNONE,1\n")
+
+    ended = manage("bulk_adjust", str(path), *mode, stdout=closed_pipe)
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Standard output: Broken pipe.\nlines  ")
+    assert figures_of(ended.stderr)[fate] == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_the_terminal_cannot_show_is_told_in_ascii() -> None:
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database_url_of_test(),
+        "PYTHONIOENCODING": "ascii",
+    }
+
+    ended = manage("bulk_adjust", "-", input="sku,add\nCUP,\u0665\n", env=environment)
+
+    assert ended.returncode == 1
+    assert "in digits alone: not '\\u0665'." in ended.stdout
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_a_standard_output_a_file_is_applied() -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+
+    ended = manage("bulk_adjust", "-", input="sku,add\nCUP,4\n", preexec_fn=lambda: os.close(1))
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert levels() == {"CUP": 9}
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_pipe_is_read_twice_where_that_is_needed(tmp_path: Path) -> None:
     rejects = tmp_path / "rejects.csv"
     options = ("--keep-going", "--reference=pipe", f"--rejects={rejects}")
@@ -280,10 +323,17 @@ def test_no_end_of_wrong_lines_is_told(
     adjust: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk, "MAX_TOLD", 3)
+    monkeypatch.setattr(bulk, "WHOLE_BATCH", 3)
 
     ended = adjust("sku,add\n" + "NONE,1\n" * 20)
 
     assert ended.said.count("product_not_found\t") == 3
+    assert figures_of(ended.said) == {
+        "lines": 20,
+        "can be applied": 0,
+        "refused: product_not_found": 3,
+        "not looked at": 17,
+    }
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -351,6 +401,22 @@ def test_lines_that_are_wrong_in_themselves_are_refused_with_the_others(
         ["CUP", "1", "", "4", "invalid"],
         ["CUP", "1.5", "", "5", "invalid"],
     ]
+
+
+def test_a_number_that_ends_in_another_column_is_refused_again_when_it_is_fed_back(
+    adjust: Callable[..., Ended], tmp_path: Path
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    rejects = tmp_path / "rejects.csv"
+    options = ("--keep-going", f"--rejects={rejects}")
+    adjust("sku,add\nCUP,1,000\n", "--reference=first", *options)
+
+    ended = bulk_adjust(str(rejects), "--reference=second", *options)
+
+    assert (ended.status, levels()) == (1, {"CUP": 5})
+    assert rejects.read_text().splitlines()[1] == (
+        "CUP,1,2,invalid,line: There is a value in a column without a name.,000"
+    )
 
 
 def test_the_products_of_a_batch_are_locked_and_no_others(
