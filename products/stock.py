@@ -748,16 +748,20 @@ def _overdue_of_short(
     A product that the request names once needs what it misses. What several operations on one
     product need depends on each other, so that all that is overdue of it is given back.
     """
+    # One query for all of them: most often nothing is overdue.
+    of_short = _overdue_lines().filter(product__in={products[_sku_of(error)].pk for error in short})
+    overdue = dict(of_short.values_list("product_id").annotate(Sum("open"))) if short else {}
     chosen: list[int] = []
     for sku, errors in groupby(sorted(short, key=_sku_of), key=_sku_of):
         missing = max(error.missing for error in errors)
-        lines = _overdue_lines().filter(product=products[sku])
-        is_enough = (lines.aggregate(open=Sum("open"))["open"] or 0) >= missing
+        product = products[sku]
+        is_enough = overdue.get(product.pk, 0) >= missing
         if whole and not is_enough:
             return []
         once = times_asked[sku] == 1
-        if once and not is_enough:
+        if product.pk not in overdue or (once and not is_enough):
             continue
+        lines = of_short.filter(product=product)
         units = missing if once else MAX_UNITS
         chosen += [line.pk for line in _oldest_covering(lines, units)]
     return chosen

@@ -439,6 +439,21 @@ def test_the_products_of_a_batch_are_locked_and_no_others(
     assert set(levels().values()) == {47}
 
 
+def test_lines_that_are_short_of_stock_cost_no_queries_of_their_own(
+    adjust: Callable[..., Ended],
+) -> None:
+    for number in range(20):
+        ProductFactory.create(sku=f"CUP-{number}", quantity=5)
+
+    def queries_of(lines: int) -> int:
+        content = "sku,remove\n" + "".join(f"CUP-{number},9\n" for number in range(lines))
+        with CaptureQueriesContext(connection) as captured:
+            assert adjust(content, "--keep-going", f"--reference={lines}").status == 1
+        return len(captured)
+
+    assert queries_of(2) == queries_of(20)
+
+
 # ------------------------------------------------------------------------------------- overdue
 
 
