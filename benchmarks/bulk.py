@@ -65,14 +65,19 @@ PLAIN = [
 
 def main(lines: int, rounds: int) -> None:
     with running_postgres(fsync=True) as url, tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "DATABASE_URL": url, "DEBUG": "on"}
+        environment = {
+            **os.environ,
+            "DATABASE_URL": url,
+            "DATABASE_STATEMENT_TIMEOUT": "0",
+            "SECRET_KEY": "of-a-benchmark-alone",
+        }
         _manage(["migrate", "--verbosity", "0"], environment)
         with psycopg.connect(url, autocommit=True) as connection:
             for statement in FILL:
                 connection.execute(statement, {"lines": lines, "units": UNITS}, prepare=False)
         file = Path(folder) / "lines.csv"
         _write(file, lines)
-        ways: dict[str, Callable[[int], int]] = {
+        ways: dict[str, Callable[[int], tuple[float, int]]] = {
             "plain SQL": lambda _: _plain_sql(url, file),
             "bulk_adjust": lambda _: _manage(["bulk_adjust", str(file)], environment),
             "bulk_adjust --keep-going": lambda number: _manage(
@@ -84,16 +89,18 @@ def main(lines: int, rounds: int) -> None:
         memory = dict.fromkeys(ways, 0)
         for number in range(rounds):
             for way, run in ways.items():
-                start = time.perf_counter()
-                memory[way] = max(memory[way], run(number))
-                seconds[way].append(time.perf_counter() - start)
+                taken, kibibytes = run(number)
+                seconds[way].append(taken)
+                memory[way] = max(memory[way], kibibytes)
         _manage(["verify_stock"], environment)
-    plain = statistics.median(seconds["plain SQL"])
-    print(f"{lines:,} lines, {rounds} rounds       lines/s     share    memory")
-    for way, taken in seconds.items():
-        median = statistics.median(taken)
+    print(f"{lines:,} lines, {rounds} rounds       lines/s     share         spread    memory")
+    for way, each in seconds.items():
+        shares = [plain / own for plain, own in zip(seconds["plain SQL"], each, strict=True)]
         used = f"{memory[way] // 1024:>6} MB" if memory[way] else ""
-        print(f"{way:27} {lines / median:>11,.0f}  {plain / median:>8.2f} {used}")
+        print(
+            f"{way:27} {lines / statistics.median(each):>11,.0f}  {statistics.median(shares):>8.2f}"
+            f"   {min(shares):.2f} to {max(shares):.2f} {used}"
+        )
 
 
 def _write(file: Path, lines: int) -> None:
@@ -105,19 +112,30 @@ def _write(file: Path, lines: int) -> None:
         writer.writerows([f"SKU-{n * step % lines + 1}", TAKEN, "sold"] for n in range(lines))
 
 
-def _manage(arguments: list[str], environment: dict[str, str]) -> int:
-    """Run a command of the project, and return how many KiB of memory it took."""
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", *arguments], env=environment, stdout=subprocess.DEVNULL
+COMMAND = """
+import os, resource, sys, time, django
+django.setup()
+from django.core.management import call_command
+start = time.perf_counter()
+call_command(*sys.argv[1:], stdout=open(os.devnull, "w"))
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def _manage(arguments: list[str], environment: dict[str, str]) -> tuple[float, int]:
+    """Run a command in a process; return its seconds, and how many KiB the process took."""
+    ended = subprocess.run(
+        [sys.executable, "-c", COMMAND, *arguments],
+        env={**environment, "DJANGO_SETTINGS_MODULE": "inventory_project.settings"},
+        stdout=subprocess.PIPE,
+        check=True,
     )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, process.args)
-    return usage.ru_maxrss
+    seconds, kibibytes = ended.stdout.split()
+    return float(seconds), int(kibibytes)
 
 
-def _plain_sql(url: str, file: Path) -> int:
+def _plain_sql(url: str, file: Path) -> tuple[float, int]:
+    start = time.perf_counter()
     with psycopg.connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(
             "CREATE TEMPORARY TABLE line (sku varchar(50), remove bigint, reason text) "
@@ -127,7 +145,7 @@ def _plain_sql(url: str, file: Path) -> int:
             copy.write(file.read_bytes())
         for statement in PLAIN:
             cursor.execute(statement)
-    return 0
+    return time.perf_counter() - start, 0
 
 
 if __name__ == "__main__":

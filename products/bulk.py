@@ -125,7 +125,7 @@ class Adjustments:
     def staged(line: Line) -> NewLine:
         """Return a line as it is staged."""
         if line.change is None:
-            sku = line.sku if is_sku(line.sku) else None
+            sku = line.sku if is_sku(line.sku) else ""
             return line.number, sku, "", "invalid", told(*line.problems)
         change = _encoded([type(line.change).__name__, *vars(line.change).values()])
         return line.number, line.sku, change, "", ""
@@ -137,19 +137,20 @@ class Adjustments:
         outcomes = stock.preview(self._operations(lines), levels=self._levels, by=self._by)
         for line, outcome in zip(lines, outcomes, strict=True):
             if isinstance(outcome, stock.LevelChange):
-                self._levels[str(line.sku)] = outcome.after
+                self._levels[line.sku] = outcome.after
         # The next lines may be of the last of these products, but of no other.
-        last = str(lines[-1].sku)
+        last = lines[-1].sku
         self._levels = {sku: levels for sku, levels in self._levels.items() if sku == last}
         return _errors(outcomes)
 
     def _operations(self, lines: Sequence[Staged]) -> list[stock.Operation]:
-        return [_restored(line.content) for line in lines]
+        # In one go, which takes a third of the time.
+        contents = json.loads(f"[{','.join(line.content for line in lines)}]")
+        return [_restored(*content) for content in contents]
 
 
-def _restored(content: str) -> stock.Operation:
+def _restored(name: str, *values: Any) -> stock.Operation:
     """Return an operation that was staged; it was checked then, which takes most of the time."""
-    name, *values = json.loads(content)
     operation_type = _OPERATIONS[name]
     operation = operation_type.__new__(operation_type)
     vars(operation).update(zip(_FIELDS[name], values, strict=True))
@@ -168,7 +169,7 @@ class Products:
         """Return a row as it is staged. What it asks for depends on what there is when it is
         carried out, and is read then."""
         sku = str(row.cells.get("sku", ""))
-        return row.line, sku if is_sku(sku) else None, json.dumps(row), "", ""
+        return row.line, sku if is_sku(sku) else "", json.dumps(row), "", ""
 
     def carry_out(self, lines: Sequence[Staged]) -> list[stock.StockError | None]:
         asked = self._asked(lines)
@@ -189,10 +190,11 @@ class Products:
         return [line.problem for line in self._asked(lines)]
 
     def _asked(self, lines: Sequence[Staged]) -> list[Line]:
-        products = Product.objects.in_bulk({line.product_id for line in lines if line.product_id})
+        found = Product.objects.filter(sku__among=sorted({line.sku for line in lines}))
+        products = {product.sku: product for product in found}
         asked = []
         for staged in lines:
-            line = product_line(Row(*json.loads(staged.content)), products.get(staged.product_id))
+            line = product_line(Row(*json.loads(staged.content)), products.get(staged.sku))
             # Lines of one SKU come one after the other.
             if line.sku and line.sku == self._last.sku:
                 line.problems.append(repeated(line, self._last.number))
@@ -235,10 +237,10 @@ def apply_whole(
 
 @stock.transactional
 def _apply_whole(staging: Staging, work: Work, run: BulkRun | None, progress: Progress) -> Report:
+    _prepare_transaction(lock_seconds=WHOLE_LOCK_SECONDS)
     run = _claimed(run) if run else None
     if run and run.ended_at:
         return _report_of(run, done_before=run.ended_at)
-    _prepare_transaction(lock_seconds=WHOLE_LOCK_SECONDS)
     report = Report()
     # A savepoint: in a transaction of the caller's, too, nothing stays if a line is refused.
     with transaction.atomic():
@@ -297,7 +299,7 @@ def _refusals(
     refused += [
         (line, error.code, told(error)) for line, error in zip(sound, errors, strict=True) if error
     ]
-    return [Refusal(line.line, line.sku or "", code, detail) for line, code, detail in refused]
+    return [Refusal(line.line, line.sku, code, detail) for line, code, detail in refused]
 
 
 def told(*errors: stock.StockError) -> str:
@@ -347,12 +349,8 @@ def _apply_batch_once(run: BulkRun, lines: Sequence[Staged], work: Work) -> Bulk
     )
     present.applied += len(lines) - len(refusals)
     present.refused += len(refusals)
-    # The refusals tell which of the lines without a product are decided.
-    for line in reversed(lines):
-        if line.product_id:
-            present.last_product, present.last_line = line.product_id, line.line
-            break
-    present.save(update_fields=["applied", "refused", "last_product", "last_line"])
+    present.last_sku, present.last_line = lines[-1].sku, lines[-1].line
+    present.save(update_fields=["applied", "refused", "last_sku", "last_line"])
     return present
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 from django.db import OperationalError, connection, transaction
 from django.db.models import Field, Model, QuerySet
+from django.db.models.base import ModelState
 from django.db.models.functions import Now
 from django.db.models.sql.compiler import SQLCompiler
 
@@ -101,8 +102,17 @@ def lock_products(skus: Iterable[str], *, levels_only: bool = False) -> dict[str
             statement.sql, [json.dumps(skus) if connection.vendor == "sqlite" else _array(skus)]
         )
         rows = statement.compiler.apply_converters(cursor.fetchall(), statement.converters)
-        products = [Product.from_db(connection.alias, statement.columns, row) for row in rows]
+        products = [_instance(statement.columns, row) for row in rows]
     return {product.sku: product for product in products}
+
+
+def _instance(columns: Sequence[str], row: Iterable[Any]) -> Product:
+    """Return a product with these columns; `from_db` goes through all others for each row, too."""
+    product = Product.__new__(Product)
+    product.__dict__.update(zip(columns, row, strict=True))
+    product._state = ModelState()
+    product._state.adding, product._state.db = False, connection.alias
+    return product
 
 
 class _LockStatement(NamedTuple):

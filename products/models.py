@@ -539,8 +539,8 @@ class ThrottleBucket(models.Model):
 class BulkRun(models.Model):
     """A file that was applied under a reference, or is: it never is twice.
 
-    One that is applied batch by batch has the place where it goes on after it broke off: the
-    product and the line of the last that was decided, in the order of products.
+    One that is applied batch by batch has the place where it goes on after it broke off: the SKU
+    and the line of the last that was decided, in the order of SKUs.
     """
 
     reference = models.CharField(max_length=MAX_NOTE_LENGTH)
@@ -548,7 +548,7 @@ class BulkRun(models.Model):
     fingerprint = models.CharField(max_length=64)
     applied = models.BigIntegerField(default=0)
     refused = models.BigIntegerField(default=0)
-    last_product = models.BigIntegerField(default=-1)
+    last_sku = SkuField(max_length=MAX_SKU_LENGTH, default="")
     last_line = models.BigIntegerField(default=0)
     started_at = models.DateTimeField(db_default=Now())
     ended_at = models.DateTimeField(null=True)

@@ -1,7 +1,8 @@
 """A temporary table that holds the lines of a file, and gives them in the order of products.
 
-Memory does not grow with the file, and locks are taken in the one order. The table is of the
-database connection: a pooler that shares connections between transactions would lose it.
+So memory does not grow with the file. The order is by SKU, which no product that is created
+meanwhile can change. The table is of the database connection: a pooler that shares connections
+between transactions would lose it.
 """
 
 import json
@@ -36,9 +37,7 @@ _INSERT = """
 _SORT = [
     """
     CREATE TEMPORARY TABLE bulk_order AS
-    SELECT row_number() OVER (ORDER BY product.id, bulk_line.sku, line) AS place,
-           product.id AS product_id, bulk_line.*
-    FROM bulk_line LEFT JOIN products_product AS product ON product.sku = bulk_line.sku
+    SELECT row_number() OVER (ORDER BY sku, line) AS place, bulk_line.* FROM bulk_line
     """,
     "CREATE UNIQUE INDEX bulk_order_place ON bulk_order (place)",
     "DROP TABLE bulk_line",
@@ -49,17 +48,16 @@ class Staged(NamedTuple):
     """A line of the file."""
 
     place: int
-    product_id: int | None
     line: int
-    sku: str | None
-    """None where it is no SKU."""
+    sku: str
+    """Empty where it is no SKU."""
     content: str
     code: str
     """Of what is wrong with the line in itself, or empty, as `detail`, which says it."""
     detail: str
 
 
-NewLine = tuple[int, str | None, str, str, str]
+NewLine = tuple[int, str, str, str, str]
 """The fields of `Staged` from `line` on."""
 
 
@@ -98,16 +96,13 @@ class Staging:
 
     def products(self) -> QuerySet[Product]:
         """Return the products of all lines."""
-        return Product.objects.filter(pk__in=RawSQL("SELECT product_id FROM bulk_order", []))
+        return Product.objects.filter(sku__in=RawSQL("SELECT sku FROM bulk_order", []))
 
     def after(self, place: int, *, count: int) -> list[Staged]:
-        """Return the next lines after a place, 0 for the first: by product, then as in the file.
-
-        Those without a product come by SKU, before or after all others.
-        """
+        """Return the next lines after a place, 0 for the first: by SKU, then as in the file."""
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT place, product_id, line, sku, content, code, detail FROM bulk_order "
+                "SELECT place, line, sku, content, code, detail FROM bulk_order "
                 "WHERE place > %s ORDER BY place LIMIT %s",
                 [place, count],
             )
@@ -117,9 +112,8 @@ class Staging:
         """Drop the lines that a run has applied or refused."""
         with connection.cursor() as cursor:
             cursor.execute(
-                "DELETE FROM bulk_order WHERE (product_id, line) <= (%s, %s) "
-                "OR line IN (SELECT line FROM products_bulkrefusal WHERE run_id = %s)",
-                [run.last_product, run.last_line, run.pk],
+                "DELETE FROM bulk_order WHERE (sku, line) <= (%s, %s)",
+                [run.last_sku, run.last_line],
             )
 
 

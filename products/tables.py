@@ -92,18 +92,19 @@ def rows_of(lines: Iterable[tuple[int, Sequence[Cell]]], columns: Columns) -> It
 
     Raises `UnreadableFile`.
     """
-    filled = ((line, cells) for line, cells in lines if any(map(_is_filled, cells)))
+    filled = ((line, values) for line, values in lines if any(map(_is_filled, values)))
     _, header = next(filled, (0, []))
     names = _names_of(header, columns)
     nameless = [index for index, name in enumerate(names) if name is None]
-    for line, cells in filled:
-        named = zip(names, cells, strict=False)
-        beyond = [*cells[len(names) :], *(cells[index] for index in nameless if index < len(cells))]
-        yield Row(
-            line,
-            {name: cell for name, cell in named if name and cell is not None and cell != ""},
-            "There is a value in a column without a name." * any(map(_is_filled, beyond)),
-        )
+    for line, values in filled:
+        cells = {
+            name: value
+            for name, value in zip(names, values, strict=False)
+            if name and value != "" and value is not None
+        }
+        beyond = [*values[len(names) :], *(values[at] for at in nameless if at < len(values))]
+        is_faulty = any(map(_is_filled, beyond))
+        yield Row(line, cells, "There is a value in a column without a name." * is_faulty)
 
 
 def _is_filled(cell: Cell) -> bool:

@@ -620,9 +620,11 @@ def count(execute, sql, parameters, many, context):
         os.kill(os.getpid(), signal)
     return execute(sql, parameters, many, context)
 
-with connection.execute_wrapper(count):
-    call_command("bulk_adjust", *sys.argv[3:])
-sys.stderr.write(f"{-statements_left} statements")
+try:
+    with connection.execute_wrapper(count):
+        call_command("bulk_adjust", *sys.argv[3:])
+finally:
+    sys.stderr.write(f"{-statements_left} statements")
 """
 
 
@@ -715,6 +717,32 @@ def test_interrupted_by_ctrl_c_it_says_how_to_go_on(tmp_path: Path, mode: list[s
     assert 0 < applied < 20 if mode else applied == 0
     assert bulk_adjust(str(path), "--reference=half", *mode).status == 0
     assert set(levels().values()) == {7}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_products_that_are_created_before_it_goes_on_are_neither_lost_nor_decided_twice(
+    tmp_path: Path,
+) -> None:
+    for number in range(20):
+        ProductFactory.create(sku=f"CUP-{number}", quantity=5)
+    path = tmp_path / "lines.csv"
+    rows = "".join(f"CUP-{number},1\n" for number in range(20))
+    path.write_text(f"sku,add\nZIP,1\nAXE,1\n{rows}")
+    options = (str(path), "--keep-going", "--reference=r")
+    whole = killed(0, 0, *options[:2], "--reference=whole")
+    half = int(whole.stderr.split()[0]) // 2
+
+    killed(half, signal.SIGKILL, *options)
+    for sku in ("ZIP", "AXE"):
+        ProductFactory.create(sku=sku, quantity=5)
+    ended = bulk_adjust(*options)
+
+    assert figures_of(ended.said) == {
+        "lines": 22,
+        "applied": 21,
+        "refused: product_not_found": 1,
+    }
+    assert levels() == {**{f"CUP-{n}": 7 for n in range(20)}, "ZIP": 6, "AXE": 5}
 
 
 # ----------------------------------------------------------------------------------- hostile files

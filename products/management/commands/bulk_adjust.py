@@ -25,8 +25,9 @@ class Command(BulkCommand):
     help = (
         "Add, remove and set stock from a CSV file: its header names the columns sku and add, "
         "remove or quantity (what was counted), and maybe reason, reference and expected_quantity. "
-        "All lines are applied, or none. Ends with 0 if all are, with 1 if lines were refused, "
-        "with 2 if the file or an option is wrong, with 3 if the database fails."
+        "All lines are applied, or none, or with --keep-going as many as can be. Ends with 0 if "
+        "all are, with 1 if lines were refused, with 2 if the file or an option is wrong, with 3 "
+        "if the database fails."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -56,7 +57,9 @@ class Command(BulkCommand):
             metavar="NAME",
             help="the header's name for the column of numbers; --operation says what they are",
         )
-        parser.add_argument("--operation", choices=COLUMN_OF)
+        parser.add_argument(
+            "--operation", choices=COLUMN_OF, help="what the numbers of --amount-column are"
+        )
         for column in ("reason", "reference", "expected_quantity"):
             option = f"--{column.replace('_', '-')}-column"
             parser.add_argument(option, metavar="NAME", help=f"the header's name for {column}")
