@@ -19,7 +19,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
-from products import audit, bulk, demo, stock
+from products import audit, bulk, demo, staging, stock
 from products.models import BulkRefusal, BulkRun, Product, Reservation, StockEvent
 from products.stock import Line
 from products.tests.checks import stored
@@ -74,7 +74,8 @@ def figures_of(said: str) -> dict[str, int]:
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a batch have two lines."""
+    """Let a batch have two lines, and memory three; the others are in a table."""
+    monkeypatch.setattr(staging, "MAX_KEPT", 3)
     monkeypatch.setattr(bulk, "WHOLE_BATCH", 2)
     monkeypatch.setattr(bulk, "SHORT_BATCH", 2)
 
@@ -609,8 +610,9 @@ import os, sys, django
 django.setup()
 from django.core.management import call_command
 from django.db import OperationalError, connection
-from products import bulk
+from products import bulk, staging
 bulk.WHOLE_BATCH = bulk.SHORT_BATCH = 5
+staging.MAX_KEPT = 10
 statements_left, signal = int(sys.argv[1]), int(sys.argv[2])
 
 def count(execute, sql, parameters, many, context):

@@ -74,7 +74,11 @@ class Command(BulkCommand):
         columns = _columns(options)
         notes = {"reason": options["reason"], "reference": options["reference"]}
         rejects = opened(options["rejects"], self.stdout) if options["rejects"] else nullcontext()
-        with reading(options["file"]) as source, staging() as table, rejects as refused_lines:
+        with (
+            reading(options["file"]) as source,
+            staging(bulk.Adjustments.form) as table,
+            rejects as refused_lines,
+        ):
             mark = fingerprint(source, columns.named, notes, options["keep_going"])
             run = BulkRun(reference=options["reference"], fingerprint=mark)
             self.stage(

@@ -20,7 +20,7 @@ class Command(BulkCommand):
     )
 
     def handle(self, *args: Any, by: stock.Actor, **options: Any) -> None:
-        with reading(options["file"]) as source, staging() as table:
+        with reading(options["file"]) as source, staging(bulk.Products.form) as table:
             self.stage(table, source, COLUMNS, bulk.Products.staged)
             work = bulk.Products(by=of_one_run(by))
             report = self.carry_out(table, work, dry_run=options["dry_run"])
