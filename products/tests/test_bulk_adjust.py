@@ -606,20 +606,22 @@ def test_others_change_the_same_products_meanwhile_and_no_unit_is_lost(
 
 
 DIES = """
-import os, sys, django
+import os, signal, sys, django
 django.setup()
+# As in a terminal, also where the tests run in the background, which ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from django.core.management import call_command
 from django.db import OperationalError, connection
 from products import bulk, staging
 bulk.WHOLE_BATCH = bulk.SHORT_BATCH = 5
 staging.MAX_KEPT = 10
-statements_left, signal = int(sys.argv[1]), int(sys.argv[2])
+statements_left, signal_number = int(sys.argv[1]), int(sys.argv[2])
 
 def count(execute, sql, parameters, many, context):
     global statements_left
     statements_left -= 1
     if statements_left == 0:
-        os.kill(os.getpid(), signal)
+        os.kill(os.getpid(), signal_number)
     return execute(sql, parameters, many, context)
 
 try:
