@@ -19,6 +19,7 @@ def main() -> None:
 def _let_output_be_lossy() -> None:
     """Let no character that the terminal has not, nor a closed output, end a command half-way."""
     if sys.stdout is None:
+        # Not in a `with`: open for as long as the process runs.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import psycopg
 
+# PostgreSQL does not say when its processes have read the setting.
 SECONDS_TO_RELOAD = 0.5
 
 _ENTRIES = re.compile(r"^\d{4}-\d\d-\d\d [^\[\n]*\[\d+\] ", re.MULTILINE)

@@ -103,14 +103,10 @@ class Work(Protocol):
 _OPERATIONS: dict[str, type[stock.Operation]] = {
     operation.__name__: operation for operation in (stock.Add, stock.Remove, stock.Adjust)
 }
-
-
 _FIELDS = {
     name: [field.name for field in dataclasses.fields(operation)]
     for name, operation in _OPERATIONS.items()
 }
-
-
 _encoded = json.JSONEncoder(check_circular=False).encode
 
 
@@ -135,14 +131,14 @@ def _restored(name: str, *values: Any) -> stock.Operation:
 class Adjustments:
     """Changes of what is on hand: each line is one operation."""
 
-    def __init__(self, *, by: stock.Actor) -> None:
-        self._by = by
-        self._levels: dict[str, Levels] = {}
-
     form = Form(
         lambda operation: _encoded(_packed(operation)),
         lambda texts: [content and _restored(*content) for content in _decoded(texts)],
     )
+
+    def __init__(self, *, by: stock.Actor) -> None:
+        self._by = by
+        self._levels: dict[str, Levels] = {}
 
     @staticmethod
     def staged(line: Line) -> NewLine:
@@ -169,11 +165,11 @@ class Adjustments:
 class Products:
     """Products to create, and what describes those that exist: each line is one product."""
 
+    form = Form(json.dumps, lambda texts: [Row(*content) for content in _decoded(texts)])
+
     def __init__(self, *, by: stock.Actor) -> None:
         self._by = by
         self._last = Line(0, "")
-
-    form = Form(json.dumps, lambda texts: [Row(*content) for content in _decoded(texts)])
 
     @staticmethod
     def staged(row: Row) -> NewLine:
@@ -206,8 +202,8 @@ class Products:
         asked = []
         for staged in lines:
             line = product_line(staged.content, products.get(staged.sku))
-            # Lines of one SKU come one after the other.
-            if line.sku and line.sku == self._last.sku:
+            # Lines of one SKU come one after the other, and all come again if the transaction does.
+            if line.sku and line.sku == self._last.sku and line.number > self._last.number:
                 line.problems.append(repeated(line, self._last.number))
             else:
                 self._last = line

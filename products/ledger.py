@@ -239,13 +239,13 @@ class _Event(NamedTuple):
     product: Product
     version: int
     type: StockEvent.Type
-    quantity_change: int
-    reserved_change: int
     quantity: int
     reserved_quantity: int
-    reservation_id: int | None
-    reason: str
-    reference: str
+    quantity_change: int = 0
+    reserved_change: int = 0
+    reservation_id: int | None = None
+    reason: str = ""
+    reference: str = ""
 
     def row(self, *, pk: int, by: Actor, occurred_at: datetime) -> StockEvent:
         """Return the row as it was written."""
@@ -367,7 +367,7 @@ class Posting:
             event_type,
             quantity_change=quantity_change,
             reserved_change=reserved_change,
-            reservation=reservation,
+            reservation_id=reservation.pk if reservation else None,
             reason=reason,
             reference=reference,
         )
@@ -437,29 +437,7 @@ class Posting:
             self._append(product, event_type, reference=reference)
         return bool(found)
 
-    def _append(
-        self,
-        product: Product,
-        event_type: StockEvent.Type,
-        *,
-        quantity_change: int = 0,
-        reserved_change: int = 0,
-        reservation: Reservation | None = None,
-        reason: str = "",
-        reference: str = "",
-    ) -> None:
+    def _append(self, product: Product, event_type: StockEvent.Type, **fields: Any) -> None:
         product.version += 1
-        self._events.append(
-            _Event(
-                product,
-                product.version,
-                event_type,
-                quantity_change,
-                reserved_change,
-                product.quantity,
-                product.reserved_quantity,
-                reservation.pk if reservation else None,
-                reason,
-                reference,
-            )
-        )
+        levels = (product.quantity, product.reserved_quantity)
+        self._events.append(_Event(product, product.version, event_type, *levels, **fields))

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from functools import partial
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 
 from products import stock
 from products.models import Product, StockEvent
@@ -156,3 +159,22 @@ def test_a_file_that_is_given_twice_at_once_makes_each_product_once(tmp_path: Pa
     for end in ended:
         assert isinstance(end, tuple)
         assert end[0] == 0 or "duplicate_sku" in end[1], end
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_transaction_that_is_run_again_takes_no_line_for_a_repeated_one(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = [OperationalError("broken off")]
+    failures[0].__cause__ = psycopg.errors.DeadlockDetected()
+    save_products = stock.save_products
+
+    def fail_at_first(*args: Any, **kwargs: Any) -> list[Product]:
+        if failures:
+            raise failures.pop()
+        return save_products(*args, **kwargs)
+
+    monkeypatch.setattr(stock, "save_products", fail_at_first)
+
+    assert load(f"{HEADER}CUP,Cup,,5,\n")[0] == 0
+    assert Product.objects.get().quantity == 5
