@@ -8,6 +8,7 @@ import functools
 import json
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from django.db.models.functions import Now
 from django.db.models.sql.compiler import SQLCompiler
 
 from products import events
+from products.database import prepared_cursor
 from products.models import Levels, Product, Reservation, StockEvent
 from products.policies import StockLevelMonitor
 
@@ -58,11 +60,13 @@ def transactional(verb: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(verb)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         if connection.in_atomic_block:
+            _transaction.is_of_one_verb = False
             return verb(*args, **kwargs)
         retries = MAX_RETRIES
         while True:
             try:
                 with transaction.atomic():
+                    _transaction.is_of_one_verb = True
                     return verb(*args, **kwargs)
             except OperationalError as error:
                 sqlstate = getattr(error.__cause__, "sqlstate", None)
@@ -73,6 +77,14 @@ def transactional(verb: Callable[P, R]) -> Callable[P, R]:
                 time.sleep(RETRY_PAUSE_SECONDS * random.random())
 
     return run
+
+
+class _Transaction(threading.local):
+    is_of_one_verb = False
+    """Whether it is a verb's own, which has called no other."""
+
+
+_transaction = _Transaction()
 
 
 # What rules and postings read.
@@ -97,7 +109,7 @@ def lock_products(skus: Iterable[str], *, levels_only: bool = False) -> dict[str
     """
     statement = _lock_statement(levels_only)
     skus = list(set(skus))
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(
             statement.sql, [json.dumps(skus) if connection.vendor == "sqlite" else _array(skus)]
         )
@@ -284,10 +296,18 @@ def _update_sql(moment: str) -> str:
     """
 
 
+@functools.cache
+def _write_sql() -> str:
+    return (
+        f"WITH event AS ({_insert_sql()}), level AS ({_update_sql('STATEMENT_TIMESTAMP()')}) "
+        "SELECT ARRAY(SELECT id FROM event ORDER BY id), STATEMENT_TIMESTAMP()"
+    )
+
+
 def _write(
-    new_events: Sequence[_Event], changed: Collection[Product], *, by: Actor
+    new_events: Sequence[_Event], changed: Collection[Product], *, by: Actor, commits: bool
 ) -> tuple[list[int], datetime]:
-    """Insert events and write the levels of changed products.
+    """Insert events and write the levels of changed products, and commit with it if asked to.
 
     By hand and not by the ORM, which takes several times as long for what every change of stock
     comes to. Returns the ids of the events, and the moment that all of them happened at.
@@ -300,7 +320,7 @@ def _write(
     levels = _rows_parameters(
         [[getattr(product, name) for product in changed] for name in _LEVEL_COLUMNS]
     )
-    with connection.cursor() as cursor:
+    with prepared_cursor(commits=commits) as cursor:
         if connection.vendor == "sqlite":
             cursor.execute(_insert_sql(), written)
             ids, moments = zip(*cursor.fetchall(), strict=True)
@@ -310,11 +330,7 @@ def _write(
             cursor.execute(_update_sql("%s"), [written_at, *levels])
             return list(ids), moment
         # One round trip. The time of the statement is what `occurred_at` is by default.
-        cursor.execute(
-            f"WITH event AS ({_insert_sql()}), level AS ({_update_sql('STATEMENT_TIMESTAMP()')}) "
-            "SELECT ARRAY(SELECT id FROM event ORDER BY id), STATEMENT_TIMESTAMP()",
-            [*written, *levels],
-        )
+        cursor.execute(_write_sql(), [*written, *levels])
         ids, moment = cursor.fetchone()
         return ids, moment
 
@@ -407,7 +423,15 @@ class Posting:
         if self._watch(before, product.levels, product):
             self._changed[product.pk] = product
 
-    def write(self) -> None:
+    def finish(self) -> None:
+        """Write, as the last that a verb does.
+
+        Where the verb is all of the transaction, that is committed in the same round trip: whoever
+        waits for a product that is in demand waits no longer for us to be told and to answer.
+        """
+        self.write(commits=_transaction.is_of_one_verb and not connection.savepoint_ids)
+
+    def write(self, *, commits: bool = False) -> None:
         """Insert the events, write the levels, and tell the receivers after commit."""
         if self._opened:
             # In a savepoint: a SKU that somebody else has just taken must not break the
@@ -418,7 +442,7 @@ class Posting:
             return
         # By product, as `products.feed` asks for.
         self._events.sort(key=lambda event: (event.product.pk, event.version))
-        ids, moment = _write(self._events, self._changed.values(), by=self._by)
+        ids, moment = _write(self._events, self._changed.values(), by=self._by, commits=commits)
         for product in self._changed.values():
             product.updated_at = moment
         if events.are_wanted():

@@ -615,7 +615,7 @@ def apply(operations: Sequence[Operation], *, by: Actor) -> list[Product]:
             if isinstance(outcome, StockError):
                 refusals.add(index, outcome)
         refusals.raise_any()
-        posting.write()
+        posting.finish()
         return [products[operation.sku] for operation in operations]
 
     return _lock_and(plan, [operation.sku for operation in operations], by=by)
@@ -663,7 +663,7 @@ def apply_possible(operations: Sequence[Operation], *, by: Actor) -> list[LevelC
         products, posting = ledger.lock_products(skus, levels_only=True), ledger.Posting(by=by)
         _expire(overdue, products.values(), posting)
         outcomes = _post(operations, products, posting)
-    posting.write()
+    posting.finish()
     return outcomes
 
 
@@ -828,7 +828,7 @@ def reserve_lines(
                 )
             )
         ReservationLine.objects.bulk_create(reservation.loaded_lines)
-        posting.write()
+        posting.finish()
         return reservation
 
     return _lock_and(plan, wanted, by=by)
@@ -923,7 +923,7 @@ def _end(
     portions = _portions(reservation, products, wanted)
     posting = ledger.Posting(by=by)
     _end_portions(ending, portions, posting, reason=reason, reference=reference)
-    posting.write()
+    posting.finish()
     return reservation
 
 
@@ -1013,7 +1013,7 @@ def _release_oldest(line: Line, *, reason: str, reference: str, by: Actor) -> Pr
         raise InsufficientReserved(line.sku, line.amount, found, where=where)
     posting = ledger.Posting(by=by)
     _end_portions(_RELEASE, portions, posting, reason=reason, reference=reference)
-    posting.write()
+    posting.finish()
     return product
 
 
@@ -1114,7 +1114,7 @@ def expire_overdue(*, limit: int, by: Actor) -> tuple[int, int]:
     products = ledger.lock_products(of_found.values_list("product__sku", flat=True))
     posting = ledger.Posting(by=by)
     expired = _expire(of_found.values_list("pk", flat=True), products.values(), posting)
-    posting.write()
+    posting.finish()
     return len(ids), expired
 
 
@@ -1174,5 +1174,5 @@ def reconcile(*, sku: str, by: Actor) -> bool:
         reserved_quantity=account.held,
         reason="the ledger did not explain the levels",
     )
-    posting.write()
+    posting.finish()
     return True
