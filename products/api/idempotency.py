@@ -10,13 +10,13 @@ from typing import Any
 from django.db import connection
 from django.http import HttpResponse
 from rest_framework.renderers import JSONRenderer
-from rest_framework.response import Response
 
 from products import stock
+from products.api.answers import rendered
 from products.api.errors import Problem, invalid_field
 from products.models import MAX_IDEMPOTENCY_KEY_LENGTH, IdempotencyKey
 
-Action = Callable[..., Response]
+Action = Callable[..., HttpResponse]
 
 # Printable ASCII, as a header should be.
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_IDEMPOTENCY_KEY_LENGTH}}}")
@@ -100,11 +100,11 @@ def _replay(kept: IdempotencyKey, fingerprint: str) -> HttpResponse:
     return replay
 
 
-def _keep(kept: IdempotencyKey, answer: Response) -> None:
+def _keep(kept: IdempotencyKey, answer: Any) -> None:
     kept.status = answer.status_code
-    kept.body = JSONRenderer().render(answer.data)
+    kept.body = rendered(answer.data)
     kept.headers = {
-        "Content-Type": answer.content_type or JSONRenderer.media_type,
+        "Content-Type": getattr(answer, "content_type", None) or JSONRenderer.media_type,
         **{name: answer[name] for name in _KEPT_HEADERS if answer.has_header(name)},
     }
     kept.save(update_fields=["status", "body", "headers"])

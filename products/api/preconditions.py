@@ -5,8 +5,8 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
+from django.http import HttpResponse
 from django.utils.http import parse_etags
-from rest_framework.response import Response
 
 from products import stock
 from products.models import Product
@@ -19,17 +19,17 @@ def product_etag(product: Product) -> str:
     return f'"{product.version}-{hashed[:8]}"'
 
 
-def conditional(action: Callable[..., Response]) -> Callable[..., Response]:
+def conditional(action: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Let an action on a product be refused by `If-Match`, compared under the lock (RFC 9110)."""
 
     @functools.wraps(action)
-    def run(view: Any, request: Any, sku: str) -> Response:
+    def run(view: Any, request: Any, sku: str) -> HttpResponse:
         header = request.headers.get("If-Match")
         if header is None:
             return action(view, request, sku)
 
         @stock.transactional
-        def compare_and_run() -> Response:
+        def compare_and_run() -> HttpResponse:
             product = stock.lock(sku=sku)
             wanted = parse_etags(header)
             if "*" not in wanted and product_etag(product) not in wanted:

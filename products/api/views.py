@@ -1,20 +1,22 @@
 """The HTTP entrances: each action reads the request, makes one call, and writes the answer."""
 
-import functools
 import logging
 import re
 import time
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 from django.db import connection
 from django.db.models import QuerySet
 from django.urls import reverse
 from django_filters import FilterSet
 from django_guid import get_guid
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.decorators import action
 from rest_framework.exceptions import MethodNotAllowed
-from rest_framework.permissions import AllowAny
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.permissions import AllowAny, BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -23,6 +25,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from products import feed, stock
 from products.api import filters, schema
+from products.api.answers import Answer
 from products.api.errors import Problem, invalid_field
 from products.api.idempotency import idempotent
 from products.api.pagination import read_page_size
@@ -54,11 +57,19 @@ logger = logging.getLogger(__name__)
 MAX_LOGGED_SKUS = 20
 
 
-@functools.cache
-def _reader(serializer_class: type[StrictSerializer]) -> StrictSerializer:
-    """Return one serializer for all requests: to validate leaves no trace in it, and to make one
-    copies all of its fields."""
-    return serializer_class()
+Made = TypeVar("Made")
+
+
+_instances: dict[type[Any], Any] = {}
+
+
+def _shared(made: type[Made]) -> Made:
+    """Return one for all requests, of what keeps nothing of any; to make a serializer copies all
+    of its fields."""
+    if made not in _instances:
+        _instances[made] = made()
+    instance: Made = _instances[made]
+    return instance
 
 
 class InventoryViewSet(GenericViewSet[Any]):
@@ -77,6 +88,20 @@ class InventoryViewSet(GenericViewSet[Any]):
 
     actor_name: str | None = None
     """The name of the key, once it is known."""
+
+    # REST framework would make new ones of all these for each request.
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        return [_shared(made) for made in self.authentication_classes]
+
+    def get_parsers(self) -> list[BaseParser]:
+        return [_shared(made) for made in self.parser_classes]
+
+    def get_content_negotiator(self) -> BaseContentNegotiation:
+        return _shared(self.content_negotiation_class)
+
+    def get_permissions(self) -> list[BasePermission]:
+        return [_shared(cast(type[BasePermission], made)) for made in self.permission_classes]
 
     def perform_authentication(self, request: Request) -> None:
         super().perform_authentication(request)
@@ -114,8 +139,12 @@ class InventoryViewSet(GenericViewSet[Any]):
 
     def read(self, serializer_class: type[StrictSerializer]) -> dict[str, Any]:
         """Return the request's body as the arguments of a call."""
-        values: dict[str, Any] = _reader(serializer_class).run_validation(self.request.data)
+        values: dict[str, Any] = _shared(serializer_class).run_validation(self.request.data)
         return values
+
+    def represent(self, serializer_class: type[BaseSerializer[Any]], instance: Any) -> Any:
+        """Return an answer's content."""
+        return _shared(serializer_class).to_representation(instance)
 
     def page(self, queryset: QuerySet[Any], serializer: type[BaseSerializer[Any]]) -> Response:
         """Answer with a page of what the filters leave of `queryset`."""
@@ -194,12 +223,12 @@ class ProductViewSet(InventoryViewSet):
         return self.page(Product.objects.active().low_stock(), ProductSerializer)
 
     @idempotent
-    def create(self, request: Request) -> Response:
+    def create(self, request: Request) -> Answer:
         product = stock.create(**self.read(ProductCreateSerializer), by=self.actor)
         location = reverse("v1:product-detail", args=[product.sku])
         return self._answer(product, status=201, location=location)
 
-    def retrieve(self, request: Request, sku: str) -> Response:
+    def retrieve(self, request: Request, sku: str) -> Answer:
         product = self._get(sku)
         as_of = request.query_params.get("as_of")
         if as_of is None:
@@ -208,35 +237,35 @@ class ProductViewSet(InventoryViewSet):
         event = product.event_as_of(moment)
         if event is None:
             raise stock.ProductNotFound(sku)
-        return Response(ProductAsOfSerializer({"as_of": moment, "event": event}).data)
+        return Answer(ProductAsOfSerializer({"as_of": moment, "event": event}).data)
 
     @conditional
-    def partial_update(self, request: Request, sku: str) -> Response:
+    def partial_update(self, request: Request, sku: str) -> Answer:
         return self._answer(stock.edit(sku=sku, **self.read(ProductEditSerializer), by=self.actor))
 
     @action(detail=True, methods=["post", "patch"])
     @idempotent
     @conditional
-    def add(self, request: Request, sku: str) -> Response:
+    def add(self, request: Request, sku: str) -> Answer:
         return self._answer(stock.add(sku=sku, **self.read(AmountSerializer), by=self.actor))
 
     @action(detail=True, methods=["post", "patch"])
     @idempotent
     @conditional
-    def remove(self, request: Request, sku: str) -> Response:
+    def remove(self, request: Request, sku: str) -> Answer:
         return self._answer(stock.remove(sku=sku, **self.read(AmountSerializer), by=self.actor))
 
     @action(detail=True, methods=["post"])
     @idempotent
     @conditional
-    def reserve(self, request: Request, sku: str) -> Response:
+    def reserve(self, request: Request, sku: str) -> Answer:
         reservation = stock.reserve(sku=sku, **self.read(ReserveSerializer), by=self.actor)
         return self._answer(reservation.loaded_lines[0].product, reservation=reservation)
 
     @action(detail=True, methods=["post"])
     @idempotent
     @conditional
-    def release(self, request: Request, sku: str) -> Response:
+    def release(self, request: Request, sku: str) -> Answer:
         product = stock.release_product(
             sku=sku, **self.read(ProductReleaseSerializer), by=self.actor
         )
@@ -245,7 +274,7 @@ class ProductViewSet(InventoryViewSet):
     @action(detail=True, methods=["post"])
     @idempotent
     @conditional
-    def adjust(self, request: Request, sku: str) -> Response:
+    def adjust(self, request: Request, sku: str) -> Answer:
         return self._answer(stock.adjust(sku=sku, **self.read(AdjustSerializer), by=self.actor))
 
     @action(detail=True)
@@ -266,14 +295,14 @@ class ProductViewSet(InventoryViewSet):
         reservation: Reservation | None = None,
         status: int = 200,
         location: str | None = None,
-    ) -> Response:
-        data = dict(ProductSerializer(product).data)
+    ) -> Answer:
+        data = self.represent(ProductSerializer, product)
         if reservation is not None:
-            data["reservation"] = ReservationSerializer(reservation).data
+            data["reservation"] = self.represent(ReservationSerializer, reservation)
         headers = {"ETag": product_etag(product)}
         if location is not None:
             headers["Location"] = location
-        return Response(data, status=status, headers=headers)
+        return Answer(data, status=status, headers=headers)
 
 
 @schema.reservations
@@ -297,12 +326,12 @@ class ReservationViewSet(InventoryViewSet):
         return self.page(Reservation.objects.with_lines(), ReservationSerializer)
 
     @idempotent
-    def create(self, request: Request) -> Response:
+    def create(self, request: Request) -> Answer:
         reservation = stock.reserve_lines(**self.read(ReservationCreateSerializer), by=self.actor)
         location = reverse("v1:reservation-detail", args=[reservation.pk])
         return self._answer(reservation, status=201, headers={"Location": location})
 
-    def retrieve(self, request: Request, pk: str) -> Response:
+    def retrieve(self, request: Request, pk: str) -> Answer:
         try:
             return self._answer(Reservation.objects.with_lines().get(pk=pk))
         except Reservation.DoesNotExist:
@@ -310,24 +339,24 @@ class ReservationViewSet(InventoryViewSet):
 
     @action(detail=True, methods=["post"])
     @idempotent
-    def fulfill(self, request: Request, pk: str) -> Response:
+    def fulfill(self, request: Request, pk: str) -> Answer:
         arguments = self.read(ReservationEndSerializer)
         return self._answer(stock.fulfill(reservation_id=int(pk), **arguments, by=self.actor))
 
     @action(detail=True, methods=["post"])
     @idempotent
-    def release(self, request: Request, pk: str) -> Response:
+    def release(self, request: Request, pk: str) -> Answer:
         arguments = self.read(ReservationEndSerializer)
         return self._answer(stock.release(reservation_id=int(pk), **arguments, by=self.actor))
 
     @action(detail=True, methods=["post"])
     @idempotent
-    def extend(self, request: Request, pk: str) -> Response:
+    def extend(self, request: Request, pk: str) -> Answer:
         arguments = self.read(ReservationExtendSerializer)
         return self._answer(stock.extend(reservation_id=int(pk), **arguments))
 
-    def _answer(self, reservation: Reservation, **response: Any) -> Response:
-        return Response(ReservationSerializer(reservation).data, **response)
+    def _answer(self, reservation: Reservation, **response: Any) -> Answer:
+        return Answer(self.represent(ReservationSerializer, reservation), **response)
 
 
 @schema.operations
@@ -339,12 +368,13 @@ class OperationViewSet(InventoryViewSet):
     filtersets = {}
 
     @idempotent
-    def create(self, request: Request) -> Response:
+    def create(self, request: Request) -> Answer:
         operations = self.read(OperationsSerializer)["operations"]
         if any(isinstance(operation, stock.Adjust) for operation in operations):
             require_role(cast(ApiKey, request.auth), Role.COUNT)
         products = stock.apply(operations, by=self.actor)
-        return Response({"results": ProductSerializer(products, many=True).data})
+        results = [self.represent(ProductSerializer, product) for product in products]
+        return Answer({"results": results})
 
 
 @schema.events
@@ -359,7 +389,7 @@ class EventViewSet(InventoryViewSet):
     def query_names(self) -> set[str]:
         return {"after", "page_size"}
 
-    def list(self, request: Request) -> Response:
+    def list(self, request: Request) -> Answer:
         limit = read_page_size(request)
         after = request.query_params.get("after", "0")
         if after == "latest":
@@ -373,8 +403,8 @@ class EventViewSet(InventoryViewSet):
                 "after", "The ledger ends before this cursor: it is another one.", "unknown"
             ) from None
 
-    def _answer(self, page: feed.FeedPage) -> Response:
-        return Response(EventFeedSerializer(page).data)
+    def _answer(self, page: feed.FeedPage) -> Answer:
+        return Answer(EventFeedSerializer(page).data)
 
 
 class LiveView(APIView):

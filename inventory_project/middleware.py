@@ -1,0 +1,35 @@
+"""Middleware for pages, which requests of the API pass by: they have no session, no message and no
+file, and there are many of them."""
+
+from typing import Any
+
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.http import HttpRequest
+from whitenoise.middleware import WhiteNoiseMiddleware
+
+
+class _ForPages:
+    get_response: Any
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if request.path_info.startswith("/v1/"):
+            return self.get_response(request)
+        return super().__call__(request)  # type: ignore[misc]
+
+
+class StaticFiles(_ForPages, WhiteNoiseMiddleware):
+    pass
+
+
+class Sessions(_ForPages, SessionMiddleware):
+    pass
+
+
+class Users(_ForPages, AuthenticationMiddleware):
+    pass
+
+
+class Messages(_ForPages, MessageMiddleware):
+    pass
