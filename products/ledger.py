@@ -12,8 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from types import NoneType
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 from django.db import OperationalError, connection, transaction
@@ -24,7 +23,7 @@ from django.db.models.sql.compiler import SQLCompiler
 
 from products import events
 from products.database import prepared_cursor
-from products.models import Levels, Product, Reservation, StockEvent
+from products.models import Levels, Product, Reservation, ReservationLine, StockEvent
 from products.policies import StockLevelMonitor
 
 logger = logging.getLogger(__name__)
@@ -211,18 +210,18 @@ def _rows_parameters(columns: Sequence[Sequence[Any]]) -> list[Any]:
     return [_array(column) for column in columns]
 
 
-def _array(values: Sequence[Any]) -> Any:
-    """Return a parameter for an array of PostgreSQL; psycopg would take several times as long for
-    numbers and texts."""
-    kinds = set(map(type, values)) - {NoneType}
-    if kinds <= {int}:
-        members = ("NULL" if value is None else str(value) for value in values)
-    elif None not in values and all(issubclass(kind, str) for kind in kinds):
-        escaped = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
-        members = (f'"{text}"' for text in escaped)
-    else:
-        return list(values)
-    return f"{{{','.join(members)}}}"
+def _array(values: Iterable[Any]) -> str:
+    """Return a parameter for an array of PostgreSQL; psycopg would take several times as long."""
+    return f"{{{','.join(map(_member, values))}}}"
+
+
+def _member(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if type(value) is int:
+        return str(value)
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
 
 
 def save_descriptions(changed_fields: Mapping[Product, Collection[str]]) -> None:
@@ -246,7 +245,10 @@ class LevelChange(NamedTuple):
 
 
 class _Event(NamedTuple):
-    """A row of the ledger that is to be written. A product that is to be created has no id yet."""
+    """A row of the ledger that is to be written.
+
+    A product that is to be created has no id yet, nor has a reservation that is to be opened.
+    """
 
     product: Product
     version: int
@@ -255,7 +257,7 @@ class _Event(NamedTuple):
     reserved_quantity: int
     quantity_change: int = 0
     reserved_change: int = 0
-    reservation_id: int | None = None
+    reservation: Reservation | None = None
     reason: str = ""
     reference: str = ""
 
@@ -272,22 +274,40 @@ class _Event(NamedTuple):
         )
 
 
-_EVENT_COLUMNS = ("product_id", "sku", *_Event._fields[1:])
+class _Opening(NamedTuple):
+    """A reservation that is to be opened with its `loaded_lines`, for so many seconds."""
+
+    reservation: Reservation
+    expires_in: int | None
+
+
+# In the order of `_Event`, but for the product's id and SKU.
+_EVENT_COLUMNS = (
+    *("product_id", "sku", "version", "type", "quantity", "reserved_quantity"),
+    *("quantity_change", "reserved_change", "reservation_id", "reason", "reference"),
+)
 _LEVEL_COLUMNS = ("id", "quantity", "reserved_quantity", "version")
+_LINE_COLUMNS = ("product_id", "amount")
+
+# Stands for the id of the reservation that the same statement opens.
+_OPENED_HERE = 0
 
 
 @functools.cache
-def _insert_sql() -> str:
+def _insert_events_sql(reservation_id: str = "event.reservation_id") -> str:
+    selected = [f"event.{name}" for name in _EVENT_COLUMNS]
+    selected[_EVENT_COLUMNS.index("reservation_id")] = reservation_id
     return f"""
         INSERT INTO {StockEvent._meta.db_table}
             ({", ".join(_EVENT_COLUMNS)}, actor, source, request_id)
-        SELECT event.*, %s, %s, %s FROM {_rows_sql(StockEvent, _EVENT_COLUMNS)} AS event
+        SELECT {", ".join(selected)}, %s, %s, %s
+        FROM {_rows_sql(StockEvent, _EVENT_COLUMNS)} AS event
         RETURNING id, occurred_at
     """
 
 
 @functools.cache
-def _update_sql(moment: str) -> str:
+def _update_levels_sql(moment: str) -> str:
     return f"""
         UPDATE {Product._meta.db_table} AS product
         SET quantity = new.quantity, reserved_quantity = new.reserved_quantity,
@@ -298,41 +318,118 @@ def _update_sql(moment: str) -> str:
 
 @functools.cache
 def _write_sql() -> str:
-    return (
-        f"WITH event AS ({_insert_sql()}), level AS ({_update_sql('STATEMENT_TIMESTAMP()')}) "
-        "SELECT ARRAY(SELECT id FROM event ORDER BY id), STATEMENT_TIMESTAMP()"
-    )
+    return f"""
+        WITH event AS ({_insert_events_sql()}),
+            level AS ({_update_levels_sql("STATEMENT_TIMESTAMP()")})
+        SELECT STATEMENT_TIMESTAMP(), ARRAY(SELECT id FROM event ORDER BY id)
+    """
+
+
+@functools.cache
+def _open_and_write_sql() -> str:
+    id_of_event = f"""
+        CASE event.reservation_id WHEN {_OPENED_HERE} THEN (SELECT id FROM reservation)
+        ELSE event.reservation_id END
+    """
+    return f"""
+        WITH reservation AS (
+            INSERT INTO {Reservation._meta.db_table} (reference, status, expires_at)
+            VALUES (%s, %s, STATEMENT_TIMESTAMP() + %s::float8 * interval '1 second')
+            RETURNING id, expires_at
+        ), line AS (
+            INSERT INTO {ReservationLine._meta.db_table}
+                (reservation_id, product_id, amount, fulfilled, released, expired, open)
+            SELECT reservation.id, new.product_id, new.amount, 0, 0, 0, new.amount
+            FROM reservation, {_rows_sql(ReservationLine, _LINE_COLUMNS)} AS new RETURNING id
+        ), event AS ({_insert_events_sql(id_of_event)}),
+            level AS ({_update_levels_sql("STATEMENT_TIMESTAMP()")})
+        SELECT STATEMENT_TIMESTAMP(), ARRAY(SELECT id FROM event ORDER BY id),
+            reservation.id, reservation.expires_at, ARRAY(SELECT id FROM line ORDER BY id)
+        FROM reservation
+    """
 
 
 def _write(
-    new_events: Sequence[_Event], changed: Collection[Product], *, by: Actor, commits: bool
+    new_events: Sequence[_Event],
+    changed: Collection[Product],
+    opening: _Opening | None,
+    *,
+    by: Actor,
+    commits: bool,
 ) -> tuple[list[int], datetime]:
-    """Insert events and write the levels of changed products, and commit with it if asked to.
+    """Insert events, write the levels of changed products, open a reservation, and maybe commit.
 
     By hand and not by the ORM, which takes several times as long for what every change of stock
     comes to. Returns the ids of the events, and the moment that all of them happened at.
     """
-    products, *columns = zip(*new_events, strict=True)
-    events_written = _rows_parameters(
-        [[product.pk for product in products], [product.sku for product in products], *columns]
-    )
-    written = [by.name, by.source, by.request_id, *events_written]
-    levels = _rows_parameters(
+    if connection.vendor == "sqlite":
+        return _write_on_sqlite(new_events, changed, opening, by=by)
+    parameters = [*_event_parameters(new_events, by=by), *_level_parameters(changed)]
+    with prepared_cursor(commits=commits) as cursor:
+        if opening is None:
+            cursor.execute(_write_sql(), parameters)
+            moment, ids = cursor.fetchone()
+            return ids, moment
+        reservation, lines = opening.reservation, opening.reservation.loaded_lines
+        opened = [reservation.reference, reservation.status, opening.expires_in]
+        opened += _rows_parameters(
+            [[line.product_id for line in lines], [line.amount for line in lines]]
+        )
+        cursor.execute(_open_and_write_sql(), [*opened, *parameters])
+        moment, ids, reservation.pk, reservation.expires_at, line_ids = cursor.fetchone()
+        reservation.created_at = moment
+        for line, line_id in zip(lines, line_ids, strict=True):
+            line.pk, line.reservation = line_id, reservation
+        return ids, moment
+
+
+def _write_on_sqlite(
+    new_events: Sequence[_Event],
+    changed: Collection[Product],
+    opening: _Opening | None,
+    *,
+    by: Actor,
+) -> tuple[list[int], datetime]:
+    """Do it in statements of their own: there are no round trips, nor one statement for it all."""
+    if opening is not None:
+        reservation, lines = opening.reservation, opening.reservation.loaded_lines
+        time_to_live = timedelta(seconds=opening.expires_in or 0)
+        if time_to_live:
+            reservation.expires_at = Now() + time_to_live
+        reservation.save(force_insert=True)
+        if time_to_live:
+            # Both times are of the one statement, so that the end need not be read back.
+            reservation.expires_at = reservation.created_at + time_to_live
+        for line in lines:
+            line.reservation = reservation
+        ReservationLine.objects.bulk_create(lines)
+    with connection.cursor() as cursor:
+        cursor.execute(_insert_events_sql(), _event_parameters(new_events, by=by))
+        ids, moments = zip(*cursor.fetchall(), strict=True)
+        convert: Any = connection.ops
+        moment = convert.convert_datetimefield_value(moments[0], None, connection)
+        written_at = convert.adapt_datetimefield_value(moment)
+        cursor.execute(_update_levels_sql("%s"), [written_at, *_level_parameters(changed)])
+        return list(ids), moment
+
+
+def _event_parameters(new_events: Sequence[_Event], *, by: Actor) -> list[Any]:
+    products, *rest = zip(*new_events, strict=True)
+    columns: list[Sequence[Any]] = [*rest]
+    reservations = _Event._fields.index("reservation") - 1
+    columns[reservations] = [
+        None if reservation is None else reservation.pk or _OPENED_HERE
+        for reservation in columns[reservations]
+    ]
+    ids, skus = [product.pk for product in products], [product.sku for product in products]
+    rows = _rows_parameters([ids, skus, *columns])
+    return [by.name, by.source, by.request_id, *rows]
+
+
+def _level_parameters(changed: Collection[Product]) -> list[Any]:
+    return _rows_parameters(
         [[getattr(product, name) for product in changed] for name in _LEVEL_COLUMNS]
     )
-    with prepared_cursor(commits=commits) as cursor:
-        if connection.vendor == "sqlite":
-            cursor.execute(_insert_sql(), written)
-            ids, moments = zip(*cursor.fetchall(), strict=True)
-            convert: Any = connection.ops
-            moment = convert.convert_datetimefield_value(moments[0], None, connection)
-            written_at = convert.adapt_datetimefield_value(moment)
-            cursor.execute(_update_sql("%s"), [written_at, *levels])
-            return list(ids), moment
-        # One round trip. The time of the statement is what `occurred_at` is by default.
-        cursor.execute(_write_sql(), [*written, *levels])
-        ids, moment = cursor.fetchone()
-        return ids, moment
 
 
 class Posting:
@@ -346,6 +443,7 @@ class Posting:
         self._by = by
         self._monitor = StockLevelMonitor()
         self._opened: list[Product] = []
+        self._opening: _Opening | None = None
         self._changed: dict[int, Product] = {}
         self._events: list[_Event] = []
 
@@ -361,6 +459,13 @@ class Posting:
             reference=reference,
         )
         self._watch(None, product.levels, product, reference=reference)
+
+    def reserve(self, reservation: Reservation, *, expires_in: int | None) -> None:
+        """Open `reservation`, which is not saved yet, with its `loaded_lines`.
+
+        It holds for so many seconds, or without an end. Its events are to be recorded, too.
+        """
+        self._opening = _Opening(reservation, expires_in)
 
     def record(
         self,
@@ -383,7 +488,7 @@ class Posting:
             event_type,
             quantity_change=quantity_change,
             reserved_change=reserved_change,
-            reservation_id=reservation.pk if reservation else None,
+            reservation=reservation,
             reason=reason,
             reference=reference,
         )
@@ -442,7 +547,9 @@ class Posting:
             return
         # By product, as `products.feed` asks for.
         self._events.sort(key=lambda event: (event.product.pk, event.version))
-        ids, moment = _write(self._events, self._changed.values(), by=self._by, commits=commits)
+        ids, moment = _write(
+            self._events, self._changed.values(), self._opening, by=self._by, commits=commits
+        )
         for product in self._changed.values():
             product.updated_at = moment
         if events.are_wanted():

@@ -811,37 +811,24 @@ def reserve_lines(
                 refusals.add(index, InsufficientStock(sku, amount, product.available_quantity))
         refusals.raise_any()
 
-        reservation = _open_reservation(reference, expires_in)
-        reservation.loaded_lines = []
-        for sku, (_, amount) in wanted.items():
-            product = products[sku]
+        reservation = Reservation(reference=reference)
+        reservation.loaded_lines = [
+            ReservationLine(product=products[sku], amount=amount, open=amount)
+            for sku, (_, amount) in wanted.items()
+        ]
+        posting.reserve(reservation, expires_in=expires_in)
+        for line in reservation.loaded_lines:
             posting.record(
-                product,
+                line.product,
                 StockEvent.Type.RESERVED,
-                reserved_change=amount,
+                reserved_change=line.amount,
                 reservation=reservation,
                 reference=reference,
             )
-            reservation.loaded_lines.append(
-                ReservationLine(
-                    reservation=reservation, product=product, amount=amount, open=amount
-                )
-            )
-        ReservationLine.objects.bulk_create(reservation.loaded_lines)
         posting.finish()
         return reservation
 
     return _lock_and(plan, wanted, by=by)
-
-
-def _open_reservation(reference: str, expires_in: int | None) -> Reservation:
-    if expires_in is None:
-        return Reservation.objects.create(reference=reference)
-    time_to_live = timedelta(seconds=expires_in)
-    reservation = Reservation.objects.create(reference=reference, expires_at=Now() + time_to_live)
-    # Both times are of the one statement, so that the end need not be read back.
-    reservation.expires_at = reservation.created_at + time_to_live
-    return reservation
 
 
 def _sum(lines: Sequence[Line]) -> dict[str, tuple[int, int]]:
