@@ -4,7 +4,9 @@ cursor for the statements that every change sends."""
 import functools
 import sqlite3
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -93,6 +95,28 @@ def take_sqlite_at_its_word(*, connection: BaseDatabaseWrapper, **_: Any) -> Non
     if connection.vendor == "sqlite":
         limit = connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
         connection.features.max_query_params = limit
+
+
+_writing = threading.RLock()
+
+
+@contextmanager
+def one_writer() -> Iterator[None]:
+    """On SQLite, let the threads of this process write one after the other.
+
+    SQLite lets those that wait look again now and then, for a tenth of a second in between, and
+    does not remember who came first: one of many may find it taken each time. It still decides: a
+    thread that has waited here for as long as it would there goes on to ask it.
+    """
+    if connection.vendor != "sqlite":
+        yield
+        return
+    is_ours = _writing.acquire(timeout=settings.SQLITE_BUSY_SECONDS)
+    try:
+        yield
+    finally:
+        if is_ours:
+            _writing.release()
 
 
 # ------------------------------------------------------------------------- statements sent often

@@ -22,7 +22,7 @@ from django.db.models.functions import Now
 from django.db.models.sql.compiler import SQLCompiler
 
 from products import events
-from products.database import prepared_cursor
+from products.database import one_writer, prepared_cursor
 from products.models import Levels, Product, Reservation, ReservationLine, StockEvent
 from products.policies import StockLevelMonitor
 
@@ -64,7 +64,7 @@ def transactional(verb: Callable[P, R]) -> Callable[P, R]:
         retries = MAX_RETRIES
         while True:
             try:
-                with transaction.atomic():
+                with one_writer(), transaction.atomic():
                     _transaction.is_of_one_verb = True
                     return verb(*args, **kwargs)
             except OperationalError as error:
