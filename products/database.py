@@ -142,8 +142,9 @@ def prepared_cursor(*, commits: bool = False) -> Any:
 # The names under which statements are known to the server.
 _names: "WeakKeyDictionary[psycopg.Connection[Any], dict[str, bytes]]" = WeakKeyDictionary()
 
-# What the server says when it cannot run a prepared statement any more, since a table has changed.
-_FORGET_PREPARED = {"0A000", "26000"}
+FORGOTTEN_STATEMENT = {"0A000", "26000"}
+"""What the server says when it cannot run a prepared statement any more: a table has changed, or a
+pooler has lent us another connection. Ours is closed then."""
 
 _Values = Sequence[bytes | None]
 
@@ -206,7 +207,7 @@ class _PreparedCursor:
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
                 error = psycopg.errors.error_from_result(result)
-                if error.sqlstate in _FORGET_PREPARED:
+                if error.sqlstate in FORGOTTEN_STATEMENT:
                     self._connection.close()
                 raise error
         return results

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
-from django.db import OperationalError, connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import Field, Model, QuerySet
 from django.db.models.base import ModelState
 from django.db.models.functions import Now
 from django.db.models.sql.compiler import SQLCompiler
 
 from products import events
-from products.database import one_writer, prepared_cursor
+from products.database import FORGOTTEN_STATEMENT, one_writer, prepared_cursor
 from products.models import Levels, Product, Reservation, ReservationLine, StockEvent
 from products.policies import StockLevelMonitor
 
@@ -31,8 +31,9 @@ logger = logging.getLogger(__name__)
 MAX_RETRIES = 3
 RETRY_PAUSE_SECONDS = 0.05
 
-# PostgreSQL's serialization_failure and deadlock_detected: the transaction left nothing behind.
-RETRYABLE_SQLSTATES = {"40001", "40P01"}
+# PostgreSQL's serialization_failure and deadlock_detected, and that it cannot run a prepared
+# statement any more: the transaction left nothing behind.
+RETRYABLE_SQLSTATES = {"40001", "40P01", *FORGOTTEN_STATEMENT}
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,9 +52,10 @@ def transactional(verb: Callable[P, R]) -> Callable[P, R]:
     """Run `verb` in a transaction: one of its own, or a part of the caller's.
 
     The outermost call owns the transaction and, where the database broke it off to end a
-    deadlock, runs it again. A call inside another's transaction never retries, because all of
-    that transaction would have to be run again. Nor does it set a savepoint, which would cost two
-    round trips: a verb refuses before it writes, or undoes by itself what it wrote.
+    deadlock, or has forgotten a statement, runs it again. A call inside another's transaction
+    never retries, because all of that transaction would have to be run again. Nor does it set a
+    savepoint, which would cost two round trips: a verb refuses before it writes, or undoes by
+    itself what it wrote.
     """
 
     @functools.wraps(verb)
@@ -67,7 +69,7 @@ def transactional(verb: Callable[P, R]) -> Callable[P, R]:
                 with one_writer(), transaction.atomic():
                     _transaction.is_of_one_verb = True
                     return verb(*args, **kwargs)
-            except OperationalError as error:
+            except DatabaseError as error:
                 sqlstate = getattr(error.__cause__, "sqlstate", None)
                 if retries == 0 or sqlstate not in RETRYABLE_SQLSTATES:
                     raise

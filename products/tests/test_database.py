@@ -1,0 +1,172 @@
+"""The statements of a change: how they are sent, and what happens when one fails."""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    NotSupportedError,
+    connection,
+    transaction,
+)
+from django.test import override_settings
+
+from products import stock
+from products.database import prepared_cursor
+from products.models import Product, Reservation, StockEvent
+from products.tests.factories import ACTOR, ProductFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+only_postgresql = pytest.mark.skipif(
+    connection.vendor == "sqlite", reason="SQLite is asked without a network, by Django's cursors"
+)
+
+VERBS: list[Callable[[], object]] = [
+    partial(stock.add, sku="CUP", amount=1, by=ACTOR),
+    partial(stock.remove, sku="CUP", amount=1, by=ACTOR),
+    partial(stock.adjust, sku="CUP", quantity=3, reason="count", by=ACTOR),
+    partial(stock.reserve, sku="CUP", amount=1, by=ACTOR),
+]
+
+
+def run(sql: str, *values: Any, commits: bool = False) -> Any:
+    with prepared_cursor(commits=commits) as cursor:
+        cursor.execute(sql, values)
+        return cursor.fetchall()
+
+
+@only_postgresql
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_change_takes_two_round_trips(verb: Callable[[], object], tmp_path: Path) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    verb()
+    trace = tmp_path / "messages"
+
+    with trace.open("w") as file:
+        connection.connection.pgconn.trace(file.fileno())
+        verb()
+        connection.connection.pgconn.untrace()
+
+    senders = [line.split("\t")[1] for line in trace.read_text().splitlines()]
+    assert sum(pair == ("F", "B") for pair in pairwise(senders)) == 2
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@override_settings(PREPARED_STATEMENTS=False)
+def test_a_change_does_the_same_without_prepared_statements(verb: Callable[[], object]) -> None:
+    product = ProductFactory.create(sku="CUP", quantity=5)
+
+    verb()
+
+    stored = Product.objects.get(sku="CUP")
+    assert stored.levels != product.levels
+    assert StockEvent.objects.filter(product=product).latest("pk").quantity == stored.quantity
+
+
+@only_postgresql
+@override_settings(PREPARED_STATEMENTS=False)
+def test_nothing_is_prepared_where_that_is_turned_off() -> None:
+    run("SELECT 1 + %s::int", 1)
+
+    assert not run("SELECT name FROM pg_prepared_statements WHERE statement LIKE 'SELECT 1 +%'")
+
+
+@only_postgresql
+def test_what_fails_is_not_committed_and_leaves_the_connection_usable() -> None:
+    ProductFactory.create(sku="CUP")
+
+    @transaction.atomic
+    def write() -> None:
+        run("UPDATE products_product SET name = %s", "Mug")
+        run("UPDATE products_product SET quantity = 1 / %s::int", 0, commits=True)
+
+    with pytest.raises(DatabaseError):
+        write()
+
+    assert Product.objects.get().name != "Mug"
+    assert run("SELECT 1") == [(1,)]
+
+
+@only_postgresql
+def test_what_fails_only_in_the_commit_is_told() -> None:
+    event = StockEvent.objects.get(product=ProductFactory.create(sku="CUP"))
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        # The foreign key is looked at when the transaction ends.
+        run(
+            "INSERT INTO products_reservationline "
+            "(reservation_id, product_id, amount, fulfilled, released, expired, open) "
+            "VALUES (%s::int, %s::int, 1, 0, 0, 0, 1)",
+            404,
+            event.product_id,
+            commits=True,
+        )
+
+    assert not Reservation.objects.exists()
+    assert run("SELECT 1") == [(1,)]
+
+
+@only_postgresql
+def test_nul_is_refused_and_not_cut_off() -> None:
+    with pytest.raises(DataError):
+        run("SELECT %s::text", "CUP\0SAUCER")
+
+
+@only_postgresql
+def test_a_table_that_has_changed_costs_one_statement_and_one_connection() -> None:
+    run("CREATE TABLE changing (value int)")
+    run("SELECT value FROM changing")
+    run("ALTER TABLE changing ALTER value TYPE text")
+
+    with pytest.raises(NotSupportedError, match="must not change result type"):
+        run("SELECT value FROM changing")
+    connection.close()
+
+    assert run("SELECT value FROM changing") == []
+    run("DROP TABLE changing")
+
+
+@only_postgresql
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_change_is_made_although_the_server_has_forgotten_its_statements(
+    verb: Callable[[], object],
+) -> None:
+    product = ProductFactory.create(sku="CUP", quantity=5)
+    verb()
+    run("DEALLOCATE ALL")
+
+    verb()
+
+    assert Product.objects.get().version == product.version + 2
+
+
+class NoDeal(Exception):
+    pass
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("whole", [transaction.atomic, stock.transactional])
+def test_a_change_is_undone_with_the_transaction_that_it_is_a_part_of(
+    verb: Callable[[], object], whole: Callable[[Any], Any]
+) -> None:
+    product = ProductFactory.create(sku="CUP", quantity=5)
+
+    @whole
+    def change_and_fail() -> None:
+        verb()
+        raise NoDeal
+
+    with pytest.raises(NoDeal):
+        change_and_fail()
+
+    assert Product.objects.get() == product
+    assert Product.objects.get().levels == product.levels
+    assert StockEvent.objects.count() == 1
+    assert not Reservation.objects.exists()
