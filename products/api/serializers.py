@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError as ValueRefused
+from django.utils.functional import cached_property
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.utils import (
     PolymorphicProxySerializer,
@@ -12,8 +13,10 @@ from drf_spectacular.utils import (
     extend_schema_serializer,
 )
 from rest_framework import serializers
+from rest_framework.fields import empty
 
 from products import stock, validators
+from products.api.sharing import shared
 from products.models import Product, Reservation, ReservationLine, StockEvent
 from products.validators import (
     MAX_DESCRIPTION_LENGTH,
@@ -36,6 +39,11 @@ class StrictField(serializers.Field):
     """A value that is taken as it is, or refused by one of the `rules`."""
 
     rules: ClassVar[list[validators.Rule]]
+
+    def run_validation(self, data: Any = empty) -> Any:
+        if data is None or data is empty:
+            return super().run_validation(data)
+        return self.to_internal_value(data)  # REST framework would look for validators besides.
 
     def to_internal_value(self, data: Any) -> Any:
         try:
@@ -115,20 +123,28 @@ class BooleanField(StrictField):
 class StrictSerializer(serializers.Serializer):
     """A request body in which a field that is not known is refused."""
 
+    @cached_property
+    def _fields_by_name(self) -> dict[str, serializers.Field]:
+        return dict(self.fields)
+
     def to_internal_value(self, data: Any) -> Any:
-        unknown = set(data) - set(self.fields) if isinstance(data, Mapping) else set()
+        if not isinstance(data, Mapping):
+            return super().to_internal_value(data)  # Which refuses it.
+        values: dict[str, Any] = {}
         errors: dict[str, Any] = {}
-        try:
-            value = super().to_internal_value(data)
-        except serializers.ValidationError as error:
-            if not unknown or not isinstance(error.detail, dict):
-                raise
-            errors = error.detail
-        if unknown:
-            no_such_field = serializers.ErrorDetail("There is no such field here.", "unknown")
-            errors |= {name: [no_such_field] for name in sorted(unknown)}
+        for name, field in self._fields_by_name.items():
+            try:
+                if name in data:
+                    values[field.source or name] = field.run_validation(data[name])
+                elif field.required:
+                    field.fail("required")
+            except serializers.ValidationError as error:
+                errors[name] = error.detail
+        for name in sorted(data.keys() - self._fields_by_name.keys()):
+            errors[name] = [serializers.ErrorDetail("There is no such field here.", "unknown")]
+        if errors:
             raise serializers.ValidationError(errors)
-        return value
+        return values
 
 
 class StrictSerializerExtension(OpenApiSerializerExtension):
@@ -263,7 +279,7 @@ class OperationField(serializers.Field):
             detail = f"One of {', '.join(_OPERATIONS)} is required."
             raise serializers.ValidationError({"operation": [detail]})
         serializer, operation = _OPERATIONS[name]
-        values = serializer().run_validation(data)
+        values = shared(serializer).run_validation(data)
         del values["operation"]
         return operation(**values)
 

@@ -4,7 +4,7 @@ import logging
 import re
 import time
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, cast
 
 from django.db import connection
 from django.db.models import QuerySet
@@ -49,27 +49,13 @@ from products.api.serializers import (
     StockEventSerializer,
     StrictSerializer,
 )
+from products.api.sharing import shared
 from products.models import ApiKey, Product, Reservation, Role, StockEvent
 from products.validators import MAX_SKU_LENGTH, SKU_PATTERN
 
 logger = logging.getLogger(__name__)
 
 MAX_LOGGED_SKUS = 20
-
-
-Made = TypeVar("Made")
-
-
-_instances: dict[type[Any], Any] = {}
-
-
-def _shared(made: type[Made]) -> Made:
-    """Return one for all requests, of what keeps nothing of any; to make a serializer copies all
-    of its fields."""
-    if made not in _instances:
-        _instances[made] = made()
-    instance: Made = _instances[made]
-    return instance
 
 
 class InventoryViewSet(GenericViewSet[Any]):
@@ -92,16 +78,16 @@ class InventoryViewSet(GenericViewSet[Any]):
     # REST framework would make new ones of all these for each request.
 
     def get_authenticators(self) -> list[BaseAuthentication]:
-        return [_shared(made) for made in self.authentication_classes]
+        return [shared(made) for made in self.authentication_classes]
 
     def get_parsers(self) -> list[BaseParser]:
-        return [_shared(made) for made in self.parser_classes]
+        return [shared(made) for made in self.parser_classes]
 
     def get_content_negotiator(self) -> BaseContentNegotiation:
-        return _shared(self.content_negotiation_class)
+        return shared(self.content_negotiation_class)
 
     def get_permissions(self) -> list[BasePermission]:
-        return [_shared(cast(type[BasePermission], made)) for made in self.permission_classes]
+        return [shared(cast(type[BasePermission], made)) for made in self.permission_classes]
 
     def perform_authentication(self, request: Request) -> None:
         super().perform_authentication(request)
@@ -139,12 +125,12 @@ class InventoryViewSet(GenericViewSet[Any]):
 
     def read(self, serializer_class: type[StrictSerializer]) -> dict[str, Any]:
         """Return the request's body as the arguments of a call."""
-        values: dict[str, Any] = _shared(serializer_class).run_validation(self.request.data)
+        values: dict[str, Any] = shared(serializer_class).run_validation(self.request.data)
         return values
 
     def represent(self, serializer_class: type[BaseSerializer[Any]], instance: Any) -> Any:
         """Return an answer's content."""
-        return _shared(serializer_class).to_representation(instance)
+        return shared(serializer_class).to_representation(instance)
 
     def page(self, queryset: QuerySet[Any], serializer: type[BaseSerializer[Any]]) -> Response:
         """Answer with a page of what the filters leave of `queryset`."""
