@@ -134,11 +134,18 @@ class ProductQuerySet(models.QuerySet["Product"]):
         return self.filter(out_of_stock=True)
 
     def search(self, text: str) -> Self:
-        """Products whose SKU starts with `text`, or whose name holds every word of it."""
-        matches = Q(sku__startswith=text.upper())
-        if words := words_of(text):
-            matches |= Q(name_words__holds=words)
-        return self.filter(matches)
+        """Products whose SKU starts with `text`, or whose name holds every word of it.
+
+        Looks first whether there is either: one alone is found by an index, while for one or the
+        other the database may go through all products in the order of the list.
+        """
+        by_sku, words = Q(sku__startswith=text.upper()), words_of(text)
+        by_name = Q(name_words__holds=words) if words else Q(pk__in=[])
+        if not self.model.objects.filter(by_sku).exists():
+            return self.filter(by_name)
+        if not self.model.objects.filter(by_name).exclude(by_sku).exists():
+            return self.filter(by_sku)
+        return self.filter(by_sku | by_name)
 
 
 class Product(models.Model):

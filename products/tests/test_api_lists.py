@@ -258,6 +258,15 @@ def test_search_finds_the_beginning_of_a_sku_or_whole_words_of_the_name(
     assert skus(api, search=search) == found
 
 
+def test_search_finds_some_by_their_sku_and_others_by_their_name(api: APIClient) -> None:
+    for sku, name in {"RED": "Scarlet", "RED-2": "Red", "PEN": "A red pen", "CUP": "Cup"}.items():
+        ProductFactory.create(sku=sku, name=name)
+
+    assert skus(api, search="red") == ["PEN", "RED", "RED-2"]
+    assert skus(api, search="red-") == ["PEN", "RED-2"]
+    assert skus(api, search="red", ordering="-sku") == ["RED-2", "RED", "PEN"]
+
+
 @pytest.mark.usefixtures("catalogue")
 def test_search_finds_a_changed_name_and_the_old_one_no_more(api: APIClient) -> None:
     api.patch("/v1/products/MUG", {"name": "Beaker"}, format="json")
