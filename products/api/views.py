@@ -308,6 +308,10 @@ class ReservationViewSet(InventoryViewSet):
     }
     filtersets = {"list": filters.ReservationFilters}
 
+    @property
+    def page_order(self) -> str:
+        return "-line_order" if "sku" in self.request.query_params else "-id"
+
     def list(self, request: Request) -> Response:
         return self.page(Reservation.objects.with_lines(), ReservationSerializer)
 

@@ -371,6 +371,28 @@ def test_reservations_come_in_pages(api: APIClient, reservations: dict[str, int]
     assert seen == [newest_first[:3], newest_first[3:]]
 
 
+def test_reservations_of_a_product_come_in_pages(
+    api: APIClient, reservations: dict[str, int]
+) -> None:
+    url = "/v1/reservations?sku=CUP&page_size=1"
+
+    first = api.get(url).json()
+    last = api.get(first["next"]).json()
+
+    assert [row["id"] for row in first["results"]] == [reservations["both"]]
+    assert [row["id"] for row in last["results"]] == [reservations["first"]]
+    assert (first["previous"], last["next"]) == (None, None)
+    assert api.get(last["previous"]).json()["results"] == first["results"]
+
+
+def test_a_cursor_of_all_reservations_is_refused_for_those_of_a_product(
+    api: APIClient, reservations: dict[str, int]
+) -> None:
+    link = api.get("/v1/reservations?page_size=1").json()["next"]
+
+    assert_problem(api.get(f"{link}&sku=CUP"), 400, "invalid")
+
+
 @pytest.mark.parametrize(
     ("query", "versions"),
     [
