@@ -209,6 +209,18 @@ class Product(models.Model):
                 name="product_active_out_of_stock",
             ),
             models.Index(fields=["sku"], condition=Q(archived=True), name="product_archived"),
+            # The same in the order of creation.
+            models.Index(
+                fields=["id"],
+                condition=Q(low_stock=True, archived=False),
+                name="product_active_low_stock_id",
+            ),
+            models.Index(
+                fields=["id"],
+                condition=Q(out_of_stock=True, archived=False),
+                name="product_active_out_of_stock_id",
+            ),
+            models.Index(fields=["id"], condition=Q(archived=True), name="product_archived_id"),
         ]
 
     def __str__(self) -> str:
@@ -276,6 +288,12 @@ class Reservation(models.Model):
                 name="reservation_reference",
             ),
             models.Index(fields=["status", "id"], name="reservation_status"),
+            # For a release that names no reservation.
+            models.Index(
+                fields=["id"],
+                condition=Q(status="open", reference=""),
+                name="reservation_open_unnamed",
+            ),
             models.Index(
                 fields=["expires_at"], condition=Q(status="open"), name="reservation_expires_at"
             ),
@@ -416,6 +434,8 @@ class StockEvent(models.Model):
                 condition=~Q(reference=""),
                 name="stockevent_reference",
             ),
+            # What is rare among very many events of a product would else be looked for in all.
+            models.Index(fields=["product", "type", "version"], name="stockevent_type"),
             # For the ledger's page in the admin: each of its filters, newest first. An event is
             # always appended to the end of its key's part of the index, which is cheap.
             models.Index(fields=["occurred_at", "id"], name="stockevent_by_time"),

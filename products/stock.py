@@ -982,6 +982,7 @@ def _release_oldest(line: Line, *, reason: str, reference: str, by: Actor) -> Pr
         Q(reservation__expires_at=None) | Q(reservation__expires_at__gt=Now()),
         product=product,
         open__gt=0,
+        reservation__status="open",
         reservation__reference="",
     )
     oldest = _oldest_covering(held_without_reference, line.amount)
