@@ -88,8 +88,11 @@ class BoundedPaginator(Paginator):
 
     @cached_property
     def _counted(self) -> int:
-        rows = cast(QuerySet, self.object_list).order_by()
-        return rows[: MAX_LISTED + 1].count()
+        return self.countable_rows()[: MAX_LISTED + 1].count()
+
+    def countable_rows(self) -> QuerySet:
+        """Return the rows in the order in which they are counted soonest: in any."""
+        return cast(QuerySet, self.object_list).order_by()
 
 
 class BoundedChangeList(ChangeList):
