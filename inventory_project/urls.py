@@ -9,8 +9,8 @@ from products.api.docs import RedocView, SchemaView, SwaggerView
 from products.api.views import LiveView, ReadyView
 
 urlpatterns = [
-    path("", RedirectView.as_view(url="/docs")),
     path("v1/", include((api.urlpatterns, "v1"))),
+    path("", RedirectView.as_view(url="/docs")),
     path("", include(api.urlpatterns)),
     # Unfold's search over all models, which we do not use, fails on odd queries.
     path("admin/search/", RedirectView.as_view(url="/admin/")),

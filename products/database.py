@@ -5,7 +5,7 @@ import functools
 import sqlite3
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -250,3 +250,17 @@ def _numbered(sql: str) -> bytes:
     return "".join(
         [first, *(f"${number}{part}" for number, part in enumerate(others, start=1))]
     ).encode()
+
+
+def array(values: Iterable[Any]) -> str:
+    """Return a value for a parameter that is an array of PostgreSQL."""
+    return f"{{{','.join(map(_member, values))}}}"
+
+
+def _member(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if type(value) is int:
+        return str(value)
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

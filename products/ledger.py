@@ -17,14 +17,13 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Field, Model, QuerySet
-from django.db.models.base import ModelState
 from django.db.models.functions import Now
-from django.db.models.sql.compiler import SQLCompiler
 
 from products import events
-from products.database import FORGOTTEN_STATEMENT, one_writer, prepared_cursor
+from products.database import FORGOTTEN_STATEMENT, array, one_writer, prepared_cursor
 from products.models import Levels, Product, Reservation, ReservationLine, StockEvent
 from products.policies import StockLevelMonitor
+from products.queries import OftenSent, among
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +98,14 @@ _LEVELS_ONLY = (
 )
 
 
+def _locked() -> QuerySet[Product]:
+    return Product.objects.filter(sku__among=[]).order_by("pk").select_for_update(no_key=True)
+
+
+_LOCK = OftenSent(_locked)
+_LOCK_LEVELS = OftenSent(lambda: _locked().only(*_LEVELS_ONLY))
+
+
 def lock_products(skus: Iterable[str], *, levels_only: bool = False) -> dict[str, Product]:
     """Lock the products of `skus` and return them by SKU; unknown ones are left out.
 
@@ -108,47 +115,8 @@ def lock_products(skus: Iterable[str], *, levels_only: bool = False) -> dict[str
     wait for each other instead of deadlocking. `no_key` lets rows that point to a locked product
     be inserted meanwhile.
     """
-    statement = _lock_statement(levels_only)
-    skus = list(set(skus))
-    with prepared_cursor() as cursor:
-        cursor.execute(
-            statement.sql, [json.dumps(skus) if connection.vendor == "sqlite" else _array(skus)]
-        )
-        rows = statement.compiler.apply_converters(cursor.fetchall(), statement.converters)
-        products = [_instance(statement.columns, row) for row in rows]
-    return {product.sku: product for product in products}
-
-
-def _instance(columns: Sequence[str], row: Iterable[Any]) -> Product:
-    """Return a product with these columns; `from_db` goes through all others for each row, too."""
-    product = Product.__new__(Product)
-    product.__dict__.update(zip(columns, row, strict=True))
-    product._state = ModelState()
-    product._state.adding, product._state.db = False, connection.alias
-    return product
-
-
-class _LockStatement(NamedTuple):
-    """A compiled query, and how it makes instances."""
-
-    sql: str
-    columns: list[str]
-    compiler: SQLCompiler
-    converters: Any
-
-
-@functools.cache
-def _lock_statement(levels_only: bool) -> _LockStatement:
-    """Compile the query that locks products; to do it each time took a tenth of a request."""
-    products = Product.objects.filter(sku__among=[]).order_by("pk")
-    if levels_only:
-        products = products.only(*_LEVELS_ONLY)
-    query = products.select_for_update(no_key=True).query
-    compiler = query.get_compiler(connection=connection)
-    sql, _ = compiler.as_sql()
-    selected: list[Any] = [expression for expression, *_ in compiler.select]
-    columns = [column.target.attname for column in selected]
-    return _LockStatement(sql, columns, compiler, compiler.get_converters(selected))
+    locking = _LOCK_LEVELS if levels_only else _LOCK
+    return {product.sku: product for product in locking.fetch(among(set(skus)))}
 
 
 def lock_rows(products: QuerySet[Product]) -> None:
@@ -209,21 +177,7 @@ def _rows_parameters(columns: Sequence[Sequence[Any]]) -> list[Any]:
     """Return the parameters of `_rows_sql`, from the values of each column."""
     if connection.vendor == "sqlite":
         return [json.dumps(list(zip(*columns, strict=True)))]
-    return [_array(column) for column in columns]
-
-
-def _array(values: Iterable[Any]) -> str:
-    """Return a parameter for an array of PostgreSQL; psycopg would take several times as long."""
-    return f"{{{','.join(map(_member, values))}}}"
-
-
-def _member(value: Any) -> str:
-    if value is None:
-        return "NULL"
-    if type(value) is int:
-        return str(value)
-    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+    return [array(column) for column in columns]
 
 
 def save_descriptions(changed_fields: Mapping[Product, Collection[str]]) -> None:

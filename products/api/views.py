@@ -51,11 +51,14 @@ from products.api.serializers import (
 )
 from products.api.sharing import shared
 from products.models import ApiKey, Product, Reservation, Role, StockEvent
+from products.queries import OftenSent, among
 from products.validators import MAX_SKU_LENGTH, SKU_PATTERN
 
 logger = logging.getLogger(__name__)
 
 MAX_LOGGED_SKUS = 20
+
+_BY_SKU = OftenSent(lambda: Product.objects.filter(sku__among=[]))
 
 
 class InventoryViewSet(GenericViewSet[Any]):
@@ -269,10 +272,10 @@ class ProductViewSet(InventoryViewSet):
         return self.page(events, StockEventSerializer)
 
     def _get(self, sku: str) -> Product:
-        try:
-            return Product.objects.get(sku=sku)
-        except Product.DoesNotExist:
-            raise stock.ProductNotFound(sku) from None
+        found = _BY_SKU.fetch(among([sku]))
+        if not found:
+            raise stock.ProductNotFound(sku)
+        return found[0]
 
     def _answer(
         self,
