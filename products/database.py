@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -22,8 +23,8 @@ from django.db import (
 )
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import generators
-from psycopg.abc import PQGen
-from psycopg.adapt import Transformer
+from psycopg.abc import Buffer, PQGen
+from psycopg.adapt import AdaptersMap, Loader, Transformer
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
@@ -149,6 +150,24 @@ pooler has lent us another connection. Ours is closed then."""
 _Values = Sequence[bytes | None]
 
 
+class _MomentLoader(Loader):
+    """Django's own finds out for each statement in which time zone to read; ours is UTC."""
+
+    def load(self, data: Buffer) -> datetime:
+        return datetime.fromisoformat(bytes(data).decode()).astimezone(UTC)
+
+
+class _Reading:
+    """How the results of a prepared cursor are read."""
+
+    connection = None
+    adapters = AdaptersMap(psycopg.adapters)
+
+
+_Reading.adapters.register_loader("timestamptz", _MomentLoader)
+_READING = _Reading()
+
+
 class _PreparedCursor:
     """As much of a cursor as such a statement needs, straight on libpq.
 
@@ -174,7 +193,7 @@ class _PreparedCursor:
         if self._commits:
             wanted.append(("COMMIT", ()))
         result = self._send(wanted)[index]
-        transformer = Transformer(self._connection)
+        transformer = Transformer(_READING)
         transformer.set_pgresult(result)
         self._rows = transformer.load_rows(0, result.ntuples, tuple)
 
