@@ -111,7 +111,7 @@ def _print_table(products: int, events: int) -> None:
     from products import movements
     from products.models import DailyMovement, MovementCursor
 
-    client = _manager()
+    client = stock_manager()
     looks = 0
     started = time.perf_counter()
     while not movements.catch_up():
@@ -131,7 +131,8 @@ def _print_table(products: int, events: int) -> None:
         _print_row(client, title, f"/admin/products/{path}")
 
 
-def _manager() -> Any:
+def stock_manager() -> Any:
+    """Return a client that is logged in."""
     from django.contrib.auth.models import Permission, User
     from django.test import Client
 

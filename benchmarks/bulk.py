@@ -71,7 +71,7 @@ def main(lines: int, rounds: int) -> None:
             "DATABASE_STATEMENT_TIMEOUT": "0",
             "SECRET_KEY": "of-a-benchmark-alone",
         }
-        _manage(["migrate", "--verbosity", "0"], environment)
+        measured_command(["migrate", "--verbosity", "0"], environment)
         with psycopg.connect(url, autocommit=True) as connection:
             for statement in FILL:
                 connection.execute(statement, {"lines": lines, "units": UNITS}, prepare=False)
@@ -79,8 +79,8 @@ def main(lines: int, rounds: int) -> None:
         _write(file, lines)
         ways: dict[str, Callable[[int], tuple[float, int]]] = {
             "plain SQL": lambda _: _plain_sql(url, file),
-            "bulk_adjust": lambda _: _manage(["bulk_adjust", str(file)], environment),
-            "bulk_adjust --keep-going": lambda number: _manage(
+            "bulk_adjust": lambda _: measured_command(["bulk_adjust", str(file)], environment),
+            "bulk_adjust --keep-going": lambda number: measured_command(
                 ["bulk_adjust", str(file), "--keep-going", "--reference", f"run-{number}"],
                 environment,
             ),
@@ -92,7 +92,7 @@ def main(lines: int, rounds: int) -> None:
                 taken, kibibytes = run(number)
                 seconds[way].append(taken)
                 memory[way] = max(memory[way], kibibytes)
-        _manage(["verify_stock"], environment)
+        measured_command(["verify_stock"], environment)
     print(f"{lines:,} lines, {rounds} rounds       lines/s     share         spread    memory")
     for way, each in seconds.items():
         shares = [plain / own for plain, own in zip(seconds["plain SQL"], each, strict=True)]
@@ -122,7 +122,7 @@ print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_m
 """
 
 
-def _manage(arguments: list[str], environment: dict[str, str]) -> tuple[float, int]:
+def measured_command(arguments: list[str], environment: dict[str, str]) -> tuple[float, int]:
     """Run a command in a process; return its seconds, and how many KiB the process took."""
     ended = subprocess.run(
         [sys.executable, "-c", COMMAND, *arguments],

@@ -175,14 +175,14 @@ class Ours(Service):
 
     def __init__(self, *arguments: Any, manage: Manage, **rest: Any) -> None:
         super().__init__(*arguments, **rest)
-        self._manage = manage
+        self.manage = manage
 
     def takes(self, case: Case) -> bool:
         return True
 
     def check(self) -> str:
         sums = super().check()
-        self._manage("verify_stock")
+        self.manage("verify_stock")
         return f"{sums}; verify_stock finds no difference"
 
 
@@ -244,6 +244,13 @@ def running_reference(database_url: str, *, client: Client, log: Path) -> Iterat
     with processes.running(command, folder=PROJECT, environment=environment, log=log) as process:
         _wait_until_it_answers(process, port, f"/products/{HOT_SKU}", log)
         yield Service("reference", database_url, port=port, client=client, pid=process.pid)
+
+
+def create_database(url: str, name: str, template: str = "template1") -> str:
+    """Make a database in the server of `url`, and return its URL."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    return f"{url.rpartition('/')[0]}/{name}"
 
 
 def create_tables_of_reference(database_url: str) -> None:

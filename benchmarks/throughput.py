@@ -40,6 +40,7 @@ from benchmarks.services import (
     Database,
     Ours,
     Service,
+    create_database,
     create_tables_of_reference,
     running_ours,
     running_reference,
@@ -112,9 +113,9 @@ def _start(
 ) -> list[Contestant]:
     """Start everybody, each on a database of its own in the one server."""
     client = CLIENTS[options.client]
-    for_database = _create_database(url, DATABASE)
+    for_database = create_database(url, DATABASE)
     create_tables_of_reference(for_database)
-    for_reference = _create_database(url, REFERENCE, template=DATABASE)
+    for_reference = create_database(url, REFERENCE, template=DATABASE)
     contestants: list[Contestant] = [
         stack.enter_context(
             running_reference(for_reference, client=client, log=folder / "reference.log")
@@ -128,7 +129,7 @@ def _start(
     ]
     for number, variant in enumerate(variants, start=1):
         name = OURS if number == 1 else f"{OURS} {number}"
-        for_ours = _create_database(url, f"{OURS}_{number}")
+        for_ours = create_database(url, f"{OURS}_{number}")
         log = folder / f"{OURS}-{number}.log"
         ours = running_ours(name, for_ours, client=client, log=log, **variant)
         contestants.append(stack.enter_context(ours))
@@ -144,12 +145,6 @@ def _start_on_sqlite(stack: ExitStack, folder: Path, options: argparse.Namespace
             log=folder / "ours-sqlite.log",
         )
     )
-
-
-def _create_database(url: str, name: str, template: str = "template1") -> str:
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    return f"{url.rpartition('/')[0]}/{name}"
 
 
 def _postmaster(url: str) -> int:
