@@ -71,7 +71,7 @@ class Results:
 
     def disturbance(self) -> str:
         """Say how much else the machine had to do."""
-        others = [measurement.others for measurement in self.measurements]
+        others = [measurement.others for measurement in self.measurements] or [0.0]
         return (
             f"other programs took {statistics.median(others):.0%} of the machine in the median "
             f"turn, {max(others):.0%} in the worst"
