@@ -156,10 +156,13 @@ ON_HAND = [
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("operation", "body"), ON_HAND)
-def test_an_operation_takes_4_round_trips(
+def test_an_operation_takes_4_statements(
     api: APIClient, operation: str, body: dict[str, Any]
 ) -> None:
-    """Of PostgreSQL: BEGIN, the lock, the write, COMMIT; the API key was looked up before."""
+    """On PostgreSQL BEGIN, the lock, the write, COMMIT; the API key was looked up before.
+
+    They go in two round trips: `test_database.py`.
+    """
     ProductFactory.create(sku="CUP")
     api.get("/v1/products/CUP")
 
@@ -173,7 +176,7 @@ def test_an_operation_takes_4_round_trips(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("operation", "body"), ON_HAND)
-def test_an_operation_under_a_key_takes_8_round_trips_at_most(
+def test_an_operation_under_a_key_takes_8_statements_at_most(
     api: APIClient, operation: str, body: dict[str, Any]
 ) -> None:
     """Of the database: BEGIN, COMMIT and the look-up of the API key among them."""
