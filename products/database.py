@@ -206,7 +206,7 @@ class _PreparedCursor:
                 if sql not in names:
                     name = b"often_%d" % len(names)
                     pgconn.send_prepare(name, _numbered(sql))
-                    self._results(_only_result(pgconn))
+                    self._results(generators.execute(pgconn))
                     names[sql] = name
         pgconn.enter_pipeline_mode()
         for sql, values in wanted:
@@ -239,11 +239,6 @@ class _PreparedCursor:
 
     def close(self) -> None:
         """Do nothing: all rows are here."""
-
-
-def _only_result(pgconn: PGconn) -> PQGen[list[PGresult]]:
-    yield from generators.send(pgconn)
-    return (yield from generators.fetch_many(pgconn))
 
 
 def _results_of_pipeline(pgconn: PGconn, count: int) -> PQGen[list[PGresult]]:
