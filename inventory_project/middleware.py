@@ -16,6 +16,7 @@ class _ForPages:
     def __call__(self, request: HttpRequest) -> Any:
         if request.path_info.startswith("/v1/"):
             return self.get_response(request)
+        # That of the middleware which follows in the bases; mypy sees none in a class of its own.
         return super().__call__(request)  # type: ignore[misc]
 
 

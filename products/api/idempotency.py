@@ -9,10 +9,9 @@ from typing import Any
 
 from django.db import connection
 from django.http import HttpResponse
-from rest_framework.renderers import JSONRenderer
 
 from products import stock
-from products.api.answers import rendered
+from products.api.answers import Answer
 from products.api.errors import Problem, invalid_field
 from products.models import MAX_IDEMPOTENCY_KEY_LENGTH, IdempotencyKey
 
@@ -25,7 +24,7 @@ _CLAIM = """
     INSERT INTO products_idempotencykey (api_key_id, key, fingerprint, body, headers)
     VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING id
 """
-_KEPT_HEADERS = ("ETag", "Location")
+_KEPT_HEADERS = ("Content-Type", "ETag", "Location")
 
 
 def idempotent(action: Action) -> Action:
@@ -59,7 +58,10 @@ def idempotent(action: Action) -> Action:
             except stock.Invalid:
                 raise
             except stock.StockError as refusal:
-                answer = view.handle_exception(refusal)
+                refused = view.handle_exception(refusal)
+                answer = Answer(
+                    refused.data, status=refused.status_code, content_type=refused.content_type
+                )
             _keep(kept, answer)
             return answer
 
@@ -100,11 +102,8 @@ def _replay(kept: IdempotencyKey, fingerprint: str) -> HttpResponse:
     return replay
 
 
-def _keep(kept: IdempotencyKey, answer: Any) -> None:
+def _keep(kept: IdempotencyKey, answer: HttpResponse) -> None:
     kept.status = answer.status_code
-    kept.body = rendered(answer.data)
-    kept.headers = {
-        "Content-Type": getattr(answer, "content_type", None) or JSONRenderer.media_type,
-        **{name: answer[name] for name in _KEPT_HEADERS if answer.has_header(name)},
-    }
+    kept.body = answer.content
+    kept.headers = {name: answer[name] for name in _KEPT_HEADERS if answer.has_header(name)}
     kept.save(update_fields=["status", "body", "headers"])
