@@ -136,12 +136,11 @@ def _database() -> dict[str, Any]:
                 # The pause between attempts doubles up to here, and with it the time that it
                 # takes to notice that the database is back.
                 "reconnect_timeout": CONNECTION_WAIT_SECONDS,
-            }
-            if statement_seconds:
                 # The server's own time-out does not end a statement when the server hangs.
-                options["pool"]["connection_class"] = connection_giving_up_after(
-                    statement_seconds + CONNECTION_WAIT_SECONDS
-                )
+                "connection_class": connection_giving_up_after(
+                    statement_seconds and statement_seconds + CONNECTION_WAIT_SECONDS
+                ),
+            }
     return database
 
 

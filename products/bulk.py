@@ -3,9 +3,11 @@
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from itertools import tee
 from typing import Any, NamedTuple, Protocol
 
 from django.db import OperationalError, connection, transaction
@@ -90,13 +92,20 @@ class _Refused(Exception):
 # ------------------------------------------------------------------------------ what lines ask for
 
 
+Errors = list[stock.StockError | None]
+"""What refuses each of some lines."""
+
+
 class Work(Protocol):
     """What the lines of a file ask for, and how it is done."""
 
-    def carry_out(self, lines: Sequence[Staged]) -> list[stock.StockError | None]:
-        """Do what lines that are right in themselves ask for, but for those that are refused."""
+    def carry_out(self, batches: Iterable[Sequence[Staged]]) -> Iterator[Errors]:
+        """Do what lines that are right in themselves ask for, but for those that are refused.
 
-    def preview(self, lines: Sequence[Staged]) -> list[stock.StockError | None]:
+        Yields for each batch what refuses its lines. All is done when that is read to its end.
+        """
+
+    def preview(self, lines: Sequence[Staged]) -> Errors:
         """Return what would refuse each line. Called with all lines in order; only reads."""
 
 
@@ -148,10 +157,11 @@ class Adjustments:
             return line.number, sku, None, "invalid", told(*line.problems)
         return line.number, line.sku, line.change, "", ""
 
-    def carry_out(self, lines: Sequence[Staged]) -> list[stock.StockError | None]:
-        return _errors(stock.apply_possible([line.content for line in lines], by=self._by))
+    def carry_out(self, batches: Iterable[Sequence[Staged]]) -> Iterator[Errors]:
+        operations = ([line.content for line in lines] for lines in batches)
+        return map(_errors, stock.apply_possible(operations, by=self._by))
 
-    def preview(self, lines: Sequence[Staged]) -> list[stock.StockError | None]:
+    def preview(self, lines: Sequence[Staged]) -> Errors:
         outcomes = stock.preview([line.content for line in lines], levels=self._levels, by=self._by)
         for line, outcome in zip(lines, outcomes, strict=True):
             if isinstance(outcome, stock.LevelChange):
@@ -178,7 +188,10 @@ class Products:
         sku = str(row.cells.get("sku", ""))
         return row.line, sku if is_sku(sku) else "", row, "", ""
 
-    def carry_out(self, lines: Sequence[Staged]) -> list[stock.StockError | None]:
+    def carry_out(self, batches: Iterable[Sequence[Staged]]) -> Iterator[Errors]:
+        return map(self._save, batches)
+
+    def _save(self, lines: Sequence[Staged]) -> Errors:
         asked = self._asked(lines)
         outcomes = [line.problem for line in asked]
         changes: list[tuple[int, Any]] = [
@@ -193,7 +206,7 @@ class Products:
                 outcomes[changes[index][0]] = error
         return outcomes
 
-    def preview(self, lines: Sequence[Staged]) -> list[stock.StockError | None]:
+    def preview(self, lines: Sequence[Staged]) -> Errors:
         return [line.problem for line in self._asked(lines)]
 
     def _asked(self, lines: Sequence[Staged]) -> list[Line]:
@@ -211,7 +224,7 @@ class Products:
         return asked
 
 
-def _errors(outcomes: Sequence[Any]) -> list[stock.StockError | None]:
+def _errors(outcomes: Sequence[Any]) -> Errors:
     return [outcome if isinstance(outcome, stock.StockError) else None for outcome in outcomes]
 
 
@@ -252,8 +265,9 @@ def _apply_whole(staging: Staging, work: Work, run: BulkRun | None, progress: Pr
     # A savepoint: in a transaction of the caller's, too, nothing stays if a line is refused.
     with transaction.atomic():
         stock.lock_all(staging.products())
-        for lines in _batches(staging, WHOLE_BATCH, progress):
-            report.add(lines, _refusals(work.carry_out, lines))
+        batches, same = tee(_batches(staging, WHOLE_BATCH, progress))
+        for lines, errors in zip(same, work.carry_out(batches), strict=True):
+            report.add(lines, _refused(lines, errors))
             if len(report.refusals) == MAX_TOLD:
                 break
         if report.refused:
@@ -298,15 +312,19 @@ def _batches(staging: Staging, size: int, progress: Progress) -> Iterator[list[S
 
 
 def _refusals(
-    decide: Callable[[Sequence[Staged]], list[stock.StockError | None]], lines: Sequence[Staged]
+    decide: Callable[[Sequence[Staged]], Errors], lines: Sequence[Staged]
 ) -> list[Refusal]:
     sound = [line for line in lines if not line.code]
-    errors = decide(sound) if sound else []
-    refused = [(line, line.code, line.detail) for line in lines if line.code]
-    refused += [
-        (line, error.code, told(error)) for line, error in zip(sound, errors, strict=True) if error
+    faulty = [Refusal(line.line, line.sku, line.code, line.detail) for line in lines if line.code]
+    return [*faulty, *_refused(sound, decide(sound) if sound else [])]
+
+
+def _refused(lines: Sequence[Staged], errors: Errors) -> list[Refusal]:
+    return [
+        Refusal(line.line, line.sku, error.code, told(error))
+        for line, error in zip(lines, errors, strict=True)
+        if error
     ]
-    return [Refusal(line.line, line.sku, code, detail) for line, code, detail in refused]
 
 
 def told(*errors: stock.StockError) -> str:
@@ -350,7 +368,7 @@ def _apply_batch_once(run: BulkRun, lines: Sequence[Staged], work: Work) -> Bulk
     present = BulkRun.objects.select_for_update(no_key=True).get(pk=run.pk)
     if (present.applied, present.refused) != (run.applied, run.refused):
         raise CarriedOnElsewhere(run.reference)
-    refusals = _refusals(work.carry_out, lines)
+    refusals = _refusals(partial(_carried_out, work), lines)
     BulkRefusal.objects.bulk_create(
         BulkRefusal(run=run, **refusal._asdict()) for refusal in refusals
     )
@@ -359,6 +377,11 @@ def _apply_batch_once(run: BulkRun, lines: Sequence[Staged], work: Work) -> Bulk
     present.last_sku, present.last_line = lines[-1].sku, lines[-1].line
     present.save(update_fields=["applied", "refused", "last_sku", "last_line"])
     return present
+
+
+def _carried_out(work: Work, lines: Sequence[Staged]) -> Errors:
+    [errors] = work.carry_out([lines])
+    return errors
 
 
 def _prepare_transaction(*, lock_seconds: int) -> None:

@@ -1,21 +1,22 @@
 """What Django leaves to us of the connections: bounded waiting, healing, SQLite's limit, and a
 cursor for the statements that every change sends."""
 
-import functools
 import sqlite3
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache, partial
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import psycopg
 from django.conf import settings
 from django.db import (
     DEFAULT_DB_ALIAS,
+    DataError,
     InterfaceError,
     OperationalError,
     connection,
@@ -33,27 +34,41 @@ Result = TypeVar("Result")
 _READ_ONLY = "25006"
 
 
-def connection_giving_up_after(seconds: float) -> type[psycopg.Connection[Any]]:
-    """Return the class of connections that wait so long for the answer to one statement.
+class Connection(psycopg.Connection[Any]):
+    """A connection of the pool.
 
     A server that hangs while its host still acknowledges what is sent cannot end a statement by
-    its own time-out, nor does TCP notice. What has become of the statement is then not known, so
-    the connection is closed and `OperationalError` raised.
+    its own time-out, nor does TCP notice. Where `gives_up_after` so many seconds without an answer,
+    nobody knows what has become of the statement, so the connection is closed and
+    `OperationalError` raised.
     """
 
-    class BoundedConnection(psycopg.Connection[Any]):
-        def wait(
-            self, gen: PQGen[Result], interval: float = 0.1, timeout: float | None = seconds
-        ) -> Result:
-            try:
-                return super().wait(gen, interval, timeout)
-            except psycopg.OperationalError:
-                # After an error that the server sent, it is no longer active.
-                if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                    self.close()
-                raise
+    gives_up_after: float | None = None
+    read_answer: Callable[[], object] | None = None
+    """Reads the answer that a prepared cursor did not wait for."""
 
-    return BoundedConnection
+    def wait(
+        self, gen: PQGen[Result], interval: float = 0.1, timeout: float | None = None
+    ) -> Result:
+        self.catch_up()
+        try:
+            return super().wait(gen, interval, timeout or self.gives_up_after)
+        except psycopg.OperationalError:
+            # After an error that the server sent, it is no longer active.
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.close()
+            raise
+
+    def catch_up(self) -> None:
+        """Wait for the answer that is under way, if any, and raise what it tells."""
+        read, self.read_answer = self.read_answer, None
+        if read is not None:
+            read()
+
+
+def connection_giving_up_after(seconds: float) -> type[Connection]:
+    """Return the class of connections that wait so long for an answer, or for ever if 0."""
+    return type("Connection", (Connection,), {"gives_up_after": seconds or None})
 
 
 def is_unavailable(error: Exception) -> bool:
@@ -123,18 +138,21 @@ def one_writer() -> Iterator[None]:
 # ------------------------------------------------------------------------- statements sent often
 
 
-def prepared_cursor(*, commits: bool = False) -> Any:
+def prepared_cursor(*, commits: bool = False, waits: bool = True) -> Any:
     """Return a cursor of the connection for a statement that is sent often, in few round trips.
 
     On PostgreSQL the statement is prepared once in each connection, and values are sent apart from
     it, as text: the statement says what types they are. They must be `str`, `int` or None. BEGIN
     goes along with the first statement of a transaction, and COMMIT with one that `commits`.
+
+    Where it `waits` not, and the connection is of the pool, the statement is only sent. Whatever
+    uses the connection next waits for its end, and raises what it raised; its rows are lost.
     """
     database = connections[DEFAULT_DB_ALIAS]
     if database.vendor == "sqlite":
         return database.cursor()
     database.ensure_connection()
-    cursor: Any = _PreparedCursor(database.connection, commits=commits)
+    cursor: Any = _PreparedCursor(database.connection, commits=commits, waits=waits)
     # As Django wraps its own: for its exceptions, its log of queries and its wrappers.
     wrap = database.make_debug_cursor if database.queries_logged else database.make_cursor
     return wrap(cursor)
@@ -175,13 +193,18 @@ class _PreparedCursor:
     anew: with them a change takes a third more of its CPU time and three times as much of ours.
     """
 
-    def __init__(self, connection: "psycopg.Connection[Any]", *, commits: bool) -> None:
+    def __init__(
+        self, connection: "psycopg.Connection[Any]", *, commits: bool, waits: bool
+    ) -> None:
         self._connection = connection
         self._commits = commits
+        self._waits = waits
         self._query: Any = None  # Where Django's log of queries looks for it.
         self._rows: list[tuple[Any, ...]] = []
 
     def execute(self, sql: str, values: Sequence[str | int | None]) -> None:
+        if isinstance(self._connection, Connection):
+            self._connection.catch_up()
         self._query = SimpleNamespace(query=_numbered(sql))
         wanted: list[tuple[str, _Values]] = [
             (sql, [None if value is None else _encoded(value) for value in values])
@@ -192,13 +215,19 @@ class _PreparedCursor:
         index = len(wanted) - 1
         if self._commits:
             wanted.append(("COMMIT", ()))
-        result = self._send(wanted)[index]
+        self._enqueue(wanted)
+        pgconn = self._connection.pgconn
+        if not self._waits and isinstance(self._connection, Connection):
+            self._wait(generators.send(pgconn))
+            self._connection.read_answer = partial(self._results, _answers(pgconn, len(wanted)))
+            return
+        result = self._results(_round_trip(pgconn, len(wanted)))[index]
         transformer = Transformer(_READING)
         transformer.set_pgresult(result)
         self._rows = transformer.load_rows(0, result.ntuples, tuple)
 
-    def _send(self, wanted: Sequence[tuple[str, _Values]]) -> list[PGresult]:
-        """Send statements in one round trip; after one that fails the others are not run."""
+    def _enqueue(self, wanted: Sequence[tuple[str, _Values]]) -> None:
+        """Let statements be sent in one go; after one that fails the others are not run."""
         pgconn = self._connection.pgconn
         names = _names.setdefault(self._connection, {})
         if settings.PREPARED_STATEMENTS:
@@ -215,14 +244,16 @@ class _PreparedCursor:
             else:
                 pgconn.send_query_params(_numbered(sql), values)
         pgconn.pipeline_sync()
-        return self._results(_results_of_pipeline(pgconn, len(wanted)))
 
-    def _results(self, answers: PQGen[list[PGresult]]) -> list[PGresult]:
+    def _wait(self, gen: PQGen[Result]) -> Result:
         try:
-            results = self._connection.wait(answers)
+            return self._connection.wait(gen)
         except BaseException:
             self._connection.close()  # Answers may still be under way.
             raise
+
+    def _results(self, answers: PQGen[list[PGresult]]) -> list[PGresult]:
+        results = self._wait(answers)
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
                 error = psycopg.errors.error_from_result(result)
@@ -241,8 +272,12 @@ class _PreparedCursor:
         """Do nothing: all rows are here."""
 
 
-def _results_of_pipeline(pgconn: PGconn, count: int) -> PQGen[list[PGresult]]:
+def _round_trip(pgconn: PGconn, count: int) -> PQGen[list[PGresult]]:
     yield from generators.send(pgconn)
+    return (yield from _answers(pgconn, count))
+
+
+def _answers(pgconn: PGconn, count: int) -> PQGen[list[PGresult]]:
     results: list[PGresult] = []
     for _ in range(count + 1):  # The last tells that the server has seen the end.
         results += yield from generators.fetch_many(pgconn)
@@ -251,13 +286,12 @@ def _results_of_pipeline(pgconn: PGconn, count: int) -> PQGen[list[PGresult]]:
 
 
 def _encoded(value: str | int) -> bytes:
-    text = str(value).encode()
-    if b"\0" in text:
-        raise psycopg.DataError("PostgreSQL's text cannot contain NUL.")  # libpq would cut it off.
-    return text
+    text = str(value)
+    _refuse_nul(text)
+    return text.encode()
 
 
-@functools.cache
+@cache
 def _numbered(sql: str) -> bytes:
     """Return a statement with $1, $2, ... for each %s, as PostgreSQL wants it."""
     first, *others = sql.split("%s")
@@ -266,15 +300,25 @@ def _numbered(sql: str) -> bytes:
     ).encode()
 
 
-def array(values: Iterable[Any]) -> str:
+def array(values: Collection[str | int | None]) -> str:
     """Return a value for a parameter that is an array of PostgreSQL."""
-    return f"{{{','.join(map(_member, values))}}}"
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        return f"{{{','.join(map(str, values))}}}"
+    if kinds and all(issubclass(kind, str) for kind in kinds):
+        return f'{{"{_quoted(cast("Collection[str]", values))}"}}'
+    members = ["NULL" if value is None else f'"{_quoted([str(value)])}"' for value in values]
+    return f"{{{','.join(members)}}}"
 
 
-def _member(value: Any) -> str:
-    if value is None:
-        return "NULL"
-    if type(value) is int:
-        return str(value)
-    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+def _quoted(texts: Collection[str]) -> str:
+    """Return the members of an array but for the outer quotes; all at once, which is fast."""
+    joined = "\0".join(texts)
+    _refuse_nul(joined, allowed=len(texts) - 1)
+    return joined.replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","')
+
+
+def _refuse_nul(text: str, *, allowed: int = 0) -> None:
+    # libpq would cut the text off.
+    if text.count("\0") > allowed:
+        raise DataError("PostgreSQL's text cannot contain NUL.")

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 from django.db import DatabaseError, connection, transaction
@@ -305,25 +306,30 @@ def _open_and_write_sql() -> str:
     """
 
 
+class _Parameters(NamedTuple):
+    """Of the statements that write a posting."""
+
+    events: list[Any]
+    levels: list[Any]
+
+
 def _write(
-    new_events: Sequence[_Event],
-    changed: Collection[Product],
-    opening: _Opening | None,
-    *,
-    by: Actor,
-    commits: bool,
-) -> tuple[list[int], datetime]:
+    parameters: _Parameters, opening: _Opening | None, *, commits: bool, waits: bool
+) -> tuple[list[int], datetime] | None:
     """Insert events, write the levels of changed products, open a reservation, and maybe commit.
 
     By hand and not by the ORM, which takes several times as long for what every change of stock
-    comes to. Returns the ids of the events, and the moment that all of them happened at.
+    comes to. Returns the ids of the events, and the moment that all of them happened at; nothing
+    where it does not wait.
     """
     if connection.vendor == "sqlite":
-        return _write_on_sqlite(new_events, changed, opening, by=by)
-    parameters = [*_event_parameters(new_events, by=by), *_level_parameters(changed)]
-    with prepared_cursor(commits=commits) as cursor:
+        return _write_on_sqlite(parameters)
+    written = [*parameters.events, *parameters.levels]
+    with prepared_cursor(commits=commits, waits=waits) as cursor:
         if opening is None:
-            cursor.execute(_write_sql(), parameters)
+            cursor.execute(_write_sql(), written)
+            if not waits:
+                return None
             moment, ids = cursor.fetchone()
             return ids, moment
         reservation, lines = opening.reservation, opening.reservation.loaded_lines
@@ -331,7 +337,7 @@ def _write(
         opened += _rows_parameters(
             [[line.product_id for line in lines], [line.amount for line in lines]]
         )
-        cursor.execute(_open_and_write_sql(), [*opened, *parameters])
+        cursor.execute(_open_and_write_sql(), [*opened, *written])
         moment, ids, reservation.pk, reservation.expires_at, line_ids = cursor.fetchone()
         reservation.created_at = moment
         for line, line_id in zip(lines, line_ids, strict=True):
@@ -339,33 +345,29 @@ def _write(
         return ids, moment
 
 
-def _write_on_sqlite(
-    new_events: Sequence[_Event],
-    changed: Collection[Product],
-    opening: _Opening | None,
-    *,
-    by: Actor,
-) -> tuple[list[int], datetime]:
-    """Do it in statements of their own: there are no round trips, nor one statement for it all."""
-    if opening is not None:
-        reservation, lines = opening.reservation, opening.reservation.loaded_lines
-        time_to_live = timedelta(seconds=opening.expires_in or 0)
-        if time_to_live:
-            reservation.expires_at = Now() + time_to_live
-        reservation.save(force_insert=True)
-        if time_to_live:
-            # Both times are of the one statement, so that the end need not be read back.
-            reservation.expires_at = reservation.created_at + time_to_live
-        for line in lines:
-            line.reservation = reservation
-        ReservationLine.objects.bulk_create(lines)
+def _open_on_sqlite(opening: _Opening) -> None:
+    """Open a reservation before its events are written; there is no one statement for it all."""
+    reservation, lines = opening.reservation, opening.reservation.loaded_lines
+    time_to_live = timedelta(seconds=opening.expires_in or 0)
+    if time_to_live:
+        reservation.expires_at = Now() + time_to_live
+    reservation.save(force_insert=True)
+    if time_to_live:
+        # Both times are of the one statement, so that the end need not be read back.
+        reservation.expires_at = reservation.created_at + time_to_live
+    for line in lines:
+        line.reservation = reservation
+    ReservationLine.objects.bulk_create(lines)
+
+
+def _write_on_sqlite(parameters: _Parameters) -> tuple[list[int], datetime]:
     with connection.cursor() as cursor:
-        cursor.execute(_insert_events_sql(), _event_parameters(new_events, by=by))
+        cursor.execute(_insert_events_sql(), parameters.events)
         ids, moments = zip(*cursor.fetchall(), strict=True)
         convert: Any = connection.ops
         moment = convert.convert_datetimefield_value(moments[0], None, connection)
         written_at = convert.adapt_datetimefield_value(moment)
-        cursor.execute(_update_levels_sql("%s"), [written_at, *_level_parameters(changed)])
+        cursor.execute(_update_levels_sql("%s"), [written_at, *parameters.levels])
         return list(ids), moment
 
 
@@ -377,15 +379,17 @@ def _event_parameters(new_events: Sequence[_Event], *, by: Actor) -> list[Any]:
         None if reservation is None else reservation.pk or _OPENED_HERE
         for reservation in columns[reservations]
     ]
-    ids, skus = [product.pk for product in products], [product.sku for product in products]
-    rows = _rows_parameters([ids, skus, *columns])
+    rows = _rows_parameters([*_values(products, "id", "sku"), *columns])
     return [by.name, by.source, by.request_id, *rows]
 
 
 def _level_parameters(changed: Collection[Product]) -> list[Any]:
-    return _rows_parameters(
-        [[getattr(product, name) for product in changed] for name in _LEVEL_COLUMNS]
-    )
+    return _rows_parameters(_values(changed, *_LEVEL_COLUMNS))
+
+
+def _values(products: Collection[Product], *names: str) -> list[list[Any]]:
+    """Return the values of each field."""
+    return [list(map(attrgetter(name), products)) for name in names]
 
 
 class Posting:
@@ -402,6 +406,7 @@ class Posting:
         self._opening: _Opening | None = None
         self._changed: dict[int, Product] = {}
         self._events: list[_Event] = []
+        self._parameters: _Parameters | None = None
 
     def open(self, product: Product, *, reason: str = "", reference: str = "") -> None:
         """Create `product`, an instance that is not saved yet, with its opening stock."""
@@ -484,6 +489,16 @@ class Posting:
         if self._watch(before, product.levels, product):
             self._changed[product.pk] = product
 
+    def prepare(self) -> None:
+        """Do that part of `write` which needs no database, after the last that is recorded."""
+        if self._events and self._parameters is None:
+            # By product, as `products.feed` asks for.
+            self._events.sort(key=lambda event: (event.product.id, event.version))
+            self._parameters = _Parameters(
+                _event_parameters(self._events, by=self._by),
+                _level_parameters(self._changed.values()),
+            )
+
     def finish(self) -> None:
         """Write, as the last that a verb does.
 
@@ -492,20 +507,32 @@ class Posting:
         """
         self.write(commits=_transaction.is_of_one_verb and not connection.savepoint_ids)
 
-    def write(self, *, commits: bool = False) -> None:
-        """Insert the events, write the levels, and tell the receivers after commit."""
+    def write(self, *, commits: bool = False, waits: bool = True) -> None:
+        """Insert the events, write the levels, and tell the receivers after commit.
+
+        Where it `waits` not, the products do not learn when they were updated, and an error is
+        raised by what uses the database next.
+        """
         if self._opened:
             # In a savepoint: a SKU that somebody else has just taken must not break the
             # transaction off, in which the caller then finds out which it was.
             with transaction.atomic():
                 Product.objects.bulk_create(self._opened)
-        if not self._events:
+        if self._opening and connection.vendor == "sqlite":
+            _open_on_sqlite(self._opening)
+        self.prepare()
+        if self._parameters is None:
             return
-        # By product, as `products.feed` asks for.
-        self._events.sort(key=lambda event: (event.product.pk, event.version))
-        ids, moment = _write(
-            self._events, self._changed.values(), self._opening, by=self._by, commits=commits
+        written = _write(
+            self._parameters,
+            self._opening,
+            commits=commits,
+            # Nobody but receivers wants the ids.
+            waits=waits or events.are_wanted(),
         )
+        if written is None:
+            return
+        ids, moment = written
         for product in self._changed.values():
             product.updated_at = moment
         if events.are_wanted():

@@ -60,4 +60,5 @@ class OftenSent(Generic[Found]):
 
 def among(texts: Iterable[str]) -> str:
     """Return the parameter of a lookup `__among` these."""
-    return json.dumps(list(texts)) if connection.vendor == "sqlite" else array(texts)
+    listed = list(texts)
+    return json.dumps(listed) if connection.vendor == "sqlite" else array(listed)

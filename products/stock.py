@@ -647,24 +647,35 @@ def _post(
     return outcomes
 
 
-@ledger.transactional
-def apply_possible(operations: Sequence[Operation], *, by: Actor) -> list[LevelChange | StockError]:
-    """Apply those of several operations that can be, in their order, as one event each.
+def apply_possible(
+    batches: Iterable[Sequence[Operation]], *, by: Actor
+) -> Iterator[list[LevelChange | StockError]]:
+    """Apply, in the caller's transaction, those operations that can be, as one event each.
 
-    Returns what each has done or why it could not, which leaves the others alone. Of a product
-    that is short, all that is overdue is given back first.
+    Yields for each batch, in order, what each operation does or why it cannot, which leaves the
+    others alone. Of a product that is short, all that is overdue is given back first.
+
+    While the database writes a batch, the next is decided. The last is written at the end.
     """
-    skus = [operation.sku for operation in operations]
-    products, posting = ledger.lock_products(skus, levels_only=True), ledger.Posting(by=by)
-    outcomes = _post(operations, products, posting)
-    short = _short(outcome for outcome in outcomes if isinstance(outcome, StockError))
-    overdue = _overdue_of_short(short, products, Counter(skus), whole=False)
-    if overdue:
-        products, posting = ledger.lock_products(skus, levels_only=True), ledger.Posting(by=by)
-        _expire(overdue, products.values(), posting)
+    products: dict[str, Product] = {}
+    posting = ledger.Posting(by=by)
+    for operations in batches:
+        skus = [operation.sku for operation in operations]
+        # What the last batch has changed is in memory alone.
+        products = {sku: products[sku] for sku in skus if sku in products}
+        products |= ledger.lock_products(set(skus) - products.keys(), levels_only=True)
+        posting.write(waits=False)
+        posting = ledger.Posting(by=by)
         outcomes = _post(operations, products, posting)
-    posting.finish()
-    return outcomes
+        short = _short(outcome for outcome in outcomes if isinstance(outcome, StockError))
+        overdue = _overdue_of_short(short, products, Counter(skus), whole=False)
+        if overdue:
+            products, posting = ledger.lock_products(skus, levels_only=True), ledger.Posting(by=by)
+            _expire(overdue, products.values(), posting)
+            outcomes = _post(operations, products, posting)
+        posting.prepare()
+        yield outcomes
+    posting.write()
 
 
 def preview(

@@ -18,7 +18,7 @@ from django.db import (
 from django.test import override_settings
 
 from products import stock
-from products.database import prepared_cursor
+from products.database import array, prepared_cursor
 from products.models import Product, Reservation, StockEvent
 from products.tests.factories import ACTOR, ProductFactory
 
@@ -36,8 +36,12 @@ VERBS: list[Callable[[], object]] = [
 ]
 
 
-def run(sql: str, *values: Any, commits: bool = False) -> Any:
-    with prepared_cursor(commits=commits) as cursor:
+class NoDeal(Exception):
+    pass
+
+
+def run(sql: str, *values: Any, commits: bool = False, waits: bool = True) -> Any:
+    with prepared_cursor(commits=commits, waits=waits) as cursor:
         cursor.execute(sql, values)
         return cursor.fetchall()
 
@@ -113,10 +117,92 @@ def test_what_fails_only_in_the_commit_is_told() -> None:
     assert run("SELECT 1") == [(1,)]
 
 
+RENAME = "UPDATE products_product SET name = %s"
+
+
+@only_postgresql
+def test_what_is_not_waited_for_is_done_before_the_next_statement() -> None:
+    ProductFactory.create(sku="CUP")
+
+    with transaction.atomic():
+        run(RENAME, "Mug", waits=False)
+        run(RENAME + " || name", "Big ", waits=False)
+        name = Product.objects.get().name
+
+    assert name == "Big Mug"
+    assert Product.objects.get().name == "Big Mug"
+
+
+NEXT_USES: list[Callable[[], object]] = [
+    lambda: run("SELECT 1"),
+    lambda: run(RENAME, "Pot", waits=False),
+    lambda: Product.objects.get(),
+    lambda: transaction.atomic().__enter__(),
+    lambda: None,  # Only the commit.
+]
+
+
+@only_postgresql
+@pytest.mark.parametrize("use", NEXT_USES)
+def test_what_fails_without_being_waited_for_is_told_by_what_comes_next(
+    use: Callable[[], object],
+) -> None:
+    ProductFactory.create(sku="CUP", name="Cup")
+
+    @transaction.atomic
+    def write() -> None:
+        run(RENAME, "Mug")
+        run("UPDATE products_product SET quantity = -1 - %s::int", 1, waits=False)
+        use()
+
+    with pytest.raises(IntegrityError):
+        write()
+
+    assert Product.objects.get().name == "Cup"
+
+
+@only_postgresql
+def test_a_transaction_that_breaks_off_leaves_nothing_that_was_not_waited_for() -> None:
+    ProductFactory.create(sku="CUP", name="Cup")
+
+    @transaction.atomic
+    def write() -> None:
+        run(RENAME, "Mug", waits=False)
+        raise NoDeal
+
+    with pytest.raises(NoDeal):
+        write()
+
+    assert Product.objects.get().name == "Cup"
+
+
 @only_postgresql
 def test_nul_is_refused_and_not_cut_off() -> None:
     with pytest.raises(DataError):
         run("SELECT %s::text", "CUP\0SAUCER")
+    with pytest.raises(DataError):
+        array(["CUP", "PAN\0POT"])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [],
+        [0, -1, 2**63 - 1],
+        ["", "NULL", "a,b", '"', "\\", '{"\\"}', "\n", "ß"],
+        [None, None],
+        [1, None],
+        ["1", None, '\\"'],
+        [StockEvent.Type.ADDED],
+    ],
+)
+@only_postgresql
+def test_an_array_comes_back_as_it_was(values: list[Any]) -> None:
+    type_of_members = "bigint" if any(isinstance(value, int) for value in values) else "text"
+
+    [(found,)] = run(f"SELECT %s::{type_of_members}[]", array(values))
+
+    assert found == values
 
 
 @only_postgresql
@@ -145,10 +231,6 @@ def test_a_change_is_made_although_the_server_has_forgotten_its_statements(
     verb()
 
     assert Product.objects.get().version == product.version + 2
-
-
-class NoDeal(Exception):
-    pass
 
 
 @pytest.mark.parametrize("verb", VERBS)
