@@ -8,8 +8,8 @@ import os
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 
-# Twice as many as connections in a worker's pool: while the database keeps all of those waiting,
-# the others still say so, and answer /health/live.
+# Four times as many as connections in a worker's pool: while the database keeps all of those
+# waiting, the others still say so, and answer /health/live.
 THREADS_PER_WORKER = 8
 SECONDS_TO_FINISH = 15
 

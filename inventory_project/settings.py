@@ -117,7 +117,7 @@ def _database() -> dict[str, Any]:
         options.setdefault("timeout", SQLITE_BUSY_SECONDS)
         options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
     else:
-        pool_size = env.int("DATABASE_POOL_SIZE", default=4)
+        pool_size = env.int("DATABASE_POOL_SIZE", default=2)
         statement_seconds = env.int("DATABASE_STATEMENT_TIMEOUT", default=15)
         options.setdefault("connect_timeout", CONNECTION_WAIT_SECONDS)
         # A server that vanished without a word is noticed, too.

@@ -1,7 +1,9 @@
 """Exports to CSV and XLSX: what a list shows, with its filters, in a form that can come back."""
 
 import csv
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from datetime import datetime
 from io import BytesIO, StringIO
 from itertools import islice
@@ -89,6 +91,42 @@ class ReservationLineColumns(Columns):
 
 Rows = Iterator[list[str | int]]
 
+_exporting = threading.Lock()
+
+
+class AnotherExport(ValueError):
+    """An export is running in this process already."""
+
+    def __init__(self) -> None:
+        super().__init__("Another export is being sent. Try again when it has ended.")
+
+
+class OnlyExport:
+    """What is sent of an export, from when it is made until it is closed the only one.
+
+    An export holds one of a few connections of its process for as long as somebody takes to
+    download it. Orders need the others. Raises `AnotherExport`.
+    """
+
+    _is_ours = False
+
+    def __init__(self, parts: Iterable[Any]) -> None:
+        if not _exporting.acquire(blocking=False):
+            raise AnotherExport
+        self._is_ours = True
+        self._parts = parts
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._parts)
+
+    def close(self) -> None:
+        """Let others export. Called by the response, when it is closed."""
+        if self._is_ours:
+            self._is_ours = False
+            _exporting.release()
+
+    __del__ = close
+
 
 def rows_of(resource: Resource, queryset: QuerySet[Any]) -> Rows:
     """Yield the header, and a row for each object, reading some at a time."""
@@ -105,7 +143,7 @@ class Csv(base_formats.CSV):
     """
 
     def response(self, rows: Rows) -> HttpResponseBase:
-        return StreamingHttpResponse(self._parts(rows))
+        return StreamingHttpResponse(OnlyExport(self._parts(rows)))
 
     def _parts(self, rows: Rows) -> Iterator[bytes]:
         yield "\ufeff".encode()
@@ -122,8 +160,9 @@ class Xlsx(base_formats.XLSX):
         workbook = Workbook(write_only=True)
         sheet = workbook.create_sheet()
         sheet.freeze_panes = "A2"
-        for row in rows:
-            sheet.append([_writable(value) for value in row])
+        with closing(OnlyExport(rows)) as only:
+            for row in only:
+                sheet.append([_writable(value) for value in row])
         file = BytesIO()
         workbook.save(file)
         return HttpResponse(file.getvalue())

@@ -24,6 +24,7 @@ from unfold.decorators import display
 from unfold.utils import parse_date_str
 
 from products.admin.base import BoundedPaginator, ReadOnlyAdmin
+from products.admin.exporting import AnotherExport, OnlyExport
 from products.models import Product, StockEvent
 from products.tables import neutral
 
@@ -226,8 +227,12 @@ class StockEventAdmin(ReadOnlyAdmin):
                 "Choose fewer days.",
             )
         rows = events.values_list(*EXPORTED).iterator(chunk_size=EXPORT_CHUNK)
+        try:
+            export = OnlyExport(csv_lines(EXPORTED, rows))
+        except AnotherExport as error:
+            return self._back_to_list(request, str(error))
         return StreamingHttpResponse(
-            csv_lines(EXPORTED, rows),
+            export,
             content_type="text/csv; charset=utf-8",
             headers={
                 "Content-Disposition": f'attachment; filename="ledger-{timezone.now():%F}.csv"'

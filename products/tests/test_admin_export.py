@@ -2,6 +2,8 @@
 
 import csv
 import io
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -175,6 +177,37 @@ def test_more_rows_than_xlsx_is_made_of_are_for_csv(
 
     assert "choose CSV" in refused.content.decode()
     assert len(csv_of(export(viewer))) == 4
+
+
+def ledger_export(client: Client) -> Any:
+    return client.get(reverse("admin:products_stockevent_export"))
+
+
+@pytest.mark.parametrize(
+    "again", [export, partial(export, form=XLSX), ledger_export], ids=["csv", "xlsx", "ledger"]
+)
+@pytest.mark.parametrize("first", [export, ledger_export], ids=["csv", "ledger"])
+def test_one_export_is_sent_at_a_time(
+    first: Callable[[Client], Any], again: Callable[[Client], Any]
+) -> None:
+    ProductFactory.create()
+    client = browser_of("Vera", "view_product", "view_stockevent")
+    sending = first(client)
+
+    refused = again(client)
+    shown = refused.content if refused.status_code == 200 else client.get(refused.url).content
+    sending.getvalue()
+    done = again(client)
+
+    assert "Another export is being sent" in shown.decode()
+    assert done.getvalue()
+
+
+def test_an_export_that_breaks_off_lets_others_run(viewer: Client) -> None:
+    exporting.OnlyExport([]).close()
+    exporting.OnlyExport([])  # Lost without being closed.
+
+    assert csv_of(export(viewer)) == [HEADER]
 
 
 def test_the_list_leads_to_the_export_with_its_filters(viewer: Client) -> None:
