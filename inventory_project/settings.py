@@ -126,6 +126,9 @@ def _database() -> dict[str, Any]:
             f"-c lock_timeout={LOCK_WAIT_SECONDS}s "
             f"-c statement_timeout={statement_seconds}s "
             f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s "
+            # One plan serves every value of the statements that are prepared, which find rows by
+            # their keys. PostgreSQL would plan the lock anew each time, in hope of a better one.
+            "-c plan_cache_mode=force_generic_plan "
             f"{options.get('options', '')}"
         )
         if pool_size:

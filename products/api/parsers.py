@@ -32,8 +32,9 @@ class StrictJSONParser(BaseParser):
         if len(body) > limit:
             raise RequestDataTooBig
         try:
+            text = body.decode("utf-8")
             data = json.loads(
-                body.decode("utf-8"),
+                text,
                 object_pairs_hook=_object_without_duplicates,
                 parse_constant=_refuse_constant,
                 parse_int=_int_of_bounded_length,
@@ -42,7 +43,9 @@ class StrictJSONParser(BaseParser):
             raise invalid_field(None, f"The body is nested deeper than {MAX_DEPTH}.") from error
         except ValueError as error:
             raise ParseError(f"The body is not JSON: {error}.") from error
-        _check(data, path="", depth=0)
+        _check_depth(data, depth=0)
+        if "\\u" in text:  # JSON and UTF-8 have no other way to write what cannot be stored.
+            _check_texts(data, path="")
         return data
 
 
@@ -67,19 +70,28 @@ def _int_of_bounded_length(digits: str) -> int:
     return int(digits[:100])
 
 
-def _check(value: Any, *, path: str, depth: int) -> None:
-    if depth > MAX_DEPTH:
+def _check_depth(value: Any, *, depth: int) -> None:
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return
+    if value and depth == MAX_DEPTH:
         raise invalid_field(None, f"The body is nested deeper than {MAX_DEPTH}.")
+    for member in value:
+        _check_depth(member, depth=depth + 1)
+
+
+def _check_texts(value: Any, *, path: str) -> None:
     if isinstance(value, str):
         _check_text(value, path)
     elif isinstance(value, dict):
         for key, item in value.items():
             name = _printable(key) if not path else f"{path}.{_printable(key)}"
             _check_text(key, name)
-            _check(item, path=name, depth=depth + 1)
+            _check_texts(item, path=name)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            _check(item, path=f"{path}.{index}" if path else str(index), depth=depth + 1)
+            _check_texts(item, path=f"{path}.{index}" if path else str(index))
 
 
 def _check_text(text: str, path: str) -> None:

@@ -123,6 +123,11 @@ class BooleanField(StrictField):
 class StrictSerializer(serializers.Serializer):
     """A request body in which a field that is not known is refused."""
 
+    def run_validation(self, data: Any = empty) -> Any:
+        if data is None or data is empty:
+            return super().run_validation(data)
+        return self.to_internal_value(data)  # As `StrictField` does.
+
     @cached_property
     def _fields_by_name(self) -> dict[str, serializers.Field]:
         return dict(self.fields)
