@@ -391,5 +391,7 @@ def _prepare_transaction(*, lock_seconds: int) -> None:
             cursor.execute(
                 f"SET LOCAL lock_timeout = '{lock_seconds}s'; "
                 # The products of a batch lie side by side: no reason to read all others, too.
-                "SET LOCAL random_page_cost = 1"
+                "SET LOCAL random_page_cost = 1; "
+                # So many lines are worth a plan of their own.
+                "SET LOCAL plan_cache_mode = auto"
             )

@@ -19,6 +19,7 @@ from django.db.models.lookups import LessThan, LessThanOrEqual
 from django.db.models.sql.compiler import SQLCompiler
 from rest_framework_api_key.models import AbstractAPIKey
 
+from products.database import array
 from products.validators import (
     MAX_DESCRIPTION_LENGTH,
     MAX_NAME_LENGTH,
@@ -69,7 +70,7 @@ class Among(models.Lookup):
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
     ) -> tuple[str, tuple[Any, ...]]:
         column, parameters = self.process_lhs(compiler, connection)
-        return f"{column} = ANY(%s)", (*parameters, self.rhs)
+        return f"{column} = ANY(%s)", (*parameters, array(self.rhs))
 
 
 class WordsField(models.TextField):

@@ -383,7 +383,10 @@ class ReservationSerializer(serializers.ModelSerializer):
             "status": instance.loaded_status,
             "expires_at": moment(instance.expires_at),
             "created_at": moment(instance.created_at),
-            "lines": ReservationLineSerializer(instance.loaded_lines, many=True).data,
+            "lines": [
+                shared(ReservationLineSerializer).to_representation(line)
+                for line in instance.loaded_lines
+            ],
         }
 
 

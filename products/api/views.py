@@ -137,8 +137,8 @@ class InventoryViewSet(GenericViewSet[Any]):
 
     def page(self, queryset: QuerySet[Any], serializer: type[BaseSerializer[Any]]) -> Response:
         """Answer with a page of what the filters leave of `queryset`."""
-        rows = self.paginate_queryset(self.filter_queryset(queryset))
-        return self.get_paginated_response(serializer(rows, many=True).data)
+        rows = self.paginate_queryset(self.filter_queryset(queryset)) or []
+        return self.get_paginated_response([self.represent(serializer, row) for row in rows])
 
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         started = time.perf_counter()
