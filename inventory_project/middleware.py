@@ -1,8 +1,10 @@
-"""Middleware for pages, which requests of the API pass by: they have no session, no message and no
-file, and there are many of them."""
+"""Middleware that requests of the API pass by, because there are many of them: they have no session,
+no message and no file, and seldom another origin."""
 
 from typing import Any
 
+from corsheaders.middleware import CorsMiddleware
+from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
@@ -34,3 +36,10 @@ class Users(_ForPages, AuthenticationMiddleware):
 
 class Messages(_ForPages, MessageMiddleware):
     pass
+
+
+class OtherOrigins(CorsMiddleware):
+    """Looks at the origin of a request, and with it at all headers, only where one is allowed."""
+
+    def is_enabled(self, request: HttpRequest) -> bool:
+        return bool(settings.CORS_ALLOWED_ORIGINS) and super().is_enabled(request)

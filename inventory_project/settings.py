@@ -56,12 +56,11 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "products.api.middleware.SafeRequestId",
-    "django_guid.middleware.guid_middleware",
+    "products.api.middleware.RequestId",
     "products.api.middleware.ProblemResponses",
     "django.middleware.security.SecurityMiddleware",
     "inventory_project.middleware.StaticFiles",
-    "corsheaders.middleware.CorsMiddleware",
+    "inventory_project.middleware.OtherOrigins",
     "inventory_project.middleware.Sessions",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -245,13 +244,6 @@ CORS_ALLOW_HEADERS = [
     "if-match",
     "x-request-id",
 ]
-
-DJANGO_GUID = {
-    "GUID_HEADER_NAME": "X-Request-ID",
-    # Any printable id of a caller is kept; products.api.middleware.SafeRequestId sees to the rest.
-    "VALIDATE_GUID": False,
-    "EXPOSE_HEADER": False,
-}
 
 # --------------------------------------------------------------------------------- static files
 

@@ -1,6 +1,7 @@
 from django.apps import AppConfig
 from django.core.signals import got_request_exception
 from django.db.backends.signals import connection_created
+from django.db.backends.sqlite3.base import DatabaseWrapper as SQLite
 from django.db.models.signals import post_delete, post_migrate, post_save
 
 
@@ -12,7 +13,7 @@ class ProductsConfig(AppConfig):
         from products import database, groups, triggers
         from products.api.authentication import forget_keys
 
-        connection_created.connect(database.take_sqlite_at_its_word)
+        connection_created.connect(database.take_sqlite_at_its_word, sender=SQLite)
         got_request_exception.connect(database.forget_lost_connections)
         post_migrate.connect(triggers.install_after_migrate, sender=self)
         for signal in (post_save, post_delete):

@@ -4,12 +4,12 @@ cursor for the statements that every change sends."""
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cache, partial
-from types import SimpleNamespace
-from typing import Any, TypeVar, cast
+from types import NoneType, SimpleNamespace
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -103,30 +103,37 @@ def _is_loss_of_connection(error: BaseException | None) -> bool:
     return sqlstate.startswith(("08", "57P")) and type(cause).__name__ != "PoolTimeout"
 
 
+@cache
+def is_sqlite() -> bool:
+    """Tell which of the two databases this is. Each change asks several times, and to look the
+    thread's connection up takes longer than the answer is worth."""
+    return connection.vendor == "sqlite"
+
+
 def take_sqlite_at_its_word(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
-    """Receive `connection_created`: let a statement have as many parameters as SQLite allows.
+    """Receive `connection_created` of SQLite: let a statement have as many parameters as it allows.
 
     Django 5.2 assumes 999, and would insert the events of a large batch in many statements.
     """
-    if connection.vendor == "sqlite":
-        limit = connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
-        connection.features.max_query_params = limit
+    limit = connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+    connection.features.max_query_params = limit
 
 
 _writing = threading.RLock()
 
 
-@contextmanager
-def one_writer() -> Iterator[None]:
+def one_writer() -> AbstractContextManager[None]:
     """On SQLite, let the threads of this process write one after the other.
 
     SQLite lets those that wait look again now and then, for a tenth of a second in between, and
     does not remember who came first: one of many may find it taken each time. It still decides: a
     thread that has waited here for as long as it would there goes on to ask it.
     """
-    if connection.vendor != "sqlite":
-        yield
-        return
+    return _one_writer() if is_sqlite() else nullcontext()
+
+
+@contextmanager
+def _one_writer() -> Iterator[None]:
     is_ours = _writing.acquire(timeout=settings.SQLITE_BUSY_SECONDS)
     try:
         yield
@@ -149,7 +156,7 @@ def prepared_cursor(*, commits: bool = False, waits: bool = True) -> Any:
     uses the connection next waits for its end, and raises what it raised; its rows are lost.
     """
     database = connections[DEFAULT_DB_ALIAS]
-    if database.vendor == "sqlite":
+    if is_sqlite():
         return database.cursor()
     database.ensure_connection()
     cursor: Any = _PreparedCursor(database.connection, commits=commits, waits=waits)
@@ -164,6 +171,8 @@ _names: "WeakKeyDictionary[psycopg.Connection[Any], dict[str, bytes]]" = WeakKey
 FORGOTTEN_STATEMENT = {"0A000", "26000"}
 """What the server says when it cannot run a prepared statement any more: a table has changed, or a
 pooler has lent us another connection. Ours is closed then."""
+
+_NUL = "PostgreSQL's text cannot contain NUL."
 
 _Values = Sequence[bytes | None]
 
@@ -206,9 +215,7 @@ class _PreparedCursor:
         if isinstance(self._connection, Connection):
             self._connection.catch_up()
         self._query = SimpleNamespace(query=_numbered(sql))
-        wanted: list[tuple[str, _Values]] = [
-            (sql, [None if value is None else _encoded(value) for value in values])
-        ]
+        wanted: list[tuple[str, _Values]] = [(sql, _encoded(values))]
         status = self._connection.pgconn.transaction_status
         if not self._connection.autocommit and status == TransactionStatus.IDLE:
             wanted.insert(0, ("BEGIN", ()))
@@ -230,7 +237,8 @@ class _PreparedCursor:
         """Let statements be sent in one go; after one that fails the others are not run."""
         pgconn = self._connection.pgconn
         names = _names.setdefault(self._connection, {})
-        if settings.PREPARED_STATEMENTS:
+        are_prepared = settings.PREPARED_STATEMENTS
+        if are_prepared:
             for sql, _ in wanted:
                 if sql not in names:
                     name = b"often_%d" % len(names)
@@ -239,7 +247,7 @@ class _PreparedCursor:
                     names[sql] = name
         pgconn.enter_pipeline_mode()
         for sql, values in wanted:
-            if settings.PREPARED_STATEMENTS:
+            if are_prepared:
                 pgconn.send_query_prepared(names[sql], values)
             else:
                 pgconn.send_query_params(_numbered(sql), values)
@@ -285,10 +293,12 @@ def _answers(pgconn: PGconn, count: int) -> PQGen[list[PGresult]]:
     return results
 
 
-def _encoded(value: str | int) -> bytes:
-    text = str(value)
-    _refuse_nul(text)
-    return text.encode()
+def _encoded(values: Iterable[str | int | None]) -> list[bytes | None]:
+    encoded = [None if value is None else str(value).encode() for value in values]
+    # libpq would cut a text off there.
+    if b"\0" in b"".join([value for value in encoded if value]):
+        raise DataError(_NUL)
+    return encoded
 
 
 @cache
@@ -300,25 +310,17 @@ def _numbered(sql: str) -> bytes:
     ).encode()
 
 
-def array(values: Collection[str | int | None]) -> str:
+def array(values: Collection[Any]) -> str:
     """Return a value for a parameter that is an array of PostgreSQL."""
     kinds = set(map(type, values))
-    if kinds == {int}:
+    if kinds <= {int}:
         return f"{{{','.join(map(str, values))}}}"
-    if kinds and all(issubclass(kind, str) for kind in kinds):
-        return f'{{"{_quoted(cast("Collection[str]", values))}"}}'
-    members = ["NULL" if value is None else f'"{_quoted([str(value)])}"' for value in values]
-    return f"{{{','.join(members)}}}"
-
-
-def _quoted(texts: Collection[str]) -> str:
-    """Return the members of an array but for the outer quotes; all at once, which is fast."""
-    joined = "\0".join(texts)
-    _refuse_nul(joined, allowed=len(texts) - 1)
-    return joined.replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","')
-
-
-def _refuse_nul(text: str, *, allowed: int = 0) -> None:
-    # libpq would cut the text off.
-    if text.count("\0") > allowed:
-        raise DataError("PostgreSQL's text cannot contain NUL.")
+    if NoneType in kinds:
+        members = ["NULL" if value is None else array([value])[1:-1] for value in values]
+        return f"{{{','.join(members)}}}"
+    # All members are quoted at once, which is fast.
+    joined = "\0".join(map(str, values))
+    if joined.count("\0") >= len(values):
+        raise DataError(_NUL)
+    quoted = joined.replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","')
+    return f'{{"{quoted}"}}'

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from django.db import connection
 from django.db.models import Max
 
+from products.database import is_sqlite
 from products.models import StockEvent
 from products.triggers import ANNOUNCEMENT_TAG
 
@@ -61,7 +62,7 @@ def last_id() -> int:
 
 def _settled() -> tuple[int, int]:
     """Return the id up to which everything is settled, and the last one drawn."""
-    if connection.vendor == "sqlite":
+    if is_sqlite():
         # Writers come one after the other: ids are in the order of the commits.
         last = StockEvent.objects.aggregate(last=Max("pk"))["last"] or 0
         return last, last

@@ -21,7 +21,13 @@ from django.db.models import Field, Model, QuerySet
 from django.db.models.functions import Now
 
 from products import events
-from products.database import FORGOTTEN_STATEMENT, array, one_writer, prepared_cursor
+from products.database import (
+    FORGOTTEN_STATEMENT,
+    array,
+    is_sqlite,
+    one_writer,
+    prepared_cursor,
+)
 from products.models import Levels, Product, Reservation, ReservationLine, StockEvent
 from products.policies import StockLevelMonitor
 from products.queries import OftenSent, among
@@ -165,7 +171,7 @@ def _field(model: type[Model], column: str) -> "Field[Any, Any]":
 @functools.cache
 def _rows_sql(model: type[Model], columns: tuple[str, ...]) -> str:
     """Return SQL for a table of rows that come as parameters, however many they are."""
-    if connection.vendor == "sqlite":
+    if is_sqlite():
         members = ", ".join(
             f"json_extract(value, '$[{index}]') AS {name}" for index, name in enumerate(columns)
         )
@@ -176,7 +182,7 @@ def _rows_sql(model: type[Model], columns: tuple[str, ...]) -> str:
 
 def _rows_parameters(columns: Sequence[Sequence[Any]]) -> list[Any]:
     """Return the parameters of `_rows_sql`, from the values of each column."""
-    if connection.vendor == "sqlite":
+    if is_sqlite():
         return [json.dumps(list(zip(*columns, strict=True)))]
     return [array(column) for column in columns]
 
@@ -322,7 +328,7 @@ def _write(
     comes to. Returns the ids of the events, and the moment that all of them happened at; nothing
     where it does not wait.
     """
-    if connection.vendor == "sqlite":
+    if is_sqlite():
         return _write_on_sqlite(parameters)
     written = [*parameters.events, *parameters.levels]
     with prepared_cursor(commits=commits, waits=waits) as cursor:
@@ -518,7 +524,7 @@ class Posting:
             # transaction off, in which the caller then finds out which it was.
             with transaction.atomic():
                 Product.objects.bulk_create(self._opened)
-        if self._opening and connection.vendor == "sqlite":
+        if self._opening and is_sqlite():
             _open_on_sqlite(self._opening)
         self.prepare()
         if self._parameters is None:

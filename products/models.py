@@ -501,8 +501,10 @@ class Role(models.TextChoices):
 
     def includes(self, other: "Role") -> bool:
         """Whether this role may do what `other` may."""
-        ranks = list(Role)
-        return ranks.index(self) >= ranks.index(other)
+        return _ROLES.index(self) >= _ROLES.index(other)
+
+
+_ROLES = tuple(Role)
 
 
 class ApiKey(AbstractAPIKey):

@@ -10,7 +10,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.base import ModelState
 from django.db.models.sql.compiler import SQLCompiler
 
-from products.database import array, prepared_cursor
+from products.database import array, is_sqlite, prepared_cursor
 
 Found = TypeVar("Found", bound=Model)
 
@@ -61,4 +61,4 @@ class OftenSent(Generic[Found]):
 def among(texts: Iterable[str]) -> str:
     """Return the parameter of a lookup `__among` these."""
     listed = list(texts)
-    return json.dumps(listed) if connection.vendor == "sqlite" else array(listed)
+    return json.dumps(listed) if is_sqlite() else array(listed)

@@ -16,7 +16,7 @@ class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Api-Key ...`: `request.auth` is the `ApiKey`; there is no user."""
 
     def authenticate(self, request: Request) -> tuple[None, ApiKey] | None:
-        if "Authorization" not in request.headers:
+        if "HTTP_AUTHORIZATION" not in request.META:
             return None
         try:
             return None, _valid_key(request)

@@ -38,7 +38,7 @@ def idempotent(action: Action) -> Action:
 
     @functools.wraps(action)
     def run(view: Any, request: Any, **target: Any) -> Any:
-        key = request.headers.get("Idempotency-Key")
+        key = request.META.get("HTTP_IDEMPOTENCY_KEY")
         if key is None:
             return action(view, request, **target)
         if not _KEY.fullmatch(key):
@@ -72,7 +72,7 @@ def idempotent(action: Action) -> Action:
 
 def _fingerprint(view: Any, target: dict[str, Any], body: Any) -> str:
     """Return what tells one request from another, whichever of its paths and methods was used."""
-    condition = view.request.headers.get("If-Match")
+    condition = view.request.META.get("HTTP_IF_MATCH")
     meaning = json.dumps([view.basename, view.action, target, body, condition], sort_keys=True)
     return hashlib.sha256(meaning.encode()).hexdigest()
 

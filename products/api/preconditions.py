@@ -24,7 +24,7 @@ def conditional(action: Callable[..., HttpResponse]) -> Callable[..., HttpRespon
 
     @functools.wraps(action)
     def run(view: Any, request: Any, sku: str) -> HttpResponse:
-        header = request.headers.get("If-Match")
+        header = request.META.get("HTTP_IF_MATCH")
         if header is None:
             return action(view, request, sku)
 

@@ -92,6 +92,12 @@ class InventoryViewSet(GenericViewSet[Any]):
     def get_permissions(self) -> list[BasePermission]:
         return [shared(cast(type[BasePermission], made)) for made in self.permission_classes]
 
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        """`Allow`, where a method is refused; REST framework would list them for each answer."""
+        is_refused = self.action in (None, "metadata")
+        return {"Allow": ", ".join(self.allowed_methods)} if is_refused else {}
+
     def perform_authentication(self, request: Request) -> None:
         super().perform_authentication(request)
         if isinstance(request.auth, ApiKey):
@@ -101,7 +107,7 @@ class InventoryViewSet(GenericViewSet[Any]):
         super().initial(request, *args, **kwargs)
         if self.action in (None, "metadata"):
             raise MethodNotAllowed(str(request.method))  # Whatever its body and query are.
-        if "Transfer-Encoding" in request.headers:
+        if "HTTP_TRANSFER_ENCODING" in request.META:
             # WSGI shows such a body as an empty one, which would fulfill all instead of a part.
             raise Problem("length_required", "A body needs a Content-Length.")
         paged = self.action in self.filtersets
