@@ -1,5 +1,5 @@
-"""Middleware that requests of the API pass by, because there are many of them: they have no session,
-no message and no file, and seldom another origin."""
+"""Middleware that requests of the API pass by, because there are many of them: they have no
+session, no message and no file, and seldom another origin."""
 
 from typing import Any
 

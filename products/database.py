@@ -1,5 +1,5 @@
 """What Django leaves to us of the connections: bounded waiting, healing, SQLite's limit, and a
-cursor for the statements that every change sends."""
+short way for the statements that every change sends."""
 
 import sqlite3
 import sys
@@ -45,7 +45,7 @@ class Connection(psycopg.Connection[Any]):
 
     gives_up_after: float | None = None
     read_answer: Callable[[], object] | None = None
-    """Reads the answer that a prepared cursor did not wait for."""
+    """Reads the answer that an often sent statement did not wait for."""
 
     def wait(
         self, gen: PQGen[Result], interval: float = 0.1, timeout: float | None = None
@@ -145,28 +145,31 @@ def _one_writer() -> Iterator[None]:
 # ------------------------------------------------------------------------- statements sent often
 
 
-def prepared_cursor(*, commits: bool = False, waits: bool = True) -> Any:
-    """Return a cursor of the connection for a statement that is sent often, in few round trips.
+def execute_often(
+    sql: str, values: Sequence[Any], *, commits: bool = False, waits: bool = True
+) -> list[tuple[Any, ...]]:
+    """Run a statement that is sent often, in few round trips, and return its rows.
 
     On PostgreSQL the statement is prepared once in each connection, and values are sent apart from
-    it, as text: the statement says what types they are. They must be `str`, `int` or None. BEGIN
-    goes along with the first statement of a transaction, and COMMIT with one that `commits`.
+    it, as text: the statement says what types they are. BEGIN goes along with the first statement
+    of a transaction, and COMMIT with one that `commits`.
 
     Where it `waits` not, and the connection is of the pool, the statement is only sent. Whatever
     uses the connection next waits for its end, and raises what it raised; its rows are lost.
     """
     database = connections[DEFAULT_DB_ALIAS]
     if is_sqlite():
-        return database.cursor()
+        with database.cursor() as cursor:
+            cursor.execute(sql, values)
+            return cursor.fetchall()
     database.ensure_connection()
-    cursor: Any = _PreparedCursor(database.connection, commits=commits, waits=waits)
+    prepared: Any = _PreparedCursor(database.connection, commits=commits, waits=waits)
     # As Django wraps its own: for its exceptions, its log of queries and its wrappers.
     wrap = database.make_debug_cursor if database.queries_logged else database.make_cursor
-    return wrap(cursor)
+    wrap(prepared).execute(sql, values)
+    rows: list[tuple[Any, ...]] = prepared.rows
+    return rows
 
-
-# The names under which statements are known to the server.
-_names: "WeakKeyDictionary[psycopg.Connection[Any], dict[str, bytes]]" = WeakKeyDictionary()
 
 FORGOTTEN_STATEMENT = {"0A000", "26000"}
 """What the server says when it cannot run a prepared statement any more: a table has changed, or a
@@ -185,7 +188,7 @@ class _MomentLoader(Loader):
 
 
 class _Reading:
-    """How the results of a prepared cursor are read."""
+    """How the results of statements that are sent often are read."""
 
     connection = None
     adapters = AdaptersMap(psycopg.adapters)
@@ -193,6 +196,18 @@ class _Reading:
 
 _Reading.adapters.register_loader("timestamptz", _MomentLoader)
 _READING = _Reading()
+
+
+class _Known:
+    """What is kept for a connection: the names under which its server knows statements, and what
+    reads its answers."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, bytes] = {}
+        self.transformer = Transformer(_READING)
+
+
+_known: "WeakKeyDictionary[psycopg.Connection[Any], _Known]" = WeakKeyDictionary()
 
 
 class _PreparedCursor:
@@ -209,9 +224,10 @@ class _PreparedCursor:
         self._commits = commits
         self._waits = waits
         self._query: Any = None  # Where Django's log of queries looks for it.
-        self._rows: list[tuple[Any, ...]] = []
+        self._known = _known.get(connection) or _known.setdefault(connection, _Known())
+        self.rows: list[tuple[Any, ...]] = []
 
-    def execute(self, sql: str, values: Sequence[str | int | None]) -> None:
+    def execute(self, sql: str, values: Sequence[Any]) -> None:
         if isinstance(self._connection, Connection):
             self._connection.catch_up()
         self._query = SimpleNamespace(query=_numbered(sql))
@@ -229,14 +245,14 @@ class _PreparedCursor:
             self._connection.read_answer = partial(self._results, _answers(pgconn, len(wanted)))
             return
         result = self._results(_round_trip(pgconn, len(wanted)))[index]
-        transformer = Transformer(_READING)
+        transformer = self._known.transformer
         transformer.set_pgresult(result)
-        self._rows = transformer.load_rows(0, result.ntuples, tuple)
+        self.rows = transformer.load_rows(0, result.ntuples, tuple)
 
     def _enqueue(self, wanted: Sequence[tuple[str, _Values]]) -> None:
         """Let statements be sent in one go; after one that fails the others are not run."""
         pgconn = self._connection.pgconn
-        names = _names.setdefault(self._connection, {})
+        names = self._known.names
         are_prepared = settings.PREPARED_STATEMENTS
         if are_prepared:
             for sql, _ in wanted:
@@ -270,15 +286,6 @@ class _PreparedCursor:
                 raise error
         return results
 
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        return self._rows
-
-    def fetchone(self) -> tuple[Any, ...] | None:
-        return self._rows[0] if self._rows else None
-
-    def close(self) -> None:
-        """Do nothing: all rows are here."""
-
 
 def _round_trip(pgconn: PGconn, count: int) -> PQGen[list[PGresult]]:
     yield from generators.send(pgconn)
@@ -293,7 +300,7 @@ def _answers(pgconn: PGconn, count: int) -> PQGen[list[PGresult]]:
     return results
 
 
-def _encoded(values: Iterable[str | int | None]) -> list[bytes | None]:
+def _encoded(values: Iterable[Any]) -> list[bytes | None]:
     encoded = [None if value is None else str(value).encode() for value in values]
     # libpq would cut a text off there.
     if b"\0" in b"".join([value for value in encoded if value]):

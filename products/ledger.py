@@ -24,9 +24,9 @@ from products import events
 from products.database import (
     FORGOTTEN_STATEMENT,
     array,
+    execute_often,
     is_sqlite,
     one_writer,
-    prepared_cursor,
 )
 from products.models import Levels, Product, Reservation, ReservationLine, StockEvent
 from products.policies import StockLevelMonitor
@@ -156,11 +156,11 @@ def update_rows(rows: Iterable[Model], fields: Sequence[str]) -> None:
     ]
     assignments = ", ".join(f"{name} = new.{name}" for name in fields)
     table = model._meta.db_table
+    new = _rows_of(model, columns, values)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {table} SET {assignments} FROM {_rows_sql(model, columns)} AS new "
-            f"WHERE {table}.id = new.id",
-            _rows_parameters(values),
+            f"UPDATE {table} SET {assignments} FROM {new.sql} AS new WHERE {table}.id = new.id",
+            new.parameters,
         )
 
 
@@ -168,23 +168,46 @@ def _field(model: type[Model], column: str) -> "Field[Any, Any]":
     return cast("Field[Any, Any]", model._meta.get_field(column))
 
 
-@functools.cache
-def _rows_sql(model: type[Model], columns: tuple[str, ...]) -> str:
-    """Return SQL for a table of rows that come as parameters, however many they are."""
+class _Rows(NamedTuple):
+    """A table in SQL whose rows come as parameters."""
+
+    sql: str
+    parameters: list[Any]
+
+
+def _rows_of(
+    model: type[Model], columns: tuple[str, ...], values: Sequence[Sequence[Any]]
+) -> _Rows:
+    """Return the table with these values of each column."""
     if is_sqlite():
-        members = ", ".join(
-            f"json_extract(value, '$[{index}]') AS {name}" for index, name in enumerate(columns)
-        )
-        return f"(SELECT {members} FROM json_each(%s))"
-    arrays = ", ".join(f"%s::{_field(model, name).db_type(connection)}[]" for name in columns)
+        return _Rows(_json_sql(columns), [json.dumps(list(zip(*values, strict=True)))])
+    if len(values[0]) == 1:
+        return _Rows(_row_sql(model, columns), [value for (value,) in values])
+    return _Rows(_arrays_sql(model, columns), list(map(array, values)))
+
+
+@functools.cache
+def _json_sql(columns: tuple[str, ...]) -> str:
+    members = ", ".join(
+        f"json_extract(value, '$[{index}]') AS {name}" for index, name in enumerate(columns)
+    )
+    return f"(SELECT {members} FROM json_each(%s))"
+
+
+@functools.cache
+def _row_sql(model: type[Model], columns: tuple[str, ...]) -> str:
+    members = ", ".join(f"%s::{_type(model, name)} AS {name}" for name in columns)
+    return f"(SELECT {members})"
+
+
+@functools.cache
+def _arrays_sql(model: type[Model], columns: tuple[str, ...]) -> str:
+    arrays = ", ".join(f"%s::{_type(model, name)}[]" for name in columns)
     return f"(SELECT * FROM unnest({arrays}) AS row ({', '.join(columns)}))"
 
 
-def _rows_parameters(columns: Sequence[Sequence[Any]]) -> list[Any]:
-    """Return the parameters of `_rows_sql`, from the values of each column."""
-    if is_sqlite():
-        return [json.dumps(list(zip(*columns, strict=True)))]
-    return [array(column) for column in columns]
+def _type(model: type[Model], column: str) -> str | None:
+    return _field(model, column).db_type(connection)
 
 
 def save_descriptions(changed_fields: Mapping[Product, Collection[str]]) -> None:
@@ -256,40 +279,37 @@ _LINE_COLUMNS = ("product_id", "amount")
 _OPENED_HERE = 0
 
 
-@functools.cache
-def _insert_events_sql(reservation_id: str = "event.reservation_id") -> str:
+def _insert_events_sql(events: str, *, reservation_id: str = "event.reservation_id") -> str:
     selected = [f"event.{name}" for name in _EVENT_COLUMNS]
     selected[_EVENT_COLUMNS.index("reservation_id")] = reservation_id
     return f"""
         INSERT INTO {StockEvent._meta.db_table}
             ({", ".join(_EVENT_COLUMNS)}, actor, source, request_id)
         SELECT {", ".join(selected)}, %s, %s, %s
-        FROM {_rows_sql(StockEvent, _EVENT_COLUMNS)} AS event
+        FROM {events} AS event
         RETURNING id, occurred_at
     """
 
 
-@functools.cache
-def _update_levels_sql(moment: str) -> str:
+def _update_levels_sql(levels: str, *, moment: str = "STATEMENT_TIMESTAMP()") -> str:
     return f"""
         UPDATE {Product._meta.db_table} AS product
         SET quantity = new.quantity, reserved_quantity = new.reserved_quantity,
             version = new.version, updated_at = {moment}
-        FROM {_rows_sql(Product, _LEVEL_COLUMNS)} AS new WHERE product.id = new.id
+        FROM {levels} AS new WHERE product.id = new.id
     """
 
 
 @functools.cache
-def _write_sql() -> str:
+def _write_sql(events: str, levels: str) -> str:
     return f"""
-        WITH event AS ({_insert_events_sql()}),
-            level AS ({_update_levels_sql("STATEMENT_TIMESTAMP()")})
+        WITH event AS ({_insert_events_sql(events)}), level AS ({_update_levels_sql(levels)})
         SELECT STATEMENT_TIMESTAMP(), ARRAY(SELECT id FROM event ORDER BY id)
     """
 
 
 @functools.cache
-def _open_and_write_sql() -> str:
+def _open_and_write_sql(lines: str, events: str, levels: str) -> str:
     id_of_event = f"""
         CASE event.reservation_id WHEN {_OPENED_HERE} THEN (SELECT id FROM reservation)
         ELSE event.reservation_id END
@@ -303,24 +323,29 @@ def _open_and_write_sql() -> str:
             INSERT INTO {ReservationLine._meta.db_table}
                 (reservation_id, product_id, amount, fulfilled, released, expired, open)
             SELECT reservation.id, new.product_id, new.amount, 0, 0, 0, new.amount
-            FROM reservation, {_rows_sql(ReservationLine, _LINE_COLUMNS)} AS new RETURNING id
-        ), event AS ({_insert_events_sql(id_of_event)}),
-            level AS ({_update_levels_sql("STATEMENT_TIMESTAMP()")})
+            FROM reservation, {lines} AS new RETURNING id
+        ), event AS ({_insert_events_sql(events, reservation_id=id_of_event)}),
+            level AS ({_update_levels_sql(levels)})
         SELECT STATEMENT_TIMESTAMP(), ARRAY(SELECT id FROM event ORDER BY id),
             reservation.id, reservation.expires_at, ARRAY(SELECT id FROM line ORDER BY id)
         FROM reservation
     """
 
 
-class _Parameters(NamedTuple):
-    """Of the statements that write a posting."""
+class _Prepared(NamedTuple):
+    """A posting as the statements take it that write it."""
 
-    events: list[Any]
-    levels: list[Any]
+    by: Actor
+    events: _Rows
+    levels: _Rows
+
+    @property
+    def event_parameters(self) -> list[Any]:
+        return [self.by.name, self.by.source, self.by.request_id, *self.events.parameters]
 
 
 def _write(
-    parameters: _Parameters, opening: _Opening | None, *, commits: bool, waits: bool
+    prepared: _Prepared, opening: _Opening | None, *, commits: bool, waits: bool
 ) -> tuple[list[int], datetime] | None:
     """Insert events, write the levels of changed products, open a reservation, and maybe commit.
 
@@ -329,26 +354,31 @@ def _write(
     where it does not wait.
     """
     if is_sqlite():
-        return _write_on_sqlite(parameters)
-    written = [*parameters.events, *parameters.levels]
-    with prepared_cursor(commits=commits, waits=waits) as cursor:
-        if opening is None:
-            cursor.execute(_write_sql(), written)
-            if not waits:
-                return None
-            moment, ids = cursor.fetchone()
-            return ids, moment
-        reservation, lines = opening.reservation, opening.reservation.loaded_lines
-        opened = [reservation.reference, reservation.status, opening.expires_in]
-        opened += _rows_parameters(
-            [[line.product_id for line in lines], [line.amount for line in lines]]
-        )
-        cursor.execute(_open_and_write_sql(), [*opened, *written])
-        moment, ids, reservation.pk, reservation.expires_at, line_ids = cursor.fetchone()
-        reservation.created_at = moment
-        for line, line_id in zip(lines, line_ids, strict=True):
-            line.pk, line.reservation = line_id, reservation
+        return _write_on_sqlite(prepared)
+    _, events, levels = prepared
+    parameters = [*prepared.event_parameters, *levels.parameters]
+    if opening is None:
+        sql = _write_sql(events.sql, levels.sql)
+        written = execute_often(sql, parameters, commits=commits, waits=waits)
+        if not waits:
+            return None
+        [(moment, ids)] = written
         return ids, moment
+    reservation, lines = opening.reservation, opening.reservation.loaded_lines
+    opened = _rows_of(
+        ReservationLine,
+        _LINE_COLUMNS,
+        [[line.product_id for line in lines], [line.amount for line in lines]],
+    )
+    values = [reservation.reference, reservation.status, opening.expires_in, *opened.parameters]
+    sql = _open_and_write_sql(opened.sql, events.sql, levels.sql)
+    [(moment, ids, reservation.pk, reservation.expires_at, line_ids)] = execute_often(
+        sql, [*values, *parameters], commits=commits
+    )
+    reservation.created_at = moment
+    for line, line_id in zip(lines, line_ids, strict=True):
+        line.pk, line.reservation = line_id, reservation
+    return ids, moment
 
 
 def _open_on_sqlite(opening: _Opening) -> None:
@@ -366,18 +396,19 @@ def _open_on_sqlite(opening: _Opening) -> None:
     ReservationLine.objects.bulk_create(lines)
 
 
-def _write_on_sqlite(parameters: _Parameters) -> tuple[list[int], datetime]:
+def _write_on_sqlite(prepared: _Prepared) -> tuple[list[int], datetime]:
     with connection.cursor() as cursor:
-        cursor.execute(_insert_events_sql(), parameters.events)
+        cursor.execute(_insert_events_sql(prepared.events.sql), prepared.event_parameters)
         ids, moments = zip(*cursor.fetchall(), strict=True)
         convert: Any = connection.ops
         moment = convert.convert_datetimefield_value(moments[0], None, connection)
         written_at = convert.adapt_datetimefield_value(moment)
-        cursor.execute(_update_levels_sql("%s"), [written_at, *parameters.levels])
+        sql = _update_levels_sql(prepared.levels.sql, moment="%s")
+        cursor.execute(sql, [written_at, *prepared.levels.parameters])
         return list(ids), moment
 
 
-def _event_parameters(new_events: Sequence[_Event], *, by: Actor) -> list[Any]:
+def _event_rows(new_events: Sequence[_Event]) -> _Rows:
     products, *rest = zip(*new_events, strict=True)
     columns: list[Sequence[Any]] = [*rest]
     reservations = _Event._fields.index("reservation") - 1
@@ -385,12 +416,7 @@ def _event_parameters(new_events: Sequence[_Event], *, by: Actor) -> list[Any]:
         None if reservation is None else reservation.pk or _OPENED_HERE
         for reservation in columns[reservations]
     ]
-    rows = _rows_parameters([*_values(products, "id", "sku"), *columns])
-    return [by.name, by.source, by.request_id, *rows]
-
-
-def _level_parameters(changed: Collection[Product]) -> list[Any]:
-    return _rows_parameters(_values(changed, *_LEVEL_COLUMNS))
+    return _rows_of(StockEvent, _EVENT_COLUMNS, [*_values(products, "id", "sku"), *columns])
 
 
 def _values(products: Collection[Product], *names: str) -> list[list[Any]]:
@@ -412,7 +438,7 @@ class Posting:
         self._opening: _Opening | None = None
         self._changed: dict[int, Product] = {}
         self._events: list[_Event] = []
-        self._parameters: _Parameters | None = None
+        self._prepared: _Prepared | None = None
 
     def open(self, product: Product, *, reason: str = "", reference: str = "") -> None:
         """Create `product`, an instance that is not saved yet, with its opening stock."""
@@ -497,12 +523,12 @@ class Posting:
 
     def prepare(self) -> None:
         """Do that part of `write` which needs no database, after the last that is recorded."""
-        if self._events and self._parameters is None:
+        if self._events and self._prepared is None:
             # By product, as `products.feed` asks for.
             self._events.sort(key=lambda event: (event.product.id, event.version))
-            self._parameters = _Parameters(
-                _event_parameters(self._events, by=self._by),
-                _level_parameters(self._changed.values()),
+            changed = _values(self._changed.values(), *_LEVEL_COLUMNS)
+            self._prepared = _Prepared(
+                self._by, _event_rows(self._events), _rows_of(Product, _LEVEL_COLUMNS, changed)
             )
 
     def finish(self) -> None:
@@ -527,10 +553,10 @@ class Posting:
         if self._opening and is_sqlite():
             _open_on_sqlite(self._opening)
         self.prepare()
-        if self._parameters is None:
+        if self._prepared is None:
             return
         written = _write(
-            self._parameters,
+            self._prepared,
             self._opening,
             commits=commits,
             # Nobody but receivers wants the ids.

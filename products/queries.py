@@ -10,7 +10,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.base import ModelState
 from django.db.models.sql.compiler import SQLCompiler
 
-from products.database import array, is_sqlite, prepared_cursor
+from products.database import array, execute_often, is_sqlite
 
 Found = TypeVar("Found", bound=Model)
 
@@ -32,10 +32,9 @@ class OftenSent(Generic[Found]):
     def fetch(self, parameter: str) -> list[Found]:
         """Return what there is for this value, as the database takes it."""
         compiled = self._compiled
-        with prepared_cursor() as cursor:
-            cursor.execute(compiled.sql, [parameter])
-            rows = compiled.compiler.apply_converters(cursor.fetchall(), compiled.converters)
-            return [self._instance(compiled.columns, row) for row in rows]
+        found = execute_often(compiled.sql, [parameter])
+        rows = compiled.compiler.apply_converters(found, compiled.converters)
+        return [self._instance(compiled.columns, row) for row in rows]
 
     @cached_property
     def _compiled(self) -> _Compiled:

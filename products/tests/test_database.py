@@ -18,7 +18,7 @@ from django.db import (
 from django.test import override_settings
 
 from products import stock
-from products.database import array, prepared_cursor
+from products.database import array, execute_often
 from products.models import Product, Reservation, StockEvent
 from products.tests.factories import ACTOR, ProductFactory
 
@@ -41,9 +41,7 @@ class NoDeal(Exception):
 
 
 def run(sql: str, *values: Any, commits: bool = False, waits: bool = True) -> Any:
-    with prepared_cursor(commits=commits, waits=waits) as cursor:
-        cursor.execute(sql, values)
-        return cursor.fetchall()
+    return execute_often(sql, values, commits=commits, waits=waits)
 
 
 @only_postgresql
