@@ -129,17 +129,34 @@ def one_writer() -> AbstractContextManager[None]:
     does not remember who came first: one of many may find it taken each time. It still decides: a
     thread that has waited here for as long as it would there goes on to ask it.
     """
-    return _one_writer() if is_sqlite() else nullcontext()
+    return _held(_writing, settings.SQLITE_BUSY_SECONDS) if is_sqlite() else nullcontext()
+
+
+# Many, so that two products seldom have the same.
+_turns = [threading.Lock() for _ in range(256)]
+
+
+def in_turn(sku: str) -> AbstractContextManager[None]:
+    """On PostgreSQL, let the threads of this process change a product one after the other.
+
+    Whoever waits for the lock of its row keeps one of the few connections, which others need for
+    other products. The row's lock still decides: a thread that has waited here for as long as for
+    a connection goes on to ask for it, and so does one that has a connection already.
+    """
+    if is_sqlite() or connection.connection is not None:
+        return nullcontext()
+    return _held(_turns[hash(sku) % len(_turns)], settings.CONNECTION_WAIT_SECONDS)
 
 
 @contextmanager
-def _one_writer() -> Iterator[None]:
-    is_ours = _writing.acquire(timeout=settings.SQLITE_BUSY_SECONDS)
+def _held(lock: Any, seconds: float) -> Iterator[None]:
+    """Hold a lock, or go on without it after so many seconds."""
+    is_ours = lock.acquire(timeout=seconds)
     try:
         yield
     finally:
         if is_ours:
-            _writing.release()
+            lock.release()
 
 
 # ------------------------------------------------------------------------- statements sent often

@@ -24,6 +24,7 @@ from django.db.models.functions import Now
 from products import audit, ledger, validators
 
 # Callers know these as `stock.Actor`, `stock.LevelChange` and `stock.transactional`.
+from products.database import in_turn
 from products.ledger import Actor as Actor
 from products.ledger import LevelChange as LevelChange
 from products.ledger import transactional as transactional
@@ -597,7 +598,7 @@ def adjust(
 
 
 def _apply_one(operation: Operation, *, by: Actor) -> Product:
-    with _only_line():
+    with _only_line(), in_turn(operation.sku):
         return apply([operation], by=by)[0]
 
 
@@ -789,7 +790,7 @@ def reserve(
     *, sku: str, amount: int, reference: str = "", expires_in: int | None = None, by: Actor
 ) -> Reservation:
     """Hold `amount` units of one product. See `reserve_lines`."""
-    with _only_line():
+    with _only_line(), in_turn(sku):
         return reserve_lines(
             lines=[Line(sku, amount)], reference=reference, expires_in=expires_in, by=by
         )
@@ -975,7 +976,7 @@ def release_product(
     first. Raises as `release` does.
     """
     line = Line(sku, amount)
-    with _only_line():
+    with _only_line(), in_turn(sku):
         if reservation_id is None:
             return _release_oldest(line, reason=reason, reference=reference, by=by)
         reservation = release(

@@ -11,11 +11,16 @@ from products.tests.factories import ACTOR
 
 
 def at_once(calls: Sequence[Callable[[], object]]) -> list[object]:
-    """Start all calls at the same moment and return what each returned or raised."""
+    """Start all calls at the same moment and return what each returned or raised.
+
+    They meet in the database, as those of several processes do: who has a connection already does
+    not wait for his turn in this one.
+    """
     barrier = threading.Barrier(len(calls))
 
     def run(call: Callable[[], object]) -> object:
         try:
+            connection.ensure_connection()
             barrier.wait(timeout=60)
             return call()
         except Exception as error:

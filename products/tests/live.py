@@ -34,8 +34,9 @@ class Answer(NamedTuple):
 class Server:
     """A server that runs, and how to ask it."""
 
-    def __init__(self, port: int, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, port: int, process: subprocess.Popen[bytes], workers: int) -> None:
         self.port = port
+        self._workers = workers
         self._process = process
         self._said: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read)
@@ -56,7 +57,7 @@ class Server:
         said = ""
         while line := self._said.get(timeout=END_SECONDS):
             said += line
-            if said.count("Started worker") == WORKERS:
+            if said.count("Started worker") == self._workers:
                 self._wait_until_it_listens()
                 return [int(pid) for pid in re.findall(r"pawning worker-\d+ with PID: (\d+)", said)]
         raise AssertionError(f"The server ended: {said}")
@@ -103,8 +104,10 @@ class Server:
 
 
 @contextmanager
-def running_server(database_url: str | None = None, **variables: str) -> Iterator[Server]:
-    """Run the production server with several worker processes, by default on the test database.
+def running_server(
+    database_url: str | None = None, *, workers: int = WORKERS, **variables: str
+) -> Iterator[Server]:
+    """Run the production server with so many worker processes, by default on the test database.
 
     `variables` are added to its environment.
     """
@@ -113,7 +116,7 @@ def running_server(database_url: str | None = None, **variables: str) -> Iterato
         **os.environ,
         "DATABASE_URL": database_url or database_url_of_test(),
         "PORT": str(port),
-        "WEB_CONCURRENCY": str(WORKERS),
+        "WEB_CONCURRENCY": str(workers),
         "LOG_LEVEL": "WARNING",
         **variables,
     }
@@ -124,7 +127,7 @@ def running_server(database_url: str | None = None, **variables: str) -> Iterato
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    server = Server(port, process)
+    server = Server(port, process, workers)
     try:
         yield server
     finally:

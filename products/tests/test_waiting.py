@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from io import StringIO
@@ -184,6 +185,34 @@ def test_keys_that_another_holds_are_forgotten_another_time(another: BaseDatabas
 
     with pytest.raises(CommandError, match=r"^The database is busy or away: .*$"):
         call_command("prune")
+
+
+@on_postgresql
+def test_who_waits_for_a_product_keeps_nobody_from_the_others(another: BaseDatabaseWrapper) -> None:
+    """A worker has two connections. Those who wait for the lock must not take both of them."""
+    taken, free = ProductFactory.create(sku="TAKEN"), ProductFactory.create(sku="FREE")
+    key = {"Authorization": f"Api-Key {ApiKeyFactory.create().text}"}
+
+    with (
+        running_server(workers=1, DATABASE_POOL_SIZE="2") as server,
+        ThreadPoolExecutor() as executor,
+    ):
+        server.wait_for_workers()
+
+        def add(product: Product) -> int:
+            path = f"/v1/products/{product.sku}/add"
+            return server.request("POST", path, {"amount": 1}, key).status
+
+        add(free)  # From now on the worker knows the key without asking for it.
+        with another.cursor() as cursor:
+            cursor.execute(f"{ROW.replace(' FOR', ' WHERE id = %s FOR')}", [taken.pk])
+        waiting = [executor.submit(add, taken) for _ in range(4)]
+        served = [add(free) for _ in range(5)]
+        another.rollback()
+        waited = [answer.result() for answer in waiting]
+
+    assert served == [200] * 5
+    assert waited == [200] * 4
 
 
 # ------------------------------------------------------------------------------ what takes too long
