@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from types import NoneType, SimpleNamespace
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import psycopg
 from django.conf import settings
@@ -129,34 +129,42 @@ def one_writer() -> AbstractContextManager[None]:
     does not remember who came first: one of many may find it taken each time. It still decides: a
     thread that has waited here for as long as it would there goes on to ask it.
     """
-    return _held(_writing, settings.SQLITE_BUSY_SECONDS) if is_sqlite() else nullcontext()
-
-
-# Many, so that two products seldom have the same.
-_turns = [threading.Lock() for _ in range(256)]
-
-
-def in_turn(sku: str) -> AbstractContextManager[None]:
-    """On PostgreSQL, let the threads of this process change a product one after the other.
-
-    Whoever waits for the lock of its row keeps one of the few connections, which others need for
-    other products. The row's lock still decides: a thread that has waited here for as long as for
-    a connection goes on to ask for it, and so does one that has a connection already.
-    """
-    if is_sqlite() or connection.connection is not None:
-        return nullcontext()
-    return _held(_turns[hash(sku) % len(_turns)], settings.CONNECTION_WAIT_SECONDS)
+    return _one_writer() if is_sqlite() else nullcontext()
 
 
 @contextmanager
-def _held(lock: Any, seconds: float) -> Iterator[None]:
-    """Hold a lock, or go on without it after so many seconds."""
-    is_ours = lock.acquire(timeout=seconds)
+def _one_writer() -> Iterator[None]:
+    is_ours = _writing.acquire(timeout=settings.SQLITE_BUSY_SECONDS)
     try:
         yield
     finally:
         if is_ours:
-            lock.release()
+            _writing.release()
+
+
+_turns: "WeakValueDictionary[str, threading.Lock]" = WeakValueDictionary()
+
+
+@contextmanager
+def in_turn(sku: str) -> Iterator[None]:
+    """On PostgreSQL, let the threads of this process change a product one after the other.
+
+    Whoever waits for the lock of its row keeps one of the few connections, which others need for
+    other products. The row's lock still decides. A thread that has a connection already does not
+    wait here; one that waits for as long as for a connection is told that the lock is not to be
+    had, by the `OperationalError` that PostgreSQL would raise.
+    """
+    if is_sqlite() or connection.connection is not None:
+        yield
+        return
+    turn = _turns.setdefault(sku, threading.Lock())
+    if not turn.acquire(timeout=settings.CONNECTION_WAIT_SECONDS):
+        busy = psycopg.errors.LockNotAvailable(f"others want {sku}, too")
+        raise OperationalError(str(busy)) from busy
+    try:
+        yield
+    finally:
+        turn.release()
 
 
 # ------------------------------------------------------------------------- statements sent often

@@ -178,7 +178,10 @@ class _Rows(NamedTuple):
 def _rows_of(
     model: type[Model], columns: tuple[str, ...], values: Sequence[Sequence[Any]]
 ) -> _Rows:
-    """Return the table with these values of each column."""
+    """Return the table with these values of each column.
+
+    A single row, the most frequent case, comes as plain values, which need no quoting.
+    """
     if is_sqlite():
         return _Rows(_json_sql(columns), [json.dumps(list(zip(*values, strict=True)))])
     if len(values[0]) == 1:
@@ -355,7 +358,7 @@ def _write(
     """
     if is_sqlite():
         return _write_on_sqlite(prepared)
-    _, events, levels = prepared
+    events, levels = prepared.events, prepared.levels
     parameters = [*prepared.event_parameters, *levels.parameters]
     if opening is None:
         sql = _write_sql(events.sql, levels.sql)

@@ -17,13 +17,15 @@ import psycopg
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, OperationalError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import ConnectionHandler
+from django.test import override_settings
 from rest_framework.test import APIClient
 
 from products import stock
-from products.database import connection_giving_up_after
+from products.api.errors import database_problem
+from products.database import connection_giving_up_after, in_turn
 from products.models import Product, Reservation
 from products.tests.checks import assert_problem
 from products.tests.concurrency import at_once
@@ -215,6 +217,22 @@ def test_who_waits_for_a_product_keeps_nobody_from_the_others(another: BaseDatab
     assert waited == [200] * 4
 
 
+@on_postgresql
+@override_settings(CONNECTION_WAIT_SECONDS=0.05)
+def test_a_turn_that_does_not_come_is_busy() -> None:
+    ProductFactory.create(sku="CUP")
+    connection.close()  # Whoever has a connection does not wait for a turn.
+
+    with in_turn("CUP"), ThreadPoolExecutor() as executor:
+        error = executor.submit(stock.add, sku="CUP", amount=1, by=ACTOR).exception()
+
+    assert isinstance(error, OperationalError)
+    problem = database_problem(error)
+    assert problem is not None
+    assert problem.code == "busy"
+    assert Product.objects.get().quantity == 25
+
+
 # ------------------------------------------------------------------------------ what takes too long
 
 
@@ -266,24 +284,24 @@ def test_commands_take_the_time_that_they_need() -> None:
 
 @on_postgresql
 def test_a_database_that_hangs_is_answered_with_503_and_service_heals(proxy: Proxy) -> None:
-    path = f"/v1/products/{ProductFactory.create().sku}"
+    # Several, as those who add to one would wait for their turn.
+    paths = [f"/v1/products/{ProductFactory.create().sku}" for _ in range(4)]
     key = {"Authorization": f"Api-Key {ApiKeyFactory.create().text}"}
 
     with running_server(proxy.url(), DATABASE_STATEMENT_TIMEOUT="1") as server:
         server.wait_for_workers()
-        ask = {
-            "read": partial(server.request, "GET", path, headers=key),
-            "add": partial(server.request, "POST", f"{path}/add", {"amount": 1}, key),
-            "ready": partial(server.request, "GET", "/health"),
-            "live": partial(server.request, "GET", "/health/live"),
-        }
-        at_once([ask["read"]] * 12)
+        reads = [partial(server.request, "GET", path, headers=key) for path in paths]
+        adds = [
+            partial(server.request, "POST", f"{path}/add", {"amount": 1}, key) for path in paths
+        ]
+        ready = partial(server.request, "GET", "/health")
+        live = partial(server.request, "GET", "/health/live")
+        at_once(reads * 3)
         with proxy.frozen():
-            asked = ["read", "add", "ready"] * 4 + ["live"]
-            answers = at_once([ask[name] for name in asked])
+            answers = at_once([*reads, *adds, *[ready] * 4, live])
         # Connections that were being opened meanwhile may take another attempt.
-        healed = [ask["read"]() for _ in range(5)][-1]
-        after = at_once([ask["read"]] * 12)
+        healed = [reads[0]() for _ in range(5)][-1]
+        after = at_once(reads * 3)
 
     assert [_kind(answer) for answer in answers] == [(503, "database_unavailable")] * 12 + [
         (200, None)
