@@ -22,9 +22,9 @@ from django.db.models import Count, Min, Q, QuerySet, Sum
 from django.db.models.functions import Now
 
 from products import audit, ledger, validators
+from products.database import in_turn
 
 # Callers know these as `stock.Actor`, `stock.LevelChange` and `stock.transactional`.
-from products.database import in_turn
 from products.ledger import Actor as Actor
 from products.ledger import LevelChange as LevelChange
 from products.ledger import transactional as transactional

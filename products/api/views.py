@@ -62,7 +62,7 @@ MAX_LOGGED_SKUS = 20
 
 @cache
 def _path_of(basename: str) -> str:
-    """Return the canonical path of a list; to find it for each answer took a 20th of an order."""
+    """Return the canonical path of a list, which Django would search for anew each time."""
     return reverse(f"v1:{basename}-list")
 
 

@@ -13,8 +13,8 @@ from products.tests.factories import ACTOR
 def at_once(calls: Sequence[Callable[[], object]]) -> list[object]:
     """Start all calls at the same moment and return what each returned or raised.
 
-    They meet in the database, as those of several processes do: who has a connection already does
-    not wait for his turn in this one.
+    They meet in the database, as those of several processes do: whoever has a connection already
+    does not wait for a turn in this one.
     """
     barrier = threading.Barrier(len(calls))
 
