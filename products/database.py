@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cache, partial
 from types import NoneType, SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import psycopg
@@ -25,13 +25,23 @@ from django.db import (
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import generators
 from psycopg.abc import Buffer, PQGen
-from psycopg.adapt import AdaptersMap, Loader, Transformer
+from psycopg.adapt import Loader, Transformer
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 Result = TypeVar("Result")
 
 _READ_ONLY = "25006"
+
+
+class _MomentLoader(Loader):
+    """Reads a moment, in UTC as Django has the connection set, in a third of the time of Django's
+    own: of a list that took a sixth."""
+
+    timezone = UTC  # Where Django looks whether this is the right one.
+
+    def load(self, data: Buffer) -> datetime:
+        return datetime.fromisoformat(str(data, "ascii"))
 
 
 class Connection(psycopg.Connection[Any]):
@@ -46,6 +56,12 @@ class Connection(psycopg.Connection[Any]):
     gives_up_after: float | None = None
     read_answer: Callable[[], object] | None = None
     """Reads the answer that an often sent statement did not wait for."""
+
+    @classmethod
+    def connect(cls, *args: Any, **kwargs: Any) -> Self:
+        connection = super().connect(*args, **kwargs)
+        connection.adapters.register_loader("timestamptz", _MomentLoader)
+        return connection
 
     def wait(
         self, gen: PQGen[Result], interval: float = 0.1, timeout: float | None = None
@@ -205,31 +221,14 @@ _NUL = "PostgreSQL's text cannot contain NUL."
 _Values = Sequence[bytes | None]
 
 
-class _MomentLoader(Loader):
-    """Django's own finds out for each statement in which time zone to read; ours is UTC."""
-
-    def load(self, data: Buffer) -> datetime:
-        return datetime.fromisoformat(bytes(data).decode()).astimezone(UTC)
-
-
-class _Reading:
-    """How the results of statements that are sent often are read."""
-
-    connection = None
-    adapters = AdaptersMap(psycopg.adapters)
-
-
-_Reading.adapters.register_loader("timestamptz", _MomentLoader)
-_READING = _Reading()
-
-
 class _Known:
     """What is kept for a connection: the names under which its server knows statements, and what
     reads its answers."""
 
     def __init__(self) -> None:
         self.names: dict[str, bytes] = {}
-        self.transformer = Transformer(_READING)
+        # Without a connection, whose time zone it would ask for: moments are read in UTC.
+        self.transformer = Transformer()
 
 
 _known: "WeakKeyDictionary[psycopg.Connection[Any], _Known]" = WeakKeyDictionary()
@@ -282,10 +281,7 @@ class _PreparedCursor:
         if are_prepared:
             for sql, _ in wanted:
                 if sql not in names:
-                    name = b"often_%d" % len(names)
-                    pgconn.send_prepare(name, _numbered(sql))
-                    self._results(generators.execute(pgconn))
-                    names[sql] = name
+                    self._prepare(sql)
         pgconn.enter_pipeline_mode()
         for sql, values in wanted:
             if are_prepared:
@@ -293,6 +289,25 @@ class _PreparedCursor:
             else:
                 pgconn.send_query_params(_numbered(sql), values)
         pgconn.pipeline_sync()
+
+    def _prepare(self, sql: str) -> None:
+        """Let the server know a statement, and plan it so that it goes by keys.
+
+        Of tables that are small yet, or not analyzed, it would rather read all rows, and keep to
+        that plan while they grow. It makes a better one when it has analyzed them.
+        """
+        pgconn, names = self._connection.pgconn, self._known.names
+        name = b"often_%d" % len(names)
+        pgconn.send_prepare(name, _numbered(sql))
+        self._results(generators.execute(pgconn))
+        names[sql] = name
+        if count := sql.count("%s"):
+            nulls = b", ".join([b"NULL"] * count)
+            pgconn.send_query(
+                b"SET enable_seqscan = off; EXPLAIN EXECUTE %b (%b); RESET enable_seqscan"
+                % (name, nulls)
+            )
+            self._results(generators.execute(pgconn))
 
     def _wait(self, gen: PQGen[Result]) -> Result:
         try:

@@ -88,6 +88,27 @@ def test_the_statements_of_a_change_are_not_planned_anew(verb: Callable[[], obje
 
 
 @only_postgresql
+def test_statements_planned_while_there_is_hardly_a_product_go_by_keys() -> None:
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]  # For a new one, which has no plan.
+    skus = [ProductFactory.create(quantity=5).sku for _ in range(2)]
+    stock.remove(sku=skus[0], amount=1, by=ACTOR)
+    stock.apply([stock.Remove(sku=sku, amount=1) for sku in skus], by=ACTOR)
+
+    plans = [
+        run(f"EXPLAIN EXECUTE {name}({', '.join(['NULL'] * values)})")
+        for name, values in run(
+            "SELECT name, cardinality(parameter_types) FROM pg_prepared_statements "
+            "WHERE statement ~ 'FOR NO KEY UPDATE|UPDATE products_product' "
+            "AND parameter_types <> '{}'"
+        )
+    ]
+
+    assert len(plans) >= 3
+    assert not [row for plan in plans for row in plan if "Seq Scan on products_product" in row[0]]
+
+
+@only_postgresql
 @override_settings(PREPARED_STATEMENTS=False)
 def test_nothing_is_prepared_where_that_is_turned_off() -> None:
     run("SELECT 1 + %s::int", 1)
