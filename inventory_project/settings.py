@@ -178,7 +178,7 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_RATES": {"key": API_THROTTLE_RATE, "failed_authentication": "30/min"},
     "NUM_PROXIES": NUM_PROXIES,
     "DEFAULT_PARSER_CLASSES": ["products.api.parsers.StrictJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["products.api.answers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "products.api.negotiation.JSONAlways",
     "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_PAGINATION_CLASS": "products.api.pagination.StrictCursorPagination",

@@ -2,10 +2,11 @@
 
 import re
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
 from django.db.models import F, QuerySet
+from django.forms import Form
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema_field
 from rest_framework.request import Request
@@ -105,7 +106,19 @@ class ArchivedFilter(filters.ChoiceFilter):
         return queryset if value == "all" else queryset.filter(archived=value == "true")
 
 
-class ProductFilters(filters.FilterSet):
+class FilterSet(filters.FilterSet):
+    """Filters whose form is made once; django-filter would make it for each request."""
+
+    _form_class: ClassVar[type[Form]]
+
+    def get_form_class(self) -> type[Form]:
+        made = type(self)
+        if "_form_class" not in vars(made):
+            made._form_class = super().get_form_class()
+        return made._form_class
+
+
+class ProductFilters(FilterSet):
     sku = SkusFilter(help_text=f"SKUs, separated by commas; up to {MAX_SKUS}.")
     search = TextFilter(
         method="filter_search",
@@ -139,12 +152,12 @@ class ProductFilters(filters.FilterSet):
         return products.in_stock() if value == "true" else products.out_of_stock()
 
 
-class EventFilters(filters.FilterSet):
+class EventFilters(FilterSet):
     type = filters.ChoiceFilter(choices=StockEvent.Type.choices, help_text="One event type.")
     reference = TextFilter(max_length=MAX_NOTE_LENGTH, help_text="The caller's own id.")
 
 
-class ReservationFilters(filters.FilterSet):
+class ReservationFilters(FilterSet):
     reference = TextFilter(max_length=MAX_NOTE_LENGTH, help_text="The caller's own id.")
     status = filters.ChoiceFilter(choices=Reservation.Status.choices, help_text="One status.")
     sku = SkuFilter(help_text="The SKU of a product that the reservation holds or held.")

@@ -8,10 +8,10 @@ from django.db import DatabaseError, InterfaceError
 from drf_standardized_errors.formatter import ExceptionFormatter, flatten_errors
 from drf_standardized_errors.handler import ExceptionHandler
 from rest_framework import exceptions
-from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
+from products.api.answers import JSONRenderer
 from products.api.errors import (
     CONTENT_TYPE,
     Problem,
