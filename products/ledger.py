@@ -478,15 +478,15 @@ class Posting:
         before = product.levels
         product.quantity += quantity_change
         product.reserved_quantity += reserved_change
-        self._changed[product.pk] = product
+        self._changed[product.id] = product
         self._append(
             product,
             event_type,
-            quantity_change=quantity_change,
-            reserved_change=reserved_change,
-            reservation=reservation,
-            reason=reason,
-            reference=reference,
+            quantity_change,
+            reserved_change,
+            reservation,
+            reason,
+            reference,
         )
         after = product.levels
         self._watch(before, after, product, reference=reference)
@@ -586,7 +586,28 @@ class Posting:
             self._append(product, event_type, reference=reference)
         return bool(found)
 
-    def _append(self, product: Product, event_type: StockEvent.Type, **fields: Any) -> None:
+    def _append(
+        self,
+        product: Product,
+        event_type: StockEvent.Type,
+        quantity_change: int = 0,
+        reserved_change: int = 0,
+        reservation: Reservation | None = None,
+        reason: str = "",
+        reference: str = "",
+    ) -> None:
         product.version += 1
-        levels = (product.quantity, product.reserved_quantity)
-        self._events.append(_Event(product, product.version, event_type, *levels, **fields))
+        self._events.append(
+            _Event(
+                product,
+                product.version,
+                event_type,
+                product.quantity,
+                product.reserved_quantity,
+                quantity_change,
+                reserved_change,
+                reservation,
+                reason,
+                reference,
+            )
+        )

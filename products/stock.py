@@ -220,8 +220,10 @@ def _check(field: str, value: Any, rules: Iterable[validators.Rule]) -> None:
 
 
 def _check_note(reason: str, reference: str) -> None:
-    _check("reason", reason, validators.NOTE)
-    _check("reference", reference, validators.NOTE)
+    if reason != "":  # As in most lines.
+        _check("reason", reason, validators.NOTE)
+    if reference != "":
+        _check("reference", reference, validators.NOTE)
 
 
 @dataclass(frozen=True, kw_only=True)

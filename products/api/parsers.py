@@ -78,7 +78,8 @@ def _check_depth(value: Any, *, depth: int) -> None:
     if value and depth == MAX_DEPTH:
         raise invalid_field(None, f"The body is nested deeper than {MAX_DEPTH}.")
     for member in value:
-        _check_depth(member, depth=depth + 1)
+        if isinstance(member, dict | list):
+            _check_depth(member, depth=depth + 1)
 
 
 def _check_texts(value: Any, *, path: str) -> None:

@@ -289,10 +289,13 @@ def test_an_unknown_field_is_named(api: APIClient, order: int, name: str) -> Non
         *((ADJUST, name) for name in ("amount", "version")),
         *((ORDER, name) for name in ("status", "id", "reason")),
         *((FULFILL, name) for name in ("amount", "sku", "status")),
-        (ORDER, "lines.0.reference"),
+        *((ORDER, f"lines.0.{name}") for name in ("reference", "operation", "self")),
         (FULFILL, "lines.0.open"),
         *((EXTEND, name) for name in ("lines", "amount", "expires_at")),
-        *((APPLY, f"operations.0.{name}") for name in ("lines", "reservation", "name")),
+        *(
+            (APPLY, f"operations.0.{name}")
+            for name in ("lines", "reservation", "name", "event_type", "self")
+        ),
         *((APPLY, name) for name in ("lines", "reference", "amount")),
     ],
 )
