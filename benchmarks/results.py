@@ -100,16 +100,18 @@ class Results:
                     f"an order of {LINES_OF_AN_ORDER} lines takes {_median(times)} times as long "
                     f"as a reserve ({_spread(times)}), connections: {connections}"
                 )
-            factors = _ratios(
-                self.of("operations", connections, OURS),
-                self.of("remove-uniform", connections, OURS),
-            )
-            lines = [factor * LINES_OF_OPERATIONS for factor in factors]
-            if lines:
-                yield (
-                    f"{LINES_OF_OPERATIONS:,} lines in one request are {_median(lines)} times as "
-                    f"fast as one by one ({_spread(lines)}), connections: {connections}"
+            for whose in (OURS, REFERENCE):
+                factors = _ratios(
+                    self.of("operations", connections, OURS),
+                    self.of("remove-uniform", connections, whose),
                 )
+                lines = [factor * LINES_OF_OPERATIONS for factor in factors]
+                if lines:
+                    yield (
+                        f"{LINES_OF_OPERATIONS:,} lines in one request of ours are "
+                        f"{_median(lines)} times as fast as one by one of {whose} "
+                        f"({_spread(lines)}), connections: {connections}"
+                    )
 
 
 def _speed(measurement: Measurement) -> float:

@@ -366,7 +366,8 @@ def array(values: Collection[Any]) -> str:
         members = ["NULL" if value is None else array([value])[1:-1] for value in values]
         return f"{{{','.join(members)}}}"
     # All members are quoted at once, which is fast.
-    joined = "\0".join(map(str, values))
+    are_texts = all(issubclass(kind, str) for kind in kinds)
+    joined = "\0".join(values if are_texts else map(str, values))
     if joined.count("\0") >= len(values):
         raise DataError(_NUL)
     quoted = joined.replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","')

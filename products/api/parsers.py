@@ -1,6 +1,7 @@
 """JSON in, read strictly: what two readers could understand in two ways is refused."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import IO, Any, NoReturn
 
@@ -50,11 +51,11 @@ class StrictJSONParser(BaseParser):
 
 
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in result:
-            raise invalid_field(_printable(key), "This key is given twice.", "duplicate_key")
-        result[key] = value
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        [(twice, _)] = counts.most_common(1)
+        raise invalid_field(_printable(twice), "This key is given twice.", "duplicate_key")
     return result
 
 

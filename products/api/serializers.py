@@ -1,6 +1,6 @@
 """The forms of requests and answers. A request is read strictly, an answer written in one form."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError as ValueRefused
@@ -35,7 +35,7 @@ MAX_LINES = 1_000
 
 
 class StraightField(serializers.Field):
-    """A field that has no validators besides its `to_internal_value`, and is not searched for any."""
+    """A field without validators; REST framework would look for them each time."""
 
     def run_validation(self, data: Any = empty) -> Any:
         if data is None or data is empty:
@@ -214,19 +214,19 @@ class AskedSerializer(StrictSerializer):
     to say of each what is wrong: of 1,000 lines that would take as long again.
     """
 
-    makes: ClassVar[Callable[..., Any]]
+    makes: ClassVar[type[Any]]
 
     def to_internal_value(self, data: Any) -> Any:
         # For `stock` None is what is not given, but null is refused here.
         if isinstance(data, Mapping) and None not in data.values():
             try:
-                return self.make(**data)
+                return self.makes(**self.arguments(data))
             except (stock.Invalid, TypeError):  # The second for a field too many or too few.
                 pass
-        return self.make(**super().to_internal_value(data))
+        return self.makes(**self.arguments(super().to_internal_value(data)))
 
-    def make(self, **fields: Any) -> Any:
-        return type(self).makes(**fields)
+    def arguments(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        return fields
 
 
 class LineSerializer(AskedSerializer):
@@ -264,9 +264,8 @@ class ReservationExtendSerializer(StrictSerializer):
 
 
 class OperationSerializer(AskedSerializer):
-    def make(self, **fields: Any) -> Any:
-        del fields["operation"]  # Which has told that it is this one.
-        return super().make(**fields)
+    def arguments(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {name: fields[name] for name in fields if name != "operation"}
 
 
 class AddLineSerializer(OperationSerializer, AmountSerializer):
