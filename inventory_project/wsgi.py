@@ -18,8 +18,6 @@ logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 application = get_wsgi_application()
 
 # What is loaded stays: the garbage collector need not go through it over and over, which took a
-# twelfth of a request. The views are loaded now, for that and for the first request. By default it
-# would look several times in a request for what is left of it, in a list for a tenth of its time.
+# twelfth of a request. The views are loaded now, for that and for the first request.
 import_module(settings.ROOT_URLCONF)
 gc.freeze()
-gc.set_threshold(50_000)

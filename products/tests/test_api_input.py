@@ -1,5 +1,6 @@
 """Bad input over every entrance: refused with the field named, and without any effect."""
 
+import dataclasses
 import json
 from typing import Any
 from urllib.parse import quote
@@ -8,6 +9,13 @@ import pytest
 from rest_framework.test import APIClient
 
 from products import stock
+from products.api.serializers import (
+    AddLineSerializer,
+    AdjustLineSerializer,
+    AskedSerializer,
+    LineSerializer,
+    RemoveLineSerializer,
+)
 from products.stock import Line
 from products.tests.checks import assert_problem, stored
 from products.tests.factories import ACTOR, ProductFactory
@@ -307,6 +315,15 @@ def test_a_field_that_belongs_elsewhere_is_unknown(
     response = send(api, target.format(order=order), body_with(target, field, "1"))
 
     assert_refused(response, before, field)
+
+
+@pytest.mark.parametrize(
+    "serializer", [LineSerializer, AddLineSerializer, RemoveLineSerializer, AdjustLineSerializer]
+)
+def test_a_line_has_just_the_fields_that_stock_reads(serializer: type[AskedSerializer]) -> None:
+    names = {field.name for field in dataclasses.fields(serializer.makes)}
+
+    assert set(serializer().fields) - {"operation"} == names
 
 
 @pytest.mark.parametrize(
