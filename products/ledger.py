@@ -482,11 +482,11 @@ class Posting:
         self._append(
             product,
             event_type,
-            quantity_change,
-            reserved_change,
-            reservation,
-            reason,
-            reference,
+            quantity_change=quantity_change,
+            reserved_change=reserved_change,
+            reservation=reservation,
+            reason=reason,
+            reference=reference,
         )
         after = product.levels
         self._watch(before, after, product, reference=reference)
@@ -586,28 +586,7 @@ class Posting:
             self._append(product, event_type, reference=reference)
         return bool(found)
 
-    def _append(
-        self,
-        product: Product,
-        event_type: StockEvent.Type,
-        quantity_change: int = 0,
-        reserved_change: int = 0,
-        reservation: Reservation | None = None,
-        reason: str = "",
-        reference: str = "",
-    ) -> None:
+    def _append(self, product: Product, event_type: StockEvent.Type, **fields: Any) -> None:
         product.version += 1
-        self._events.append(
-            _Event(
-                product,
-                product.version,
-                event_type,
-                product.quantity,
-                product.reserved_quantity,
-                quantity_change,
-                reserved_change,
-                reservation,
-                reason,
-                reference,
-            )
-        )
+        levels = (product.quantity, product.reserved_quantity)
+        self._events.append(_Event(product, product.version, event_type, *levels, **fields))

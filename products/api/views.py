@@ -379,11 +379,9 @@ class OperationViewSet(InventoryViewSet):
         operations = self.read(OperationsSerializer)["operations"]
         if any(isinstance(operation, stock.Adjust) for operation in operations):
             require_role(cast(ApiKey, request.auth), Role.COUNT)
-        products = {product.sku: product for product in stock.apply(operations, by=self.actor)}
-        represented = {
-            sku: self.represent(ProductSerializer, product) for sku, product in products.items()
-        }
-        return Answer({"results": [represented[operation.sku] for operation in operations]})
+        products = stock.apply(operations, by=self.actor)
+        results = [self.represent(ProductSerializer, product) for product in products]
+        return Answer({"results": results})
 
 
 @schema.events
