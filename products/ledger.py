@@ -586,7 +586,28 @@ class Posting:
             self._append(product, event_type, reference=reference)
         return bool(found)
 
-    def _append(self, product: Product, event_type: StockEvent.Type, **fields: Any) -> None:
+    def _append(
+        self,
+        product: Product,
+        event_type: StockEvent.Type,
+        quantity_change: int = 0,
+        reserved_change: int = 0,
+        reservation: Reservation | None = None,
+        reason: str = "",
+        reference: str = "",
+    ) -> None:
         product.version += 1
-        levels = (product.quantity, product.reserved_quantity)
-        self._events.append(_Event(product, product.version, event_type, *levels, **fields))
+        self._events.append(
+            _Event(
+                product,
+                product.version,
+                event_type,
+                product.quantity,
+                product.reserved_quantity,
+                quantity_change,
+                reserved_change,
+                reservation,
+                reason,
+                reference,
+            )
+        )

@@ -14,6 +14,7 @@ from products.api.errors import invalid_field
 from products.validators import validate_storable
 
 MAX_DEPTH = 20
+_CONTAINERS = (dict, list)
 
 
 class StrictJSONParser(BaseParser):
@@ -44,7 +45,7 @@ class StrictJSONParser(BaseParser):
             raise invalid_field(None, f"The body is nested deeper than {MAX_DEPTH}.") from error
         except ValueError as error:
             raise ParseError(f"The body is not JSON: {error}.") from error
-        _check_depth(data, depth=0)
+        _check_depth(data)
         if "\\u" in text:  # JSON and UTF-8 have no other way to write what cannot be stored.
             _check_texts(data, path="")
         return data
@@ -71,16 +72,18 @@ def _int_of_bounded_length(digits: str) -> int:
     return int(digits[:100])
 
 
-def _check_depth(value: Any, *, depth: int) -> None:
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, list):
-        return
-    if value and depth == MAX_DEPTH:
-        raise invalid_field(None, f"The body is nested deeper than {MAX_DEPTH}.")
-    for member in value:
-        if isinstance(member, dict | list):
-            _check_depth(member, depth=depth + 1)
+def _check_depth(data: Any) -> None:
+    level = [data] if isinstance(data, _CONTAINERS) else []
+    for _ in range(MAX_DEPTH):
+        level = [
+            member
+            for value in level
+            for member in (value.values() if isinstance(value, dict) else value)
+            if isinstance(member, _CONTAINERS)
+        ]
+        if not level:
+            return
+    raise invalid_field(None, f"The body is nested deeper than {MAX_DEPTH}.")
 
 
 def _check_texts(value: Any, *, path: str) -> None:

@@ -218,7 +218,7 @@ class AskedSerializer(StrictSerializer):
 
     def to_internal_value(self, data: Any) -> Any:
         # For `stock` None is what is not given, but null is refused here.
-        if isinstance(data, Mapping) and None not in data.values():
+        if isinstance(data, dict) and None not in data.values():
             try:
                 return self.makes(**self.arguments(data))
             except (stock.Invalid, TypeError):  # The second for a field too many or too few.
@@ -265,7 +265,9 @@ class ReservationExtendSerializer(StrictSerializer):
 
 class OperationSerializer(AskedSerializer):
     def arguments(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {name: fields[name] for name in fields if name != "operation"}
+        arguments = {**fields}
+        del arguments["operation"]
+        return arguments
 
 
 class AddLineSerializer(OperationSerializer, AmountSerializer):
@@ -303,13 +305,13 @@ class OperationField(StraightField):
     """An add, a remove or an adjust; `operation` says which, and so which fields there are."""
 
     def to_internal_value(self, data: Any) -> stock.Operation:
-        if not isinstance(data, Mapping):
+        if not isinstance(data, dict):
             raise serializers.ValidationError("An object is required.")
         name = data.get("operation")
         if not isinstance(name, str) or name not in _OPERATIONS:
             detail = f"One of {', '.join(_OPERATIONS)} is required."
             raise serializers.ValidationError({"operation": [detail]})
-        operation: stock.Operation = shared(_OPERATIONS[name]).run_validation(data)
+        operation: stock.Operation = shared(_OPERATIONS[name]).to_internal_value(data)
         return operation
 
 

@@ -511,9 +511,9 @@ def test_keys_given_twice_and_forbidden_characters_are_named_wherever_they_are(
     assert_refused(response, before, field)
 
 
-def nested(depth: int) -> str:
-    """Return a body of `depth` objects and lists, one within the other, around a number."""
-    return '{"deep": ' + "[" * (depth - 1) + "1" + "]" * (depth - 1) + "}"
+def nested(depth: int, innermost: str = "1") -> str:
+    """Return a body of `depth` objects and lists, one within the other, around a value."""
+    return '{"deep": ' + "[" * (depth - 1) + innermost + "]" * (depth - 1) + "}"
 
 
 @pytest.mark.parametrize("depth", [21, 22, 500, 100_000])
@@ -524,6 +524,18 @@ def test_a_body_is_not_nested_deeper_than_20(api: APIClient, order: int, depth: 
         response = send(api, target.format(order=order), nested(depth))
 
         assert_refused(response, before, None)
+
+
+@pytest.mark.parametrize("innermost", ["", "{}", '1, {"wide": 1}'])
+def test_it_is_the_deepest_part_that_counts(api: APIClient, innermost: str) -> None:
+    before = stored()
+    containers_within = int("{" in innermost)
+
+    too_deep = send(api, ADD, nested(21 - containers_within, innermost))
+    deep_enough = send(api, ADD, nested(20 - containers_within, innermost))
+
+    assert_refused(too_deep, before, None)
+    assert_refused(deep_enough, before, "amount", "deep")
 
 
 def test_a_body_that_never_ends_its_lists_is_refused(api: APIClient) -> None:
