@@ -5,7 +5,9 @@ They run outside any transaction of the admin, so that `stock` owns its own and 
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
+from uuid import uuid4
 
 from django import forms
 from django.conf import settings
@@ -170,46 +172,62 @@ class ProductDialog(Dialog):
         self.product = get_object_or_404(Product, pk=_number(self.object_id))
 
 
-class AddDialog(ProductDialog):
-    title = "Add units"
-    submit = "Add"
+class MoveDialog(ProductDialog):
+    """A dialog that would count twice if it were carried out twice.
+
+    Where an answer is lost, the dialog stays open and is sent again. So each opening has an id, its
+    event has that as `request_id`, and an opening that has its event is not carried out again.
+    """
+
+    move: ClassVar[Callable[..., Product]]
+    done: ClassVar[str]
 
     amount = WholeNumberField(min_value=1)
-    reason = ReasonField("add")
-    note = NoteField()
-    reference = NoteField(help_text="Of a delivery note or an order, say.")
-
-    def carry_out(self, by: stock.Actor) -> str:
-        amount = self.cleaned_data["amount"]
-        product = stock.add(
-            sku=self.product.sku,
-            amount=amount,
-            reason=self.full_reason(),
-            reference=self.cleaned_data["reference"],
-            by=by,
-        )
-        return f"{amount} of {product.sku} added: {product.quantity} on hand."
-
-
-class RemoveDialog(ProductDialog):
-    title = "Remove units"
-    submit = "Remove"
-
-    amount = WholeNumberField(min_value=1)
-    reason = ReasonField("remove")
     note = NoteField()
     reference = NoteField()
+    opening = forms.UUIDField(initial=uuid4, widget=forms.HiddenInput)
+
+    field_order = ("amount", "reason", "note", "reference")
 
     def carry_out(self, by: stock.Actor) -> str:
-        amount = self.cleaned_data["amount"]
-        product = stock.remove(
-            sku=self.product.sku,
-            amount=amount,
+        by = replace(by, request_id=self.cleaned_data["opening"].hex)
+        sku = self.product.sku
+        product = self._move_once(sku, by)
+        if product is None:
+            return f"{sku} is left as it is: this was sent before, and done then."
+        return f"{self.cleaned_data['amount']} of {sku} {self.done}: {product.quantity} on hand."
+
+    @stock.transactional
+    def _move_once(self, sku: str, by: stock.Actor) -> Product | None:
+        of_product = stock.lock(sku=sku).events
+        if of_product.filter(request_id=by.request_id, source=by.source, actor=by.name).exists():
+            return None
+        return self.move(
+            sku=sku,
+            amount=self.cleaned_data["amount"],
             reason=self.full_reason(),
             reference=self.cleaned_data["reference"],
             by=by,
         )
-        return f"{amount} of {product.sku} removed: {product.quantity} on hand."
+
+
+class AddDialog(MoveDialog):
+    title = "Add units"
+    submit = "Add"
+    done = "added"
+    move = staticmethod(stock.add)
+
+    reason = ReasonField("add")
+    reference = NoteField(help_text="Of a delivery note or an order, say.")
+
+
+class RemoveDialog(MoveDialog):
+    title = "Remove units"
+    submit = "Remove"
+    done = "removed"
+    move = staticmethod(stock.remove)
+
+    reason = ReasonField("remove")
 
 
 class AdjustDialog(ProductDialog):

@@ -1,6 +1,8 @@
 """Changes of stock by hand: dialogs of one product or reservation, and actions on many."""
 
+import re
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -12,6 +14,7 @@ from django.urls import reverse
 from products import stock
 from products.models import Product, Reservation, StockEvent
 from products.tests.checks import stored
+from products.tests.concurrency import at_once
 from products.tests.factories import ACTOR, ProductFactory
 
 pytestmark = pytest.mark.django_db
@@ -51,8 +54,12 @@ def url(row: Any, name: str) -> str:
     return reverse(f"admin:products_{row._meta.model_name}_{name}", args=[row.pk])
 
 
-def send(client: Client, row: Any, name: str, **fields: Any) -> Any:
-    return client.post(url(row, name), {"_form_submitted": "1", "note": "", **fields})
+def send(
+    client: Client, row: Any, name: str, *, headers: dict[str, str] | None = None, **fields: Any
+) -> Any:
+    """Send a dialog that was opened for this."""
+    sent = {"_form_submitted": "1", "note": "", "opening": uuid4().hex, **fields}
+    return client.post(url(row, name), sent, headers=headers)
 
 
 def test_a_clerk_adds_and_removes_with_a_reason_and_a_note(cup: Product) -> None:
@@ -126,15 +133,88 @@ def test_what_cannot_be_done_is_said_in_the_dialog(
     assert stored() == before
 
 
+@pytest.mark.parametrize(
+    ("name", "reason", "left"), [("add_stock", "found", 28), ("remove_stock", "loss", 22)]
+)
+def test_a_dialog_whose_answer_was_lost_is_carried_out_once(
+    manager: Client, cup: Product, name: str, reason: str, left: int
+) -> None:
+    page = manager.get(url(cup, name)).content.decode()
+    [opening] = re.findall(r'name="opening" value="([0-9a-f-]{36})"', page)
+    first = send(manager, cup, name, opening=opening, amount=3, reason=reason)
+    before = stored()
+
+    again = manager.post(first.wsgi_request.path, first.wsgi_request.POST, follow=True)
+    other = send(manager, cup, name, opening=opening, amount=4, reason=reason)
+
+    assert "this was sent before, and done then" in again.content.decode()
+    assert other["Location"] == url(cup, "change")
+    assert stored() == before
+    assert Product.objects.get().quantity == left
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_dialog_that_is_sent_several_times_at_once_is_carried_out_once() -> None:
+    product = ProductFactory.create(sku="CUP", quantity=25)
+    cookies = log_in("Ada", MANAGER).cookies
+    opening = uuid4().hex
+
+    def add() -> int:
+        browser = Client()
+        browser.cookies = cookies
+        answer = send(browser, product, "add_stock", opening=opening, amount=3, reason="found")
+        status: int = answer.status_code
+        return status
+
+    assert at_once([add] * 8) == [302] * 8
+    assert Product.objects.get().quantity == 28
+    assert StockEvent.objects.count() == 2
+
+
+def test_a_dialog_that_was_refused_may_be_sent_again(manager: Client, cup: Product) -> None:
+    opening = uuid4().hex
+    refused = send(manager, cup, "remove_stock", opening=opening, amount=21, reason="loss")
+
+    answer = send(manager, cup, "remove_stock", opening=opening, amount=20, reason="loss")
+
+    assert f'name="opening" value="{opening}"' in refused.content.decode()
+    assert answer.status_code == 302
+    assert Product.objects.get().quantity == 5
+
+
+def test_two_people_and_two_products_have_openings_of_their_own(
+    manager: Client, cup: Product
+) -> None:
+    pot = ProductFactory.create(sku="POT", quantity=25)
+    clerk = log_in("Grace", CLERK)
+    opening = uuid4().hex
+
+    for client, product in [(manager, cup), (manager, pot), (clerk, cup)]:
+        send(client, product, "add_stock", opening=opening, amount=3, reason="found")
+
+    assert list(Product.objects.order_by("sku").values_list("quantity", flat=True)) == [31, 28]
+
+
+@pytest.mark.parametrize("opening", ["", "x", "0" * 33, "a\0b"])
+def test_a_dialog_that_nobody_opened_is_not_carried_out(
+    manager: Client, cup: Product, opening: str
+) -> None:
+    before = stored()
+
+    answer = send(manager, cup, "add_stock", opening=opening, amount=3, reason="found")
+
+    assert answer.status_code == 200
+    assert stored() == before
+
+
 def test_after_htmx_the_page_is_shown_anew_from_which_the_dialog_was_opened(
     manager: Client, cup: Product
 ) -> None:
-    fields = {"_form_submitted": "1", "amount": 1, "reason": "found", "note": ""}
     listed = "http://testserver/admin/products/product/?q=cup"
 
     for page, shown in [(listed, listed), ("https://elsewhere.example/", url(cup, "change"))]:
         headers = {"HX-Request": "true", "HX-Current-URL": page}
-        answer = manager.post(url(cup, "add_stock"), fields, headers=headers)
+        answer = send(manager, cup, "add_stock", amount=1, reason="found", headers=headers)
 
         assert (answer.status_code, answer["HX-Redirect"]) == (200, shown)
 

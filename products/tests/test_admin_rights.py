@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.apps import apps
@@ -252,7 +253,8 @@ def forge(browser: Client, rows: dict[type[Model], Model]) -> dict[str, Any]:
         if "logout" in route:
             continue
         path, row = path_of(route, rows), rows[model_of(route) or Product]
-        answers[path] = browser.post(path, {**FORGED, **counts(), **files(), "_save": "Save"})
+        opened = {"opening": uuid4().hex, "_save": "Save"}
+        answers[path] = browser.post(path, {**FORGED, **counts(), **files(), **opened})
         for action in actions_of(route):
             chosen = {"action": action, "_selected_action": str(row.pk), "index": "0"}
             answers[f"{path} {action}"] = browser.post(path, {**FORGED, **counts(), **chosen})
