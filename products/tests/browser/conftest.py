@@ -35,8 +35,17 @@ def color_scheme() -> Literal["light", "dark"]:
 
 
 @pytest.fixture
+def complaints() -> list[str]:
+    """What the window complained of, in its console; for a test that makes it complain to clear."""
+    return []
+
+
+@pytest.fixture
 def page(
-    browser: Browser, live_server: LiveServer, color_scheme: Literal["light", "dark"]
+    browser: Browser,
+    live_server: LiveServer,
+    color_scheme: Literal["light", "dark"],
+    complaints: list[str],
 ) -> Iterator[Page]:
     """A window. At the end, it must have asked our server alone, and complained of nothing."""
     context = browser.new_context(
@@ -46,7 +55,6 @@ def page(
     )
     context.set_default_timeout(20 * SECONDS)
     asked: list[str] = []
-    complaints: list[str] = []
 
     def listen(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):

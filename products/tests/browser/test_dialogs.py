@@ -2,7 +2,8 @@
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Locator, Page, expect
+from django.contrib.sessions.models import Session
+from playwright.sync_api import Locator, Page, Route, expect
 
 from products import stock
 from products.models import StockEvent
@@ -131,6 +132,63 @@ def test_a_dialog_is_sent_once(page: Page, ada: User, how: str) -> None:
     page.reload()
     product.refresh_from_db()
     assert (product.quantity, product.version) == (13, 2)
+
+
+def test_a_dialog_whose_answer_was_lost_is_sent_again_and_carried_out_once(
+    page: Page, ada: User, complaints: list[str]
+) -> None:
+    product = ProductFactory.create(sku="CUP", quantity=10)
+    log_in(page, ada)
+    open_product(page, "CUP")
+    dialog = open_dialog(page, "Add units")
+    dialog.get_by_label("Amount").fill("3")
+
+    def lose(route: Route) -> None:
+        route.fetch(max_redirects=0)
+        route.abort()
+
+    page.route("**/add-stock/**", lose, times=1)
+    dialog.get_by_role("button", name="Add").click()
+
+    expect(dialog.get_by_role("alert")).to_contain_text("Send it again")
+    complaints.clear()
+    dialog.get_by_role("button", name="Add").click()
+    expect(page.get_by_text("this was sent before, and done then")).to_be_visible()
+    product.refresh_from_db()
+    assert (product.quantity, product.version) == (13, 2)
+
+
+def test_a_dialog_says_what_the_service_could_not_do(
+    page: Page, ada: User, complaints: list[str]
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=10)
+    log_in(page, ada)
+    open_product(page, "CUP")
+    dialog = open_dialog(page, "Add units")
+    dialog.get_by_label("Amount").fill("3")
+    busy = {"code": "busy", "detail": "Somebody else holds this."}
+
+    page.route("**/add-stock/**", lambda route: route.fulfill(status=503, json=busy), times=1)
+    dialog.get_by_role("button", name="Add").click()
+
+    expect(dialog.get_by_role("alert")).to_contain_text("Somebody else holds this.")
+    expect(dialog.get_by_label("Amount")).to_have_value("3")
+    complaints.clear()
+    dialog.get_by_role("button", name="Add").click()
+    expect(page.get_by_text("3 of CUP added: 13 on hand.")).to_be_visible()
+
+
+def test_whoever_is_logged_out_meanwhile_is_asked_to_log_in(page: Page, ada: User) -> None:
+    ProductFactory.create(sku="CUP", quantity=10)
+    log_in(page, ada)
+    open_product(page, "CUP")
+    dialog = open_dialog(page, "Add units")
+    dialog.get_by_label("Amount").fill("3")
+
+    Session.objects.all().delete()
+    dialog.get_by_role("button", name="Add").click()
+
+    expect(page.get_by_label("Password")).to_be_visible()
 
 
 def test_a_double_click_does_not_confirm_what_was_not_read(page: Page, ada: User) -> None:
