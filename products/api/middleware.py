@@ -8,6 +8,7 @@ from uuid import uuid4
 from django.core.signals import got_request_exception
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
 from django_guid import set_guid
 
 from products.api.errors import CONTENT_TYPE, database_problem, problem, problem_of_status
@@ -41,7 +42,8 @@ class ProblemResponses:
     """Answer with a problem where Django itself would answer with an error page.
 
     That is for requests that no view of the API has seen: unknown paths, refused hosts, faults in
-    a middleware. The admin, made for people, keeps its pages, but for what the database refuses.
+    a middleware. The admin, made for people, keeps its pages; its dialogs, sent by a script, take
+    problems.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -69,7 +71,12 @@ class ProblemResponses:
         # Django sends this itself only for what nobody answers.
         got_request_exception.send(sender=None, request=request)
         body = problem(code=known.code, detail=str(known.detail), instance=request.path)
-        response = JsonResponse(body, status=known.status_code, content_type=CONTENT_TYPE)
+        response: HttpResponse
+        if request.path.startswith("/admin/") and "HX-Request" not in request.headers:
+            page = render_to_string("admin/problem.html", {"problem": body})
+            response = HttpResponse(page, status=known.status_code)
+        else:
+            response = JsonResponse(body, status=known.status_code, content_type=CONTENT_TYPE)
         if known.wait:
             response["Retry-After"] = str(known.wait)
         return response

@@ -136,10 +136,13 @@ def test_a_database_that_is_away_is_answered_with_503(
 
     monkeypatch.setattr(ProductAdmin, "get_queryset", away)
     staff.raise_request_exception = False
-    answer = staff.get(reverse("admin:products_product_changelist"))
+    page = staff.get(reverse("admin:products_product_changelist"))
+    to_script = staff.get(reverse("admin:products_product_changelist"), headers={"HX-Request": "1"})
 
-    assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
-    assert answer["Retry-After"]
+    assert [page.status_code, to_script.status_code] == [503, 503]
+    assert page["Retry-After"] == to_script["Retry-After"]
+    assert "The database does not answer." in page.content.decode()
+    assert to_script.json()["code"] == "database_unavailable"
 
 
 @pytest.mark.parametrize("query", ["?s=a&page=x", "?s=a&page=99", "?s=%00", ""])
