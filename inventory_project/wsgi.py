@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 from importlib import import_module
+from typing import Any
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
@@ -15,7 +16,21 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inventory_project.settings")
 logging._srcfile = None
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
-application = get_wsgi_application()
+_django = get_wsgi_application()
+
+
+def application(environ: dict[str, Any], start_response: Any) -> Any:
+    """Let Django read each request as UTF-8, whatever charset its `Content-Type` names.
+
+    Django would decode the query by that charset as well, and where it does not know it, raise
+    before any middleware could answer.
+    """
+    kind, *parameters = environ.get("CONTENT_TYPE", "").split(";")
+    if parameters:
+        boundary = [text for text in parameters if text.strip().lower().startswith("boundary=")]
+        environ["CONTENT_TYPE"] = ";".join([kind, *boundary])
+    return _django(environ, start_response)
+
 
 # What is loaded stays: the garbage collector need not go through it over and over, which took a
 # twelfth of a request. The views are loaded now, for that and for the first request.

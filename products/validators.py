@@ -56,16 +56,21 @@ class WholeNumber:
 
 
 _MOMENT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?"
+    r"(Z|[+-][0-9]{2}:[0-5][0-9])",
+    re.IGNORECASE | re.ASCII,
 )
 
 
 def read_moment(text: str) -> datetime:
-    """Return the moment that a text names, in UTC. It must be RFC 3339, with an offset."""
+    """Return the moment that a text names, in UTC. It must be RFC 3339, with an offset.
+
+    It may have nanoseconds, as Go and .NET write; what is less than a microsecond is cut off.
+    """
     try:
         if not _MOMENT.fullmatch(text):
             raise ValueError
-        return datetime.fromisoformat(text).astimezone(UTC)
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise ValidationError(
             "A time with its offset is required, such as 2026-11-20T09:30:00Z.",

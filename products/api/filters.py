@@ -17,6 +17,8 @@ from products.models import Product, Reservation, StockEvent
 from products.validators import MAX_NAME_LENGTH, MAX_NOTE_LENGTH, SKU_PATTERN, TEXT_PATTERN
 
 MAX_SKUS = 200
+REPLACEMENT = "\ufffd"
+"""What Django puts in the place of what is no UTF-8."""
 _BOOLEAN = [("true", "true"), ("false", "false")]
 
 PRODUCT_ORDERS = {"sku": "sku", "-sku": "-sku", "created_at": "id", "-created_at": "-id"}
@@ -25,7 +27,7 @@ page needs it; a batch of products has one time of creation."""
 
 
 def check_query(request: Request, allowed: set[str]) -> None:
-    """Refuse a query with a parameter that is not `allowed`, is given twice or is empty."""
+    """Refuse a query with a parameter that is not `allowed`, given twice, empty or no UTF-8."""
     for name, values in request.query_params.lists():
         if name not in allowed:
             raise invalid_field(name, "There is no such parameter here.", "unknown")
@@ -33,6 +35,8 @@ def check_query(request: Request, allowed: set[str]) -> None:
             raise invalid_field(name, "This parameter is given twice.", "duplicate")
         if not values[0]:
             raise invalid_field(name, "This parameter is empty.", "empty")
+        if REPLACEMENT in values[0]:
+            raise invalid_field(name, "Text in UTF-8 is required.", "forbidden_character")
 
 
 def read_moment(name: str, text: str) -> datetime:

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
 from django.db import DatabaseError, InterfaceError
 from drf_standardized_errors.formatter import ExceptionFormatter, flatten_errors
 from drf_standardized_errors.handler import ExceptionHandler
@@ -16,6 +16,7 @@ from products.api.errors import (
     CONTENT_TYPE,
     Problem,
     database_problem,
+    invalid_field,
     problem,
     problem_of_status,
 )
@@ -31,6 +32,8 @@ class ProblemHandler(ExceptionHandler):
                 return Problem(exc.code, exc.detail)
             case RequestDataTooBig():
                 return Problem("request_too_large", "The request body is larger than 1 MiB.")
+            case TooManyFieldsSent():
+                return invalid_field(None, "The query has too many parameters.", "too_many")
             case DatabaseError() | InterfaceError():
                 return database_problem(exc) or exc
             case exceptions.ParseError():

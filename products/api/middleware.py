@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from uuid import uuid4
 
+from django.core.exceptions import DisallowedHost
 from django.core.signals import got_request_exception
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -38,6 +39,14 @@ class RequestId:
         return response
 
 
+def _is_host_ours(request: HttpRequest) -> bool:
+    try:
+        request.get_host()
+    except DisallowedHost:
+        return False
+    return True
+
+
 class ProblemResponses:
     """Answer with a problem where Django itself would answer with an error page.
 
@@ -55,6 +64,8 @@ class ProblemResponses:
         if response.status_code < 400 or not is_page or request.path.startswith("/admin/"):
             return response
         body = problem_of_status(response.status_code, instance=request.path)
+        if not _is_host_ours(request):
+            body["detail"] = "The service is not known by the host name of this request."
         # The headers that inner middleware has set stay, but for those of the page.
         response.content = json.dumps(body).encode()
         response["Content-Type"] = CONTENT_TYPE

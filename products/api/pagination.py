@@ -5,6 +5,7 @@ from django.db.models import QuerySet
 from rest_framework.exceptions import NotFound
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
+from rest_framework.utils.urls import remove_query_param
 
 from products.api.errors import invalid_field
 from products.validators import SKU_PATTERN
@@ -52,15 +53,30 @@ class StrictCursorPagination(CursorPagination):
         order, _, position = str(cursor.position).partition(" ")
         # 18 digits always fit the database's integers.
         pattern = SKU_PATTERN if order.endswith("sku") else "[0-9]{1,18}"
-        if cursor.offset or order != self.ordering[0] or not re.fullmatch(pattern, position):
+        is_end = cursor.reverse and not position
+        is_place = is_end or re.fullmatch(pattern, position)
+        if cursor.offset or order != self.ordering[0] or not is_place:
             raise invalid_field("cursor", "This is no cursor of a page in this order.")
-        return Cursor(0, cursor.reverse, position)  # type: ignore[arg-type]  # A text in DRF itself.
+        place: Any = position or None  # A text in DRF itself, though its stubs know it as a number.
+        return Cursor(0, cursor.reverse, place)
 
     def encode_cursor(self, cursor: Cursor) -> str:
         """Put the order into the cursor, which would mean something else in another one."""
-        position = f"{self.ordering[0]} {cursor.position}"
-        cursor = Cursor(0, cursor.reverse, position)  # type: ignore[arg-type]  # As above.
-        return super().encode_cursor(cursor)
+        position: Any = f"{self.ordering[0]} {cursor.position or ''}"
+        return super().encode_cursor(Cursor(0, cursor.reverse, position))
+
+    # From a page that has become empty, the library's links go on from the row that this page was
+    # to start after, and so leave that row out.
+
+    def get_next_link(self) -> str | None:
+        if self.page or not self.has_next:
+            return super().get_next_link()
+        return remove_query_param(str(self.base_url), self.cursor_query_param)
+
+    def get_previous_link(self) -> str | None:
+        if self.page or not self.has_previous:
+            return super().get_previous_link()
+        return self.encode_cursor(Cursor(0, reverse=True, position=None))
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         cursor, page_size = super().get_schema_operation_parameters(view)

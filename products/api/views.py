@@ -53,7 +53,7 @@ from products.api.serializers import (
 from products.api.sharing import shared
 from products.models import ApiKey, Product, Reservation, Role, StockEvent
 from products.queries import OftenSent, among
-from products.validators import MAX_SKU_LENGTH, SKU_PATTERN
+from products.validators import MAX_ID, MAX_SKU_LENGTH, SKU_PATTERN
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +123,9 @@ class InventoryViewSet(GenericViewSet[Any]):
         sku = kwargs.get("sku")
         if sku is not None and not re.fullmatch(SKU_PATTERN, sku):
             raise stock.ProductNotFound(sku[:MAX_SKU_LENGTH])
+        reservation_id = int(kwargs.get("pk", 0))
+        if reservation_id > MAX_ID:
+            raise stock.ReservationNotFound(reservation_id)
 
     def query_names(self) -> set[str]:
         """Return what the query of an action without pages may name."""
@@ -312,8 +315,7 @@ class ProductViewSet(InventoryViewSet):
 class ReservationViewSet(InventoryViewSet):
     """Reservations of one or several products."""
 
-    # 18 digits always fit the database's integers.
-    lookup_value_regex = "[0-9]{1,18}"
+    lookup_value_regex = "[0-9]{1,100}"
     queryset = Reservation.objects.all()
     required_roles = {
         "list": Role.READ,

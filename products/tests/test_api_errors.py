@@ -89,6 +89,9 @@ REFUSALS = [
     ),
     # An unknown reservation.
     Refused("/v1/reservations/987654", {}, 404, "reservation_not_found", method="get"),
+    Refused(f"/v1/reservations/{2**63}", {}, 404, "reservation_not_found", method="get"),
+    Refused(f"/v1/reservations/{2**63 - 1}/release", {}, 404, "reservation_not_found"),
+    Refused(f"/v1/reservations/{10**99}/fulfill", {}, 404, "reservation_not_found"),
     Refused("/v1/reservations/987654/fulfill", {}, 404, "reservation_not_found"),
     Refused("/v1/reservations/987654/release", {}, 404, "reservation_not_found"),
     Refused(
@@ -292,7 +295,8 @@ def test_a_host_that_is_not_ours_is_a_problem(
     # This one asks for the host; the others do when they build a link.
     response = api.get(path, HTTP_HOST="evil.example", HTTP_ACCEPT=accept)
 
-    assert_problem(response, 400, "invalid")
+    problem = assert_problem(response, 400, "invalid")
+    assert problem["detail"] == "The service is not known by the host name of this request."
 
 
 @pytest.mark.parametrize("accept", ["text/html", "image/png", "nonsense", ""])

@@ -135,6 +135,25 @@ def test_walking_back_over_a_new_product_neither_repeats_nor_hides_another(
     assert ("AA" in seen, "BB" in seen) == (new == "AA", new == "BB")
 
 
+def test_the_links_of_a_page_that_has_become_empty_leave_nothing_out(api: APIClient) -> None:
+    for sku in ("A", "B", "C", "D", "E", "F", "G"):
+        ProductFactory.create(sku=sku, quantity=0, minimum_stock_level=1)
+    low = "/v1/products?page_size=3&low_stock=true"
+    second = api.get(low).json()["next"]
+    last = last_page(api, low)
+    for sku in ("A", "G"):
+        stock.edit(sku=sku, minimum_stock_level=0, by=ACTOR)
+
+    assert api.get(last).json()["results"] == []
+    assert walk(api, last, "previous") == [[], ["D", "E", "F"], ["B", "C"]]
+
+    to_first = api.get(second).json()["previous"]
+    for sku in ("B", "C"):
+        stock.edit(sku=sku, minimum_stock_level=0, by=ACTOR)
+
+    assert walk(api, to_first) == [[], ["D", "E", "F"]]
+
+
 def test_a_page_holds_100_rows_unless_told(api: APIClient) -> None:
     products = [stock.NewProduct(sku=f"P-{number:04}", name="x") for number in range(1002)]
     stock.create_many(products, by=ACTOR)

@@ -510,16 +510,18 @@ class Machine(RuleBasedStateMachine):
         ledger = self.model.products[sku]["events"]
         told = answer.json()["results"]
         assert_holds([_without_note(event) for event in reversed(ledger)], told)
-        moment = told[position % len(told)]["occurred_at"]
+        # Not as texts: that of a full second has no fraction.
+        moments = [datetime.fromisoformat(event["occurred_at"]) for event in told]
+        moment = moments[position % len(told)]
 
-        then = self.api.get(path, {"as_of": moment})
+        then = self.api.get(path, {"as_of": moment.isoformat()})
 
         # Several events of one request may have one time; then the last of them counts.
-        version = sum(event["occurred_at"] <= moment for event in told)
+        version = sum(one <= moment for one in moments)
         assert then.json()["version"] == version
         for level in ("quantity", "reserved_quantity"):
             assert then.json()[level] == ledger[version - 1][level]
-        before = datetime.fromisoformat(told[-1]["occurred_at"]) - timedelta(microseconds=1)
+        before = moments[-1] - timedelta(microseconds=1)
         not_yet = self.api.get(path, {"as_of": before.isoformat()})
         assert_problem(not_yet, 404, "product_not_found")
 

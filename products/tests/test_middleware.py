@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
+from django.test import Client
 from pytest_django import Settings
 from pythonjsonlogger.json import JsonFormatter
 from rest_framework.test import APIClient
@@ -260,6 +261,16 @@ def test_the_root_leads_to_the_docs(anyone: APIClient) -> None:
     response = anyone.get("/")
 
     assert (response.status_code, response["Location"]) == (302, "/docs")
+
+
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+def test_the_root_is_only_read(method: str) -> None:
+    browser = Client(enforce_csrf_checks=True)
+
+    response = getattr(browser, method)("/")
+
+    assert_problem(response, 405, "method_not_allowed")
+    assert response["Allow"] == "GET, HEAD"
 
 
 # --------------------------------------------------------------------------------------------- log

@@ -92,6 +92,36 @@ def test_the_tour_of_one_product(server: Server, key: dict[str, str]) -> None:
     ]
 
 
+def test_a_request_is_utf_8_whatever_charset_it_names(server: Server, key: dict[str, str]) -> None:
+    product = {"sku": "TEA", "name": "th\u00e9", "quantity": 2}
+    found = "/v1/products?search=th%C3%A9"
+
+    for number, charset in enumerate(
+        [
+            "zlib",
+            "base64",
+            "hex",
+            "idna",
+            "undefined",
+            "unicode_escape",
+            "utf-7",
+            "utf-16",
+            "latin-1",
+        ]
+    ):
+        named = {**key, "Content-Type": f"application/json; charset={charset}"}
+        created = server.request("POST", "/v1/products", {**product, "sku": f"TEA-{number}"}, named)
+        answer = server.request("GET", found, headers=named)
+        refused = server.request("GET", "/v1/products?search=%5Cud800%ff", headers=named)
+
+        assert (created.status, created.body["name"]) == (201, product["name"])
+        assert len(answer.body["results"]) == number + 1
+        assert (refused.status, refused.body["code"]) == (400, "invalid")
+
+    odd = {"Content-Type": "a/b; c*=foo''x"}
+    assert server.request("GET", "/health?a=1", headers=odd).status == 200
+
+
 def test_what_was_answered_is_in_the_ledger_when_processes_are_killed(key: dict[str, str]) -> None:
     """Workers are killed one after another while clients remove units one by one."""
     with running_server() as server:

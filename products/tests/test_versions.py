@@ -1,6 +1,6 @@
 """A product's versions: changes on a condition, and the levels at a moment."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +10,12 @@ from products import stock
 from products.models import Product, StockEvent
 from products.tests.checks import assert_problem, stored
 from products.tests.concurrency import at_once
-from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
+from products.tests.factories import (
+    ACTOR,
+    ApiKeyFactory,
+    ProductFactory,
+    product_with_past,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -106,6 +111,24 @@ def test_levels_at_a_moment_are_those_of_the_ledger(api: APIClient) -> None:
             "available_quantity": last.available_quantity,
             "version": last.version,
         }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-20T09:30:00.000000999Z",  # As Go does.
+        "2026-11-20T09:30:00.0000009Z",  # As .NET does.
+        "2026-11-20t09:30:00z",
+        "2026-11-20T15:00:00.0+05:30",
+    ],
+)
+def test_a_moment_is_read_as_others_write_it(api: APIClient, text: str) -> None:
+    moment = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+    product_with_past("CUP", [(moment, 7), (moment + timedelta(microseconds=1), 1)])
+
+    answer = api.get("/v1/products/CUP", {"as_of": text}).json()
+
+    assert (answer["quantity"], answer["as_of"]) == (7, "2026-11-20T09:30:00Z")
 
 
 def test_before_its_creation_there_was_no_product(api: APIClient) -> None:
