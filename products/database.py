@@ -106,6 +106,17 @@ def is_unavailable(error: Exception) -> bool:
     )
 
 
+_UNDEFINED = {"42P01", "42703"}  # Of PostgreSQL: a table, a column.
+
+
+def lacks_migrations(error: Exception) -> bool:
+    """Tell whether a table or a column is missing in the database."""
+    cause = error.__cause__
+    if isinstance(cause, sqlite3.OperationalError):
+        return str(cause).startswith(("no such table", "no such column"))
+    return getattr(cause, "sqlstate", None) in _UNDEFINED
+
+
 def forget_lost_connections(**_: Any) -> None:
     """Receive `got_request_exception`: after a lost connection, trust no other of the pool.
 

@@ -526,6 +526,11 @@ class ApiKey(AbstractAPIKey):
         ]
 
     @classmethod
+    def name_is_taken(cls, name: str) -> bool:
+        """Whether a key that is not revoked has this name: the ledger could not tell two apart."""
+        return cls.objects.filter(name=name, revoked=False).exists()
+
+    @classmethod
     def issue(cls, *, name: str, role: Role | str, **fields: Any) -> "ApiKey":
         """Make a key and return it with its `text`, which is stored nowhere."""
         api_key = cls(name=name, role=role, **fields)

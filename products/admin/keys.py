@@ -78,7 +78,7 @@ class KeyForm(forms.ModelForm):
         name: str = self.cleaned_data["name"]
         if not name.isprintable():
             raise forms.ValidationError("The name must be of printable characters.")
-        if ApiKey.objects.filter(name=name, revoked=False).exists():
+        if ApiKey.name_is_taken(name):
             raise forms.ValidationError(
                 "Another key has this name. Take a new one, or revoke the other key first."
             )

@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 
 from products import stock, validators
-from products.database import is_unavailable
+from products.database import is_unavailable, lacks_migrations
 from products.models import MAX_ACTOR_LENGTH, StockEvent
 from products.validators import MAX_UNITS
 
@@ -25,17 +25,21 @@ class ExitCode(IntEnum):
     """How a command ends, but for 0: done."""
 
     REFUSED = 1
-    """The stock is against it, and nothing was changed; or an audit found something."""
+    """The stock is against it, and nothing was changed but the other lines of a file where those
+    are to be applied; or an audit found something."""
     BAD_INPUT = 2
     """An argument or a file is wrong in itself, as argparse says it; nothing was changed."""
     DATABASE = 3
     """The database is busy or away."""
+    INTERRUPTED = 128 + signal.SIGINT
     UNREAD = 128 + signal.SIGPIPE
     """Whoever read the output has gone, as `head` does; so ends any program of a pipeline."""
 
 
 class InventoryCommand(BaseCommand):
     """A command that ends with an `ExitCode`, and with one line instead of a traceback."""
+
+    interrupted = "Interrupted."
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         # An abbreviated option may mean another one some day.
@@ -50,7 +54,13 @@ class InventoryCommand(BaseCommand):
                 self.stdout.flush()
         except stock.StockError as refusal:
             raise refused(refusal) from refusal
+        except KeyboardInterrupt:
+            discard_unwritten()
+            raise CommandError(self.interrupted, returncode=ExitCode.INTERRUPTED) from None
         except Error as error:
+            if lacks_migrations(error):
+                message = "The database lacks tables: run manage.py migrate."
+                raise CommandError(message, returncode=ExitCode.BAD_INPUT) from error
             if not is_unavailable(error):
                 raise
             reason = str(error).partition("\n")[0]

@@ -17,8 +17,6 @@ from products.models import BulkRun
 from products.staging import NewLine, Staging
 from products.tables import Columns, Row, csv_lines, rows_of
 
-INTERRUPTED = 130
-
 
 def of_one_run(by: stock.Actor) -> stock.Actor:
     """Return the actor with an id, by which the events of this run are found in the ledger."""
@@ -27,6 +25,11 @@ def of_one_run(by: stock.Actor) -> stock.Actor:
 
 class BulkCommand(StockCommand):
     """A command that carries out the lines of a file."""
+
+    interrupted = (
+        "Interrupted. A file is applied whole or not at all, or with --keep-going batch by batch: "
+        "with --reference, give the same command again to have the rest of it done."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -40,12 +43,6 @@ class BulkCommand(StockCommand):
         gc.disable()
         try:
             return super().execute(*args, **options)
-        except KeyboardInterrupt:
-            raise CommandError(
-                "Interrupted. A file is applied whole or not at all, or with --keep-going batch by "
-                "batch: with --reference, give the same command again to have the rest of it done.",
-                returncode=INTERRUPTED,
-            ) from None
         except bulk.ReferenceUsed as error:
             raise CommandError(
                 f"The reference {error} was used for another file, or with other options.",

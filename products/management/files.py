@@ -42,6 +42,8 @@ def reading(path: str) -> Iterator[BinaryIO]:
 
 
 def _opened(path: str) -> BinaryIO:
+    if path == "-" and sys.stdin is None:
+        raise CommandError("Standard input is closed.", returncode=ExitCode.BAD_INPUT)
     try:
         return sys.stdin.buffer if path == "-" else open(path, "rb")
     except OSError as error:

@@ -19,6 +19,7 @@ from products.api.views import InventoryViewSet, ProductViewSet, ReservationView
 from products.models import ApiKey, Role
 from products.tests.checks import assert_problem, stored
 from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
+from products.tests.live import manage
 
 pytestmark = pytest.mark.django_db
 
@@ -39,7 +40,7 @@ CLOSED = sorted(set(routes(get_resolver())) - OPEN_TO_ALL)
 
 
 def path_of(route: str) -> str:
-    return "/" + route.replace("(?P<sku>[^/]+)", "CUP").replace("(?P<pk>[0-9]{1,18})", "1")
+    return "/" + route.replace("(?P<sku>[^/]+)", "CUP").replace("(?P<pk>[0-9]{1,100})", "1")
 
 
 def client_with(authorization: str) -> APIClient:
@@ -312,6 +313,25 @@ def test_create_api_key_refuses_a_name_that_cannot_stand_in_the_ledger(name: str
     with pytest.raises(CommandError):
         call_command("create_api_key", name, role="read")
 
+    assert not ApiKey.objects.exists()
+
+
+def test_create_api_key_refuses_the_name_of_another_key() -> None:
+    other = ApiKeyFactory.create(name="storefront")
+    with pytest.raises(CommandError, match="Another key has this name"):
+        call_command("create_api_key", "storefront", role="read")
+
+    ApiKey.objects.filter(pk=other.pk).update(revoked=True)
+    call_command("create_api_key", "storefront", role="read", stdout=StringIO())
+
+    assert ApiKey.objects.filter(name="storefront").count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_create_api_key_leaves_no_key_that_nobody_has(closed_pipe: int) -> None:
+    ended = manage("create_api_key", "storefront", "--role=read", stdout=closed_pipe)
+
+    assert ended.returncode == 141
     assert not ApiKey.objects.exists()
 
 

@@ -375,13 +375,34 @@ def test_what_can_be_applied_is_and_the_rest_can_be_fed_back(
     assert refused == [reason[:2] for reason in REASONS]
 
     stock.add(sku="CUP", amount=4, by=ACTOR)
-    again = bulk_adjust(str(rejects), "--keep-going", "--reference=2", f"--rejects={rejects}")
+    left = tmp_path / "left.csv"
+    again = bulk_adjust(str(rejects), "--keep-going", "--reference=2", f"--rejects={left}")
 
     assert (figures_of(again.said)["applied"], levels()["CUP"]) == (2, 1_000_000_000)
-    assert rejects.read_text().splitlines()[0] == (
+    assert left.read_text().splitlines()[0] == (
         REFUSED.splitlines()[0] + ",refused_line,refused_code,refused_because"
     )
-    assert len(rejects.read_text().splitlines()) == 5
+    assert len(left.read_text().splitlines()) == 5
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk to be full")
+def test_what_was_applied_is_told_though_the_refused_lines_cannot_be_written(
+    tmp_path: Path,
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    path = tmp_path / "lines.csv"
+    path.write_text("sku,add\nCUP,4\nNONE,1\n")
+    words = "bulk_adjust", str(path), "--keep-going", "--reference=r"
+
+    full = manage(*words, "--rejects=/dev/full")
+    again = manage(*words, f"--rejects={tmp_path / 'rejects.csv'}")
+
+    assert full.returncode == again.returncode == 1
+    assert "/dev/full cannot be written: No space left on device. Give the same" in full.stderr
+    assert figures_of(full.stdout)["applied"] == figures_of(again.stdout)["applied"] == 1
+    assert "NONE,1,3,product_not_found" in (tmp_path / "rejects.csv").read_text()
+    assert levels() == {"CUP": 9}
 
 
 def test_lines_that_are_wrong_in_themselves_are_refused_with_the_others(
@@ -408,14 +429,14 @@ def test_a_number_that_ends_in_another_column_is_refused_again_when_it_is_fed_ba
     adjust: Callable[..., Ended], tmp_path: Path
 ) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
-    rejects = tmp_path / "rejects.csv"
-    options = ("--keep-going", f"--rejects={rejects}")
-    adjust("sku,add\nCUP,1,000\n", "--reference=first", *options)
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    keep_going = ("--keep-going", "--reference")
+    adjust("sku,add\nCUP,1,000\n", *keep_going, "first", f"--rejects={first}")
 
-    ended = bulk_adjust(str(rejects), "--reference=second", *options)
+    ended = bulk_adjust(str(first), *keep_going, "second", f"--rejects={second}")
 
     assert (ended.status, levels()) == (1, {"CUP": 5})
-    assert rejects.read_text().splitlines()[1] == (
+    assert second.read_text().splitlines()[1] == (
         "CUP,1,2,invalid,line: There is a value in a column without a name.,000"
     )
 
@@ -865,9 +886,12 @@ def test_a_column_that_an_option_names_must_be_there(
             [__file__, "--amount-column=x", "--operation=add", "--sku-column=x"],
             "One column cannot have two meanings.",
         ),
+        ([__file__, "--keep-going", "--reference=r", f"--rejects={__file__}"], "--rejects would"),
         ([__file__, "--reason=\0"], "--reason: NUL and surrogate characters are not allowed."),
         ([__file__, f"--reference={'x' * 256}"], "--reference: At most 255 characters"),
         ([__file__, "--reference=\udcff"], "--reference: NUL and surrogate characters are not"),
+        ([__file__, "--reference="], "--reference may not be blank."),
+        ([__file__, "--reference= "], "--reference may not be blank."),
     ],
 )
 def test_arguments_that_cannot_be_are_refused(arguments: list[str], complaint: str) -> None:

@@ -19,7 +19,7 @@ from products.management.base import actor, whole_number
 from products.management.commands import demo_access
 from products.models import ApiKey, Product
 from products.tests.factories import ACTOR
-from products.tests.live import manage
+from products.tests.live import manage, run_python
 
 pytestmark = pytest.mark.django_db
 
@@ -146,6 +146,41 @@ def test_a_database_that_is_away_ends_with_3_and_one_line(command: str, url: str
 
     assert ended.returncode == 3
     assert re.fullmatch(r"CommandError: The database is busy or away: .*\n", ended.stderr)
+
+
+@pytest.mark.parametrize("command", ["verify_stock", "low_stock", "export_products", "prune"])
+def test_a_database_without_tables_is_to_be_migrated(command: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path / 'new.sqlite3'}"}
+
+    ended = manage(command, env=environment)
+
+    assert ended.returncode == 2
+    assert ended.stderr == "CommandError: The database lacks tables: run manage.py migrate.\n"
+
+
+@pytest.mark.parametrize("words", [["bulk_adjust", "-"], ["import_products", "-"]])
+@pytest.mark.django_db(transaction=True)
+def test_a_closed_standard_input_is_no_file(words: list[str]) -> None:
+    ended = manage(*words, preexec_fn=lambda: os.close(0))
+
+    assert ended.returncode == 2
+    assert ended.stderr == "CommandError: Standard input is closed.\n"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_ctrl_c_ends_a_command_with_one_line() -> None:
+    program = """
+import signal, django
+django.setup()
+from django.core.management import execute_from_command_line
+from products import audit
+audit.differences = lambda: signal.raise_signal(signal.SIGINT)
+execute_from_command_line(["manage.py", "verify_stock"])
+"""
+
+    ended = run_python(program)
+
+    assert (ended.returncode, ended.stderr) == (130, "CommandError: Interrupted.\n")
 
 
 @pytest.mark.django_db(transaction=True)

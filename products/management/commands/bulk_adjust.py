@@ -1,3 +1,4 @@
+import os
 from contextlib import nullcontext
 from typing import Any, NoReturn
 
@@ -45,7 +46,6 @@ class Command(BulkCommand):
         )
         parser.add_argument(
             "--reference",
-            default="",
             help="a name for this file, such as the number of a delivery: under one reference a "
             "file is applied once, however often the command is given, and a run that broke off "
             "is carried on. Also the reference of lines that have none",
@@ -72,36 +72,44 @@ class Command(BulkCommand):
     def handle(self, *args: Any, by: stock.Actor, **options: Any) -> None:
         _check(options)
         columns = _columns(options)
-        notes = {"reason": options["reason"], "reference": options["reference"]}
+        reference = options["reference"] or ""
+        notes = {"reason": options["reason"], "reference": reference}
         rejects = opened(options["rejects"], self.stdout) if options["rejects"] else nullcontext()
-        with (
-            reading(options["file"]) as source,
-            staging(bulk.Adjustments.form) as table,
-            rejects as refused_lines,
-        ):
-            mark = fingerprint(source, columns.named, notes, options["keep_going"])
-            run = BulkRun(reference=options["reference"], fingerprint=mark)
-            self.stage(
-                table,
-                source,
-                columns,
-                lambda row: bulk.Adjustments.staged(adjustment_line(row, **notes)),
-            )
-            work = bulk.Adjustments(by=of_one_run(by))
-            if options["keep_going"] and not options["dry_run"]:
-                with self.progress(table) as progress:
-                    report = bulk.apply_possible(table, work, run=run, progress=progress)
-                if refused_lines:
-                    write_refused(refused_lines, source, bulk.refusals_of(run))
-                else:
-                    self.tell_refused(bulk.refusals_of(run))
-            else:
-                report = self.carry_out(
+        report: bulk.Report | None = None
+        try:
+            with (
+                reading(options["file"]) as source,
+                staging(bulk.Adjustments.form) as table,
+                rejects as refused_lines,
+            ):
+                mark = fingerprint(source, columns.named, notes, options["keep_going"])
+                run = BulkRun(reference=reference, fingerprint=mark)
+                self.stage(
                     table,
-                    work,
-                    dry_run=options["dry_run"],
-                    run=run if options["reference"] else None,
+                    source,
+                    columns,
+                    lambda row: bulk.Adjustments.staged(adjustment_line(row, **notes)),
                 )
+                work = bulk.Adjustments(by=of_one_run(by))
+                if options["keep_going"] and not options["dry_run"]:
+                    with self.progress(table) as progress:
+                        report = bulk.apply_possible(table, work, run=run, progress=progress)
+                    if refused_lines:
+                        write_refused(refused_lines, source, bulk.refusals_of(run))
+                    else:
+                        self.tell_refused(bulk.refusals_of(run))
+                else:
+                    report = self.carry_out(
+                        table,
+                        work,
+                        dry_run=options["dry_run"],
+                        run=run if reference else None,
+                    )
+        except CommandError as error:
+            if report is None:
+                raise
+            # What is done is done, and told.
+            self.stderr.write(f"{error} Give the same command again to have it written.")
         self.tell(table, report)
 
 
@@ -119,11 +127,20 @@ def _check(options: dict[str, Any]) -> None:
         refuse("--rejects needs a file: standard output tells what became of all lines.")
     if bool(options["amount_column"]) != bool(options["operation"]):
         refuse("--amount-column and --operation need each other.")
+    if options["rejects"] and _is_same_file(options["rejects"], options["file"]):
+        refuse("--rejects would replace the file that is read.")
     for name in ("reason", "reference"):
         try:
-            stock.Add(sku="CUP", amount=1, **{name: options[name]})
+            stock.Add(sku="CUP", amount=1, **{name: options[name] or ""})
         except stock.Invalid as error:
             refuse(f"--{name}: {error.detail}")
+    if options["reference"] is not None and not options["reference"].strip():
+        # As of a variable without a value: the file would be applied each time.
+        refuse("--reference may not be blank.")
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
 
 
 def _columns(options: dict[str, Any]) -> Columns:

@@ -2,6 +2,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.db import transaction
 
 from products.management.base import ExitCode, InventoryCommand
 from products.models import ApiKey, Role
@@ -21,4 +22,13 @@ class Command(InventoryCommand):
                 f"The name must be 1 to {longest} printable characters.",
                 returncode=ExitCode.BAD_INPUT,
             )
-        self.stdout.write(ApiKey.issue(name=name, role=role).text)
+        if ApiKey.name_is_taken(name):
+            raise CommandError(
+                "Another key has this name, and the ledger could not tell the two apart. Take "
+                "a new one, or revoke the other key first.",
+                returncode=ExitCode.REFUSED,
+            )
+        # A key that could not be printed is of no use to anybody.
+        with transaction.atomic():
+            self.stdout.write(ApiKey.issue(name=name, role=role).text)
+            self.stdout.flush()
