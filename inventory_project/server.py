@@ -22,7 +22,7 @@ def main() -> None:
         port=int(os.environ.get("PORT", "8000")),
         workers=int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1),
         blocking_threads=THREADS_PER_WORKER,
-        # A worker that dies is replaced; the others go on.
+        # A worker that dies is replaced, unless it does so twice within seconds: then all end.
         respawn_failed_workers=True,
         # One that does not end by itself is ended: what it had not committed, it had not answered.
         workers_kill_timeout=SECONDS_TO_FINISH,

@@ -1,6 +1,7 @@
 """What Django leaves to us of the connections: bounded waiting, healing, SQLite's limit, and a
 short way for the statements that every change sends."""
 
+import secrets
 import sqlite3
 import sys
 import threading
@@ -8,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cache, partial
+from itertools import count
 from types import NoneType, SimpleNamespace
 from typing import Any, Self, TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -16,6 +18,7 @@ import psycopg
 from django.conf import settings
 from django.db import (
     DEFAULT_DB_ALIAS,
+    DatabaseError,
     DataError,
     InterfaceError,
     OperationalError,
@@ -269,6 +272,19 @@ def execute_often(
             cursor.execute(sql, values)
             return cursor.fetchall()
     database.ensure_connection()
+    try:
+        return _execute(database, sql, values, commits=commits, waits=waits)
+    except DatabaseError as error:
+        sqlstate = getattr(error.__cause__, "sqlstate", None)
+        # Inside a transaction, all of that has to be run again.
+        if sqlstate not in FORGOTTEN_STATEMENT or database.in_atomic_block:
+            raise
+        return _execute(database, sql, values, commits=commits, waits=waits)
+
+
+def _execute(
+    database: Any, sql: str, values: Sequence[Any], *, commits: bool, waits: bool
+) -> list[tuple[Any, ...]]:
     prepared: Any = _PreparedCursor(database.connection, commits=commits, waits=waits)
     # As Django wraps its own: for its exceptions, its log of queries and its wrappers.
     wrap = database.make_debug_cursor if database.queries_logged else database.make_cursor
@@ -279,7 +295,7 @@ def execute_often(
 
 FORGOTTEN_STATEMENT = {"0A000", "26000"}
 """What the server says when it cannot run a prepared statement any more: a table has changed, or a
-pooler has lent us another connection. Ours is closed then."""
+pooler has lent us another connection. It is prepared anew when it is sent again."""
 
 _NUL = "PostgreSQL's text cannot contain NUL."
 
@@ -292,8 +308,14 @@ class _Known:
 
     def __init__(self) -> None:
         self.names: dict[str, bytes] = {}
+        # Nobody else's: a connection that a pooler lends us may know theirs.
+        self._prefix = secrets.token_hex(4)
+        self._numbers = count()
         # Without a connection, whose time zone it would ask for: moments are read in UTC.
         self.transformer = Transformer()
+
+    def new_name(self) -> bytes:
+        return f"often_{self._prefix}_{next(self._numbers)}".encode()
 
 
 _known: "WeakKeyDictionary[psycopg.Connection[Any], _Known]" = WeakKeyDictionary()
@@ -362,12 +384,12 @@ class _PreparedCursor:
         that plan while they grow. It makes a better one when it has analyzed them.
         """
         pgconn, names = self._connection.pgconn, self._known.names
-        name = b"often_%d" % len(names)
+        name = self._known.new_name()
         pgconn.send_prepare(name, _numbered(sql))
         self._results(generators.execute(pgconn))
         names[sql] = name
-        if count := sql.count("%s"):
-            nulls = b", ".join([b"NULL"] * count)
+        if parameters := sql.count("%s"):
+            nulls = b", ".join([b"NULL"] * parameters)
             pgconn.send_query(
                 b"SET enable_seqscan = off; EXPLAIN EXECUTE %b (%b); RESET enable_seqscan"
                 % (name, nulls)
@@ -387,7 +409,7 @@ class _PreparedCursor:
             if result.status == ExecStatus.FATAL_ERROR:
                 error = psycopg.errors.error_from_result(result)
                 if error.sqlstate in FORGOTTEN_STATEMENT:
-                    self._connection.close()
+                    self._known.names.clear()
                 raise error
         return results
 

@@ -105,24 +105,29 @@ _LEVELS_ONLY = (
 )
 
 
-def _locked() -> QuerySet[Product]:
-    return Product.objects.filter(sku__among=[]).order_by("pk").select_for_update(no_key=True)
+def _locked(*, skip_locked: bool = False) -> QuerySet[Product]:
+    products = Product.objects.filter(sku__among=[]).order_by("pk")
+    return products.select_for_update(no_key=True, skip_locked=skip_locked)
 
 
 _LOCK = OftenSent(_locked)
 _LOCK_LEVELS = OftenSent(lambda: _locked().only(*_LEVELS_ONLY))
+_LOCK_FREE = OftenSent(lambda: _locked(skip_locked=True))
 
 
-def lock_products(skus: Iterable[str], *, levels_only: bool = False) -> dict[str, Product]:
+def lock_products(
+    skus: Iterable[str], *, levels_only: bool = False, skip_locked: bool = False
+) -> dict[str, Product]:
     """Lock the products of `skus` and return them by SKU; unknown ones are left out.
 
-    With `levels_only` they have not what describes them, which takes as long to load again.
+    With `levels_only` they have not what describes them, which takes as long to load again. With
+    `skip_locked`, those that somebody else has locked are left out, too, instead of waited for.
 
     One statement, ordered by primary key: callers that want the same products in another order
     wait for each other instead of deadlocking. `no_key` lets rows that point to a locked product
     be inserted meanwhile.
     """
-    locking = _LOCK_LEVELS if levels_only else _LOCK
+    locking = _LOCK_FREE if skip_locked else _LOCK_LEVELS if levels_only else _LOCK
     return {product.sku: product for product in locking.fetch(among(set(skus)))}
 
 
@@ -133,10 +138,14 @@ def lock_rows(products: QuerySet[Product]) -> None:
         pass
 
 
-def lock_reservations(ids: Iterable[int]) -> dict[int, Reservation]:
-    """Lock reservations and return them by id. Always after their products."""
+def lock_reservations(ids: Iterable[int], *, skip_locked: bool = False) -> dict[int, Reservation]:
+    """Lock reservations and return them by id. Always after their products.
+
+    With `skip_locked`, those that somebody else has locked are left out instead of waited for.
+    """
     reservations = Reservation.objects.filter(pk__in=set(ids)).order_by("pk")
-    return {found.pk: found for found in reservations.select_for_update(no_key=True)}
+    locked = reservations.select_for_update(no_key=True, skip_locked=skip_locked)
+    return {found.pk: found for found in locked}
 
 
 def update_rows(rows: Iterable[Model], fields: Sequence[str]) -> None:
@@ -552,7 +561,8 @@ class Posting:
             # In a savepoint: a SKU that somebody else has just taken must not break the
             # transaction off, in which the caller then finds out which it was.
             with transaction.atomic():
-                Product.objects.bulk_create(self._opened)
+                # By SKU: two who create the same ones shall not wait in a circle.
+                Product.objects.bulk_create(sorted(self._opened, key=attrgetter("sku")))
         if self._opening and is_sqlite():
             _open_on_sqlite(self._opening)
         self.prepare()

@@ -674,7 +674,8 @@ def apply_possible(
         overdue = _overdue_of_short(short, products, Counter(skus), whole=False)
         if overdue:
             products, posting = ledger.lock_products(skus, levels_only=True), ledger.Posting(by=by)
-            _expire(overdue, products.values(), posting)
+            # To wait for a reservation would be out of order: earlier batches hold others.
+            _expire(overdue, products.values(), posting, skip_locked=True)
             outcomes = _post(operations, products, posting)
         posting.prepare()
         yield outcomes
@@ -999,20 +1000,22 @@ def _release_oldest(line: Line, *, reason: str, reference: str, by: Actor) -> Pr
         reservation__status="open",
         reservation__reference="",
     )
-    oldest = _oldest_covering(held_without_reference, line.amount)
-    reservations = ledger.lock_reservations(held.reservation_id for held in oldest)
     portions: list[tuple[ReservationLine, int]] = []
-    missing = line.amount
-    # Read again under the lock: the time of one may be over by now.
-    still_held = held_without_reference.filter(reservation__in=reservations)
-    for held in still_held.order_by("reservation_id"):
-        held.product, held.reservation = product, reservations[held.reservation_id]
-        portions.append((held, min(held.open, missing)))
-        missing -= portions[-1][1]
-    if missing:
-        found = line.amount - missing
-        where = "in reservations without a reference"
-        raise InsufficientReserved(line.sku, line.amount, found, where=where)
+    missing, last_id = line.amount, 0
+    while missing:
+        oldest = _oldest_covering(held_without_reference.filter(reservation__gt=last_id), missing)
+        if not oldest:
+            found = line.amount - missing
+            where = "in reservations without a reference"
+            raise InsufficientReserved(line.sku, line.amount, found, where=where)
+        reservations = ledger.lock_reservations(held.reservation_id for held in oldest)
+        # Read again under the lock: the time of one may be over by now, and the next is needed.
+        still_held = held_without_reference.filter(reservation__in=reservations)
+        for held in still_held.order_by("reservation_id"):
+            held.product, held.reservation = product, reservations[held.reservation_id]
+            portions.append((held, min(held.open, missing)))
+            missing -= portions[-1][1]
+        last_id = oldest[-1].reservation_id
     posting = ledger.Posting(by=by)
     _end_portions(_RELEASE, portions, posting, reason=reason, reference=reference)
     posting.finish()
@@ -1091,18 +1094,28 @@ def extend(*, reservation_id: int, expires_in: int) -> Reservation:
     return Reservation.objects.with_lines().get(pk=reservation_id)
 
 
+class Swept(NamedTuple):
+    """What became of overdue reservations."""
+
+    found: int
+    expired: int
+    """Those of which this call has given something back; others may do the same at once."""
+    left: set[int]
+    """The ids of those that still hold something: somebody else has locked them, or a product."""
+
+
 @ledger.transactional
-def expire_overdue(*, limit: int, by: Actor) -> tuple[int, int]:
+def expire_overdue(*, limit: int, passing_over: Collection[int] = (), by: Actor) -> Swept:
     """Give back what overdue reservations hold, those first that ended first.
 
-    At most `limit` lines, and one reservation at least, so that the locks are held shortly.
-    Returns how many reservations were found, 0 when none is left, and how many of them this call
-    has expired; others may do the same at once.
+    At most `limit` lines, and one reservation at least, so that the locks are held shortly. Waits
+    for nobody: what others have locked is left, to be passed over by the next call.
     """
     ids: list[int] = []
     lines_left = limit
     overdue = (
         _overdue_lines()
+        .exclude(reservation__in=passing_over)
         .values("reservation_id")
         .annotate(lines=Count("pk"), end=Min("reservation__expires_at"))
         .order_by("end", "reservation_id")
@@ -1112,12 +1125,15 @@ def expire_overdue(*, limit: int, by: Actor) -> tuple[int, int]:
         if ids and lines_left < 0:
             break
         ids.append(row["reservation_id"])
-    of_found = ReservationLine.objects.filter(reservation__in=ids)
-    products = ledger.lock_products(of_found.values_list("product__sku", flat=True))
+    of_found = _overdue_lines().filter(reservation__in=ids)
+    skus = of_found.values_list("product__sku", flat=True)
+    products = ledger.lock_products(skus, skip_locked=True).values()
     posting = ledger.Posting(by=by)
-    expired = _expire(of_found.values_list("pk", flat=True), products.values(), posting)
+    line_ids = of_found.filter(product__in=products).values_list("pk", flat=True)
+    expired = _expire(line_ids, products, posting, skip_locked=True)
+    left = set(of_found.values_list("reservation_id", flat=True))
     posting.finish()
-    return len(ids), expired
+    return Swept(len(ids), expired, left)
 
 
 def _overdue_lines() -> QuerySet[ReservationLine]:
@@ -1128,14 +1144,23 @@ def _overdue_lines() -> QuerySet[ReservationLine]:
     )
 
 
-def _expire(line_ids: Iterable[int], products: Collection[Product], posting: ledger.Posting) -> int:
+def _expire(
+    line_ids: Iterable[int],
+    products: Collection[Product],
+    posting: ledger.Posting,
+    *,
+    skip_locked: bool = False,
+) -> int:
     """Give back what is overdue of these lines, and return of how many reservations.
 
     Only lines of locked products are given: another product of the same reservation is not
-    locked, and to lock it now would be out of order.
+    locked, and to lock it now would be out of order. With `skip_locked`, reservations that
+    somebody else has locked are left as they are.
     """
     lines = _overdue_lines().filter(pk__in=list(line_ids))
-    reservations = ledger.lock_reservations(lines.values_list("reservation_id", flat=True))
+    reservations = ledger.lock_reservations(
+        lines.values_list("reservation_id", flat=True), skip_locked=skip_locked
+    )
     by_id = {product.pk: product for product in products}
     portions = []
     # Read again under the lock: somebody may have extended one meanwhile.

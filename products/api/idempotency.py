@@ -82,14 +82,15 @@ def _claim(api_key: Any, key: str, fingerprint: str) -> IdempotencyKey:
 
     Another's unfinished row is never seen: the insert waits until it is committed or gone.
     """
-    row = IdempotencyKey(api_key=api_key, key=key, fingerprint=fingerprint)
-    with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, [api_key.pk, key, fingerprint, b"", "{}"])
-        inserted = cursor.fetchone()
-    if not inserted:
-        return IdempotencyKey.objects.get(api_key=api_key, key=key)
-    row.pk = inserted[0]
-    return row
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(_CLAIM, [api_key.pk, key, fingerprint, b"", "{}"])
+            inserted = cursor.fetchone()
+        if inserted:
+            return IdempotencyKey(pk=inserted[0], api_key=api_key, key=key, fingerprint=fingerprint)
+        # Gone again, if it was old and `prune` has just forgotten it.
+        if kept := IdempotencyKey.objects.filter(api_key=api_key, key=key).first():
+            return kept
 
 
 def _replay(kept: IdempotencyKey, fingerprint: str) -> HttpResponse:

@@ -6,9 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 from django.db import connection, transaction
 
-from products import stock
-from products.tests.factories import ACTOR
-
 
 def at_once(calls: Sequence[Callable[[], object]]) -> list[object]:
     """Start all calls at the same moment and return what each returned or raised.
@@ -37,10 +34,10 @@ def in_another_thread(call: Callable[[], object]) -> None:
 
 
 class OpenChange:
-    """An add in a transaction that stays open until it is told how to end."""
+    """A change in a transaction that stays open until it is told how to end."""
 
-    def __init__(self, sku: str) -> None:
-        self._sku = sku
+    def __init__(self, change: Callable[[], object]) -> None:
+        self._write = change
         self._written, self._may_end = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=in_another_thread, args=[self._change])
         self._thread.start()
@@ -48,7 +45,7 @@ class OpenChange:
 
     def _change(self) -> None:
         with transaction.atomic():
-            stock.add(sku=self._sku, amount=1, by=ACTOR)
+            self._write()
             self._written.set()
             assert self._may_end.wait(timeout=60)
             transaction.set_rollback(self._fails)
@@ -57,3 +54,9 @@ class OpenChange:
         self._fails = fails
         self._may_end.set()
         self._thread.join(timeout=60)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self.end()

@@ -192,7 +192,7 @@ def test_what_comes_after_a_look_is_added_to_it(staff: Client) -> None:
 def test_what_commits_late_is_not_missed(staff: Client, fails: bool) -> None:
     for sku in ("EARLY", "LATE"):
         ProductFactory.create(sku=sku, quantity=10)
-    late = OpenChange("LATE")
+    late = OpenChange(partial(stock.add, sku="LATE", amount=1, by=ACTOR))
     stock.add(sku="EARLY", amount=5, by=ACTOR)
     charted(staff)
 

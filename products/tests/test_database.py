@@ -19,10 +19,12 @@ from django.db import (
 )
 from django.db.models.expressions import RawSQL
 from django.test import override_settings
+from rest_framework.test import APIClient
 
 from products import stock
 from products.database import array, execute_often
 from products.models import BulkRun, Product, Reservation, StockEvent
+from products.tests.concurrency import at_once
 from products.tests.factories import ACTOR, ProductFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -243,17 +245,42 @@ def test_an_array_comes_back_as_it_was(values: list[Any]) -> None:
 
 
 @only_postgresql
-def test_a_table_that_has_changed_costs_one_statement_and_one_connection() -> None:
+def test_a_table_that_has_changed_costs_no_more_than_the_transaction() -> None:
     run("CREATE TABLE changing (value int)")
     run("SELECT value FROM changing")
-    run("ALTER TABLE changing ALTER value TYPE text")
 
-    with pytest.raises(NotSupportedError, match="must not change result type"):
+    run("ALTER TABLE changing ALTER value TYPE text")
+    assert run("SELECT value FROM changing") == []
+    run("ALTER TABLE changing ALTER value TYPE varchar")
+    with transaction.atomic(), pytest.raises(NotSupportedError, match="must not change result"):
         run("SELECT value FROM changing")
-    connection.close()
 
     assert run("SELECT value FROM changing") == []
     run("DROP TABLE changing")
+
+
+@only_postgresql
+def test_a_product_is_read_although_the_server_has_forgotten_the_statement(api: APIClient) -> None:
+    ProductFactory.create(sku="CUP")
+    api.get("/v1/products/CUP")
+    run("DEALLOCATE ALL")
+
+    assert api.get("/v1/products/CUP").status_code == 200
+
+
+@only_postgresql
+def test_no_connection_knows_the_statements_of_another() -> None:
+    """A pooler may lend it one on which another process has prepared its own."""
+    names = "SELECT name FROM pg_prepared_statements"
+
+    def prepare() -> str:
+        run("SELECT 1")
+        return ",".join(name for (name,) in run(names))
+
+    one, other = map(str, at_once([prepare] * 2))
+
+    assert one.startswith("often_")
+    assert not set(one.split(",")) & set(other.split(","))
 
 
 @only_postgresql

@@ -4,17 +4,20 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from io import StringIO
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from products import stock
+from products import ledger, stock
 from products.models import Product, Reservation, StockEvent
 from products.stock import Line
 from products.tests.checks import assert_problem
-from products.tests.concurrency import at_once
+from products.tests.concurrency import OpenChange, at_once
 from products.tests.factories import ACTOR, ProductFactory
 
 pytestmark = pytest.mark.django_db
@@ -174,6 +177,27 @@ def test_release_of_a_product_passes_over_what_is_overdue() -> None:
     assert refused.value.available == 1
 
 
+def test_release_of_a_product_goes_on_to_the_next_when_one_ends_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    product = ProductFactory.create(quantity=9)
+    oldest, next_one = [
+        stock.reserve(sku=product.sku, amount=amount, by=ACTOR) for amount in (2, 5)
+    ]
+    lock = ledger.lock_reservations
+
+    def lock_late(*args: Any, **kwargs: Any) -> dict[int, Reservation]:
+        past = timezone.now() - timedelta(minutes=1)
+        Reservation.objects.filter(pk=oldest.pk).update(expires_at=past)
+        return lock(*args, **kwargs)
+
+    monkeypatch.setattr(ledger, "lock_reservations", lock_late)
+    stock.release_product(sku=product.sku, amount=2, by=ACTOR)
+
+    assert levels_of(product) == (9, 5)
+    assert next_one.lines.get().released == 2
+
+
 def test_the_sweeper_expires_all_that_is_overdue_and_nothing_else() -> None:
     product = ProductFactory.create(quantity=100)
     for _ in range(5):
@@ -304,6 +328,53 @@ def test_extend_of_a_closed_or_unknown_reservation_is_refused(api: APIClient) ->
     assert_problem(unknown, 404, "reservation_not_found")
 
 
+only_postgresql = pytest.mark.skipif(
+    connection.vendor == "sqlite", reason="SQLite has no row locks, and one writer for all"
+)
+
+
+@only_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_the_sweeper_passes_over_what_others_have_locked() -> None:
+    first, second = ProductFactory.create(quantity=9), ProductFactory.create(quantity=9)
+    overdue(Line(first.sku, 1))
+    order = overdue(Line(first.sku, 1), Line(second.sku, 1))
+    for _ in range(3):
+        overdue(Line(second.sku, 1))
+    hold_product = partial(stock.add, sku=first.sku, amount=1, by=ACTOR)
+    hold_order = partial(ledger.lock_reservations, [order.pk])
+
+    with OpenChange(hold_product):
+        said = expire()
+    assert said == "4 reservations expired. 2 are left for the next run: in use by others.\n"
+    assert (levels_of(first), levels_of(second)) == ((10, 2), (9, 0))
+
+    with OpenChange(hold_order):
+        said = expire()
+    assert said == "1 reservations expired. 1 are left for the next run: in use by others.\n"
+    assert expire() == "1 reservations expired.\n"
+    assert levels_of(first) == (10, 0)
+
+
+@only_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_file_does_not_wait_for_an_overdue_reservation_while_it_holds_products(
+    tmp_path: Path,
+) -> None:
+    """It may hold other reservations besides, and who holds this one may want those."""
+    cup, pot = ProductFactory.create(sku="CUP", quantity=2), ProductFactory.create(sku="POT")
+    order = overdue(Line("CUP", 2), Line("POT", 1))
+    path = tmp_path / "lines.csv"
+    path.write_text("sku,remove\nCUP,1\n")
+
+    with OpenChange(partial(ledger.lock_reservations, [order.pk])), pytest.raises(SystemExit):
+        call_command("bulk_adjust", str(path), stdout=StringIO())
+    assert (levels_of(cup), levels_of(pot)) == ((2, 2), (25, 1))
+
+    call_command("bulk_adjust", str(path), stdout=StringIO())
+    assert (levels_of(cup), levels_of(pot)) == ((1, 0), (25, 1))
+
+
 @pytest.mark.django_db(transaction=True)
 def test_sweepers_and_callers_at_once_neither_deadlock_nor_drift(
     caplog: pytest.LogCaptureFixture,
@@ -323,5 +394,6 @@ def test_sweepers_and_callers_at_once_neither_deadlock_nor_drift(
 
     assert [outcome for outcome in outcomes if isinstance(outcome, Exception)] == []
     assert "transaction is run again" not in caplog.text
+    expire()  # What the sweepers left because somebody else had locked it.
     assert expire() == "0 reservations expired.\n"
     assert {levels_of(product) for product in products} == {(10, 8)}

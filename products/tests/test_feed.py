@@ -125,7 +125,7 @@ def test_what_commits_late_is_not_missed(api: APIClient, fails: bool) -> None:
         ProductFactory.create(sku=sku)
     start = read(api, after="latest")["cursor"]
 
-    late = OpenChange("LATE")
+    late = OpenChange(partial(stock.add, sku="LATE", amount=1, by=ACTOR))
     stock.add(sku="EARLY", amount=1, by=ACTOR)
     higher_ids = StockEvent.objects.filter(pk__gt=int(start))
     visible = [event.product.sku for event in higher_ids]
@@ -158,7 +158,7 @@ def test_no_moment_is_a_bad_one_for_a_reader(starts: int, overtaken: int, ends: 
     def happen() -> None:
         nonlocal moment
         if moment == starts:
-            late.append(OpenChange("LATE"))
+            late.append(OpenChange(partial(stock.add, sku="LATE", amount=1, by=ACTOR)))
         if moment == overtaken:
             in_another_thread(partial(stock.add, sku="EARLY", amount=1, by=ACTOR))
         if moment == ends:

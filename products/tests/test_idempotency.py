@@ -48,6 +48,26 @@ def test_a_request_sent_again_has_one_effect_and_one_answer(api: APIClient) -> N
     assert Reservation.objects.count() == 1
 
 
+def test_a_key_that_is_forgotten_in_the_very_moment_is_claimed_anew(
+    api: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product = ProductFactory.create(quantity=10)
+    path = f"/v1/products/{product.sku}/remove"
+    send(api, path, {"amount": 1})
+    find = IdempotencyKey.objects.filter
+
+    def find_late(**wanted: Any) -> Any:
+        find(**wanted).delete()
+        return find(**wanted)
+
+    monkeypatch.setattr(IdempotencyKey.objects, "filter", find_late)
+    answer = send(api, path, {"amount": 1})
+
+    assert answer.status_code == 200
+    assert "Idempotent-Replayed" not in answer
+    assert Product.objects.get(pk=product.pk).quantity == 8
+
+
 def test_a_creation_is_replayed_with_its_location(api: APIClient) -> None:
     body = {"sku": "CUP", "name": "Cup"}
 

@@ -152,6 +152,17 @@ def test_a_sku_is_created_once() -> None:
     assert kinds(outcomes) == {"Product": 1, "DuplicateSku": 7}
 
 
+def test_those_who_create_the_same_products_in_opposite_order_do_not_deadlock(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    new = [stock.NewProduct(sku=f"NEW-{number:03}", name="x") for number in range(2_000)]
+
+    outcomes = at_once([partial(stock.create_many, new[::step], by=ACTOR) for step in (1, -1)])
+
+    assert kinds(outcomes) == {"list": 1, "DuplicateSku": 1}
+    assert "transaction is run again" not in caplog.text
+
+
 def test_a_rename_from_a_stale_form_leaves_a_reserve_alone() -> None:
     product = ProductFactory.create(quantity=10)
     calls = [partial(stock.reserve, sku=product.sku, amount=1, by=ACTOR)] * 7

@@ -135,6 +135,16 @@ def test_a_new_rate_holds_at_once(api: APIClient, key_rate: SetRate) -> None:
     assert ask(api, 3) == [200, 200, 429]
 
 
+def test_a_clock_that_was_wrong_keeps_nobody_out(api: APIClient, key_rate: SetRate) -> None:
+    key_rate("10/min")
+    ask(api)
+    pass_seconds(-3600)
+
+    assert ask(api) == [429]
+    pass_seconds(6)
+    assert ask(api, 2) == [200, 429]
+
+
 def test_being_refused_uses_nothing(api: APIClient, key_rate: SetRate) -> None:
     key_rate("1/h")
     ask(api)

@@ -21,10 +21,15 @@ class Command(InventoryCommand):
 
     def handle(self, *args: Any, batch: int, **options: Any) -> None:
         by = stock.Actor("expire_reservations", StockEvent.Source.COMMAND)
-        total, found = 0, 1
+        total = 0
+        left: set[int] = set()
         try:
-            while found:
-                found, expired = stock.expire_overdue(limit=max(batch, 1), by=by)
-                total += expired
+            while True:
+                swept = stock.expire_overdue(limit=max(batch, 1), passing_over=left, by=by)
+                if not swept.found:
+                    break
+                total += swept.expired
+                left |= swept.left
         finally:
-            self.report(f"{total} reservations expired.")
+            later = f" {len(left)} are left for the next run: in use by others." if left else ""
+            self.report(f"{total} reservations expired.{later}")
