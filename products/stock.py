@@ -121,8 +121,7 @@ class BelowReserved(StockError):
 
     def __init__(self, sku: str, requested: int, levels: Levels) -> None:
         super().__init__(
-            f"{sku} cannot be set to {requested}: {levels.reserved_quantity} are reserved; see "
-            f"/v1/reservations?sku={sku}&status=open.",
+            f"{sku} cannot be set to {requested}: {levels.reserved_quantity} are reserved.",
             sku=sku,
             requested=requested,
             available=levels.available_quantity,

@@ -129,6 +129,8 @@ def validate_sku(value: Any) -> None:
     if isinstance(value, str) and is_sku(value):
         return
     _sku_text(value)
+    if not value:
+        raise ValidationError("The SKU is missing.", code="not_a_sku")
     raise ValidationError(
         "A SKU is 1 to 50 of A-Z, 0-9 and hyphens, and does not start with a hyphen.",
         code="not_a_sku",

@@ -40,8 +40,10 @@ class WholeNumberField(forms.IntegerField):
 
     widget = UnfoldAdminIntegerFieldWidget
 
-    def __init__(self, *, max_value: int = MAX_UNITS, **kwargs: Any) -> None:
-        super().__init__(max_value=max_value, **kwargs)
+    def __init__(self, *, min_value: int, max_value: int = MAX_UNITS, **kwargs: Any) -> None:
+        super().__init__(min_value=min_value, max_value=max_value, **kwargs)
+        allowed = f"Enter a whole number from {min_value} to {max_value:,}, in digits alone."
+        self.error_messages.update(invalid=allowed)
 
     def to_python(self, value: Any) -> int | None:
         if value in self.empty_values:

@@ -15,6 +15,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models.functions import Now
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST
@@ -45,6 +46,9 @@ _TYPES: dict[str, type[Change]] = {
 
 KEPT_FOR = timedelta(days=1)
 """Older previews that nobody has confirmed are forgotten when the next file comes."""
+
+
+WRONG_LINES_NAMED = 10
 
 
 class Difference(NamedTuple):
@@ -295,14 +299,15 @@ class ImportAdmin(InventoryAdmin):
         if not done:
             messages.warning(request, "This import was carried out already, or is too old.")
             return redirect("admin:products_product_import", name)
-        messages.success(request, f"{kind.title}: {len(lines):,} rows carried out.")
+        rows = f"{len(lines):,} row{pluralize(lines)}"
+        messages.success(request, f"{kind.title}: {rows} carried out.")
         return redirect("admin:products_product_changelist")
 
     def _preview(
         self, request: HttpRequest, kind: Import, lines: Sequence[Line], *, refused: bool = False
     ) -> HttpResponse:
         rows = kind.preview(lines, by=actor_of(request))
-        wrong = sum(bool(line.problems) for line in lines)
+        wrong = [line.number for line in lines if line.problems]
         changes = sum(line.change is not None for line in lines)
         pending = None
         if changes and not wrong:
@@ -312,7 +317,8 @@ class ImportAdmin(InventoryAdmin):
             kind,
             rows=rows,
             changes=changes,
-            wrong=wrong,
+            wrong=len(wrong),
+            wrong_lines=wrong[:WRONG_LINES_NAMED],
             refused=refused,
             pending=pending,
         )

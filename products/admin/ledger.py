@@ -32,7 +32,8 @@ from products.tables import neutral
 MAX_EXPORTED = 1_000_000
 EXPORT_CHUNK = 2_000
 
-FILTERS = {"type__exact", "source__exact", "actor", "occurred_at_from", "occurred_at_to"}
+DAY_PARAMETERS = {"occurred_at_from", "occurred_at_to"}
+FILTERS = {"type__exact", "source__exact", "actor", *DAY_PARAMETERS}
 
 EXPORTED = (
     "id",
@@ -77,6 +78,16 @@ class ActorFilter(TextFilter):
         return queryset.filter(actor=actor) if actor else queryset
 
 
+def day_of(text: Any) -> date | None:
+    """Return the day that a filter's field names, if any. Raises `IncorrectLookupParameters`."""
+    if not text:
+        return None
+    day = parse_date_str(text)
+    if day is None:
+        raise IncorrectLookupParameters(f"{text!r} is not a day such as 2026-11-29.")
+    return day
+
+
 class DayFilter(RangeDateFilter):
     """From the start of one day to the end of another, in UTC; either may be left open."""
 
@@ -90,13 +101,7 @@ class DayFilter(RangeDateFilter):
         return queryset
 
     def _day(self, end: str) -> date | None:
-        text = self.used_parameters.get(f"{self.parameter_name}_{end}")
-        if not text:
-            return None
-        day = parse_date_str(text)
-        if day is None:
-            raise IncorrectLookupParameters(f"{text!r} is not a day.")
-        return day
+        return day_of(self.used_parameters.get(f"{self.parameter_name}_{end}"))
 
 
 def change_and_level(change: int, level: int) -> str:
@@ -203,6 +208,21 @@ class StockEventAdmin(ReadOnlyAdmin):
     ) -> tuple[QuerySet, bool]:
         """Find whole values alone: these have an index on every database."""
         return (matching(queryset, text) if (text := search_term.strip()) else queryset), False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Say so if the days cannot be read, and leave the other filters as they are."""
+        try:
+            for end in DAY_PARAMETERS & request.GET.keys():
+                day_of(request.GET[end])
+        except IncorrectLookupParameters as error:
+            messages.error(request, str(error))
+            kept = request.GET.copy()
+            for end in DAY_PARAMETERS:
+                kept.pop(end, None)
+            return HttpResponseRedirect(f"{request.path}?{kept.urlencode()}")
+        return super().changelist_view(request, extra_context)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Refuse what is not one of the filters: it has no index."""

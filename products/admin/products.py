@@ -3,12 +3,14 @@
 import json
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils import timezone
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
@@ -25,7 +27,7 @@ from products.admin.batches import BatchActions
 from products.admin.dialogs import AddDialog, AdjustDialog, RemoveDialog, dialog_action
 from products.admin.exporting import ProductExportAdmin
 from products.admin.importing import ImportAdmin
-from products.models import Product, StockEvent
+from products.models import Product, Reservation, StockEvent
 
 EVENTS_IN_CHART = 200
 EVENTS_SHOWN = 20
@@ -143,7 +145,8 @@ class ProductAdmin(BatchActions, ImportAdmin, ProductExportAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         product = self.get_object(request, object_id) if object_id else None
-        history = _history(product) if product else {}
+        # What is wrong with a form that was sent is to be seen without looking for it.
+        history = _history(product) if product and request.method == "GET" else {}
         return super().changeform_view(
             request, object_id, form_url, {**(extra_context or {}), **history}
         )
@@ -163,7 +166,7 @@ def _history(product: Product) -> dict[str, Any]:
         "state_colour": STATE_COLOURS.get(state_of(product), ""),
         "level_chart": _chart(events[::-1]),
         "chart_options": LINE_CHART_OPTIONS,
-        "ledger": _ledger_table(events[:EVENTS_SHOWN]),
+        "ledger": _ledger_table(product, events),
         "held": _held_table(product),
     }
 
@@ -177,12 +180,22 @@ def _held_table(product: Product) -> dict[str, Any]:
             intcomma(line.open),
             moment(line.reservation.expires_at) if line.reservation.expires_at else "does not",
         ]
-        for line in held.order_by("reservation_id")[:RESERVATIONS_SHOWN]
+        for line in held.order_by("reservation_id")[: RESERVATIONS_SHOWN + 1]
     ]
-    return {"headers": ["Reservation", "Reference", "Open", "Expires"], "rows": rows}
+    return {
+        "headers": ["Reservation", "Reference", "Open", "Expires (UTC)"],
+        "rows": rows[:RESERVATIONS_SHOWN],
+        "all": len(rows) > RESERVATIONS_SHOWN
+        and _list("reservation", q=product.sku, status__exact=Reservation.Status.OPEN),
+    }
 
 
-def _ledger_table(events: list[StockEvent]) -> dict[str, Any]:
+def _list(model: str, **query: str) -> str:
+    """Return the address of a list."""
+    return f"{reverse(f'admin:products_{model}_changelist')}?{urlencode(query)}"
+
+
+def _ledger_table(product: Product, events: list[StockEvent]) -> dict[str, Any]:
     rows = [
         [
             moment(event.occurred_at),
@@ -194,10 +207,14 @@ def _ledger_table(events: list[StockEvent]) -> dict[str, Any]:
             " · ".join(text for text in (event.reason, event.reference) if text),
             event.actor,
         ]
-        for event in events
+        for event in events[:EVENTS_SHOWN]
     ]
-    headers = ["When", "What", "On hand", "Reserved", "Then on hand", "Then available"]
-    return {"headers": [*headers, "Why", "Who"], "rows": rows}
+    headers = ["When (UTC)", "What", "On hand", "Reserved", "Then on hand", "Then available"]
+    return {
+        "headers": [*headers, "Why", "Who"],
+        "rows": rows,
+        "all": len(events) > EVENTS_SHOWN and _list("stockevent", q=product.sku),
+    }
 
 
 def _chart(events: list[StockEvent]) -> str:

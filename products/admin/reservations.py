@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from unfold.admin import TabularInline
 from unfold.decorators import display
@@ -13,13 +13,22 @@ from unfold.decorators import display
 from products.admin.base import ReadOnlyAdmin, moment
 from products.admin.dialogs import ExtendDialog, FulfillDialog, ReleaseDialog, dialog_action
 from products.admin.exporting import ReservationExportAdmin
-from products.models import Reservation, ReservationLine
+from products.models import Product, Reservation, ReservationLine
 
 STATE_COLOURS = {"Open": "info", "Overdue": "danger", "Fulfilled": "success", "Expired": "warning"}
 
 
+def state_of(reservation: Reservation) -> str:
+    """Return the status in a word, and for one that is open whether its time is over."""
+    is_open = reservation.status == Reservation.Status.OPEN
+    if is_open and reservation.expires_at and reservation.expires_at <= timezone.now():
+        return "Overdue"
+    return reservation.get_status_display()
+
+
 class ReservationLineInline(TabularInline):
     model = ReservationLine
+    hide_title = True
     fields = readonly_fields = ("product", "amount", "fulfilled", "released", "expired", "open")
     can_delete = False
     extra = 0
@@ -31,9 +40,10 @@ class ReservationLineInline(TabularInline):
 @admin.register(Reservation)
 class ReservationAdmin(ReservationExportAdmin, ReadOnlyAdmin):
     list_display = ("id", "reference", "state", "expires", "created")
+    fields = ("reference", "state", "expires", "created")
     list_filter = ("status",)
     search_fields = ("reference",)  # Shows the field; `get_search_results` does the search.
-    search_help_text = "A whole reference, or a reservation's number"
+    search_help_text = "A whole reference or SKU, or a reservation's number"
     ordering = ("-id",)
     sortable_by = ("id",)
     list_per_page = 50
@@ -46,10 +56,7 @@ class ReservationAdmin(ReservationExportAdmin, ReadOnlyAdmin):
 
     @display(description="State", label=STATE_COLOURS)
     def state(self, reservation: Reservation) -> str:
-        is_open = reservation.status == Reservation.Status.OPEN
-        if is_open and reservation.expires_at and reservation.expires_at <= timezone.now():
-            return "Overdue"
-        return reservation.get_status_display()
+        return state_of(reservation)
 
     @display(description="Expires (UTC)")
     def expires(self, reservation: Reservation) -> str:
@@ -67,8 +74,29 @@ class ReservationAdmin(ReservationExportAdmin, ReadOnlyAdmin):
         wanted = Q(reference=search_term)
         if re.fullmatch("[0-9]{1,18}", search_term):
             wanted |= Q(pk=int(search_term))
+        if product := Product.objects.filter(sku=search_term.upper()).first():
+            wanted |= Q(pk__in=product.reservation_lines.values("reservation_id"))
         return queryset.filter(wanted), False
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
-        still_open = Reservation.objects.filter(pk=object_id, status=Reservation.Status.OPEN)
-        return super().get_actions_detail(request, object_id) if still_open.exists() else []
+        """Offer the dialogs that the reservation's state allows: all, or none."""
+        reservation = self.get_object(request, object_id)
+        is_open = reservation is not None and state_of(reservation) == "Open"
+        return super().get_actions_detail(request, object_id) if is_open else []
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        reservation = self.get_object(request, object_id) if object_id else None
+        if reservation is not None and state_of(reservation) == "Overdue":
+            messages.warning(
+                request,
+                "The time of this reservation is over: it can no longer be fulfilled. What it "
+                "holds is given back by the next run of expire_reservations, or sooner by "
+                "whatever is short of it.",
+            )
+        return super().changeform_view(request, object_id, form_url, extra_context)

@@ -20,7 +20,7 @@ from products.api.errors import (
     problem,
     problem_of_status,
 )
-from products.stock import Invalid, StockError
+from products.stock import BelowReserved, Invalid, StockError
 
 
 class ProblemHandler(ExceptionHandler):
@@ -94,7 +94,10 @@ def _stock_problem(error: StockError, instance: str) -> dict[str, Any]:
         }
     else:
         known = _known(error)
-    return problem(**{"code": error.code, **known}, detail=error.detail, instance=instance)
+    detail = error.detail
+    if isinstance(error, BelowReserved):
+        detail += f" See /v1/reservations?sku={error.sku}&status=open."
+    return problem(**{"code": error.code, **known}, detail=detail, instance=instance)
 
 
 def _known(error: StockError) -> dict[str, Any]:

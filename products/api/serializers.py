@@ -230,6 +230,8 @@ class AskedSerializer(StrictSerializer):
 
 
 class LineSerializer(AskedSerializer):
+    """So many units of one product."""
+
     sku = SkuField()
     amount = AmountField()
 
@@ -271,6 +273,8 @@ class OperationSerializer(AskedSerializer):
 
 
 class AddLineSerializer(OperationSerializer, AmountSerializer):
+    """Goods come in."""
+
     operation = serializers.ChoiceField(["add"])
     sku = SkuField()
 
@@ -278,6 +282,8 @@ class AddLineSerializer(OperationSerializer, AmountSerializer):
 
 
 class RemoveLineSerializer(OperationSerializer, AmountSerializer):
+    """Goods go out, from what is available."""
+
     operation = serializers.ChoiceField(["remove"])
     sku = SkuField()
 
@@ -285,6 +291,8 @@ class RemoveLineSerializer(OperationSerializer, AmountSerializer):
 
 
 class AdjustLineSerializer(OperationSerializer, AdjustSerializer):
+    """What was counted becomes what is on hand."""
+
     operation = serializers.ChoiceField(["adjust"])
     sku = SkuField()
 

@@ -5,10 +5,11 @@ from django.contrib.auth import get_user_model
 from django.db import OperationalError, connection
 from django.test import Client
 from django.urls import reverse
+from django.utils.html import escape
 
 from products import stock
 from products.admin.products import ProductAdmin
-from products.models import Product, StockEvent
+from products.models import Product, Reservation, StockEvent
 from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
 
 pytestmark = pytest.mark.django_db
@@ -97,6 +98,53 @@ def test_a_wrong_value_is_shown_in_the_form(staff: Client, changes: dict[str, ob
     assert answer.context["adminform"].form.errors
     product.refresh_from_db()
     assert (product.name, product.minimum_stock_level) == (f"Product {product.sku}", 0)
+
+
+def test_a_product_leads_to_all_that_its_page_does_not_show(staff: Client) -> None:
+    product = ProductFactory.create(sku="CUP", quantity=50)
+    other = stock.reserve(sku=ProductFactory.create().sku, amount=1, by=ACTOR)
+    for _ in range(20):
+        stock.reserve(sku="CUP", amount=1, by=ACTOR)
+    reservations = f"{reverse('admin:products_reservation_changelist')}?q=CUP&status__exact=open"
+    ledger = f"{reverse('admin:products_stockevent_changelist')}?q=CUP"
+
+    few = staff.get(change_url(product)).content.decode()
+    stock.reserve(sku="CUP", amount=1, by=ACTOR)
+    many = staff.get(change_url(product)).content.decode()
+
+    assert escape(reservations) not in few
+    assert ledger in few
+    assert escape(reservations) in many
+    shown = staff.get(reservations).context["cl"]
+    assert shown.result_count == 21
+    assert other not in shown.result_list
+
+
+def test_what_is_wrong_with_a_product_is_at_the_top_of_the_page(staff: Client) -> None:
+    product = ProductFactory.create(sku="CUP")
+
+    page = staff.post(change_url(product), form_of(product, name=" ")).content.decode()
+
+    assert "This field is required." in page
+    assert "Ledger, newest first" not in page
+
+
+def test_an_overdue_reservation_says_what_becomes_of_it(staff: Client) -> None:
+    product = ProductFactory.create(sku="CUP")
+    held = stock.reserve(sku="CUP", amount=1, reference="order-1", expires_in=60, by=ACTOR)
+    url = reverse("admin:products_reservation_change", args=[held.pk])
+    before = staff.get(url).content.decode()
+    Reservation.objects.update(expires_at="2026-01-01T00:00:00Z")
+
+    page = staff.get(url).content.decode()
+
+    fulfill = reverse("admin:products_reservation_fulfill", args=[held.pk])
+    assert fulfill in before
+    assert fulfill not in page
+    assert "it can no longer be fulfilled" in page
+    assert "Overdue" in page
+    assert "2026-01-01 00:00:00" in page
+    assert f"product {product.pk}" not in page
 
 
 @pytest.mark.parametrize("model", ["product", "reservation", "stockevent"])

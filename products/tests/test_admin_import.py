@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import threading
 import zipfile
 from collections import Counter
@@ -163,7 +164,7 @@ def test_a_preview_names_each_wrong_row_in_the_words_of_the_api_and_writes_nothi
 
     one = "Exactly one of add, remove and quantity is required."
     not_a_sku = "A SKU is 1 to 50 of A-Z, 0-9 and hyphens, and does not start with a hyphen."
-    below = "CUP cannot be set to 3: 4 are reserved; see /v1/reservations?sku=CUP&status=open."
+    below = "CUP cannot be set to 3: 4 are reserved."
     assert problems_of(preview) == [
         (2, "insufficient_stock", "7 of CUP requested, 6 available."),
         (3, "product_not_found", "There is no product NOPE."),
@@ -179,11 +180,15 @@ def test_a_preview_names_each_wrong_row_in_the_words_of_the_api_and_writes_nothi
             "stock_limit_exceeded",
             "CUP has 10 on hand; 1000000000 more would pass 1000000000.",
         ),
-        (13, "invalid", not_a_sku),
+        (13, "invalid", "The SKU is missing."),
     ]
     page = preview.content.decode()
     assert "insufficient_stock" in page
     assert "Available: 6." in page
+    named = re.findall(r'href="#line-(\d+)"', page)
+    assert named == ["2", "3", *map(str, range(5, 13))]
+    assert " and others." in page
+    assert set(named) <= set(re.findall(r'id="line-(\d+)"', page))
     assert "Carry out" not in page
     assert stored() == before
     assert not PendingImport.objects.exists()

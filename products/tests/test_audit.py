@@ -131,7 +131,8 @@ def test_damage_is_found_and_named(damage: Callable[[], None], found: list[str])
     code, lines = verify()
 
     expected = [line.format(order=order) for line in found]
-    assert [line.replace("\t", " ") for line in lines] == [*expected, f"{len(found)} differences."]
+    counted = "1 difference." if len(found) == 1 else f"{len(found)} differences."
+    assert [line.replace("\t", " ") for line in lines] == [*expected, counted]
     assert code == 1
 
 

@@ -269,8 +269,7 @@ REASONS = [
     "5\tPOT\tquantity_changed\tPOT was expected to have 4 on hand and has 5.",
     "6\tOLD\tproduct_archived\tOLD is archived.",
     "7\tCUP\tstock_limit_exceeded\tCUP has 6 on hand; 1000000000 more would pass 1000000000.",
-    "8\tPOT\tbelow_reserved\tPOT cannot be set to 2: 3 are reserved; see "
-    "/v1/reservations?sku=POT&status=open.",
+    "8\tPOT\tbelow_reserved\tPOT cannot be set to 2: 3 are reserved.",
 ]
 
 
@@ -795,7 +794,7 @@ def test_products_that_are_created_before_it_goes_on_are_neither_lost_nor_decide
         ("CUP,1,,,,\0", "reference: NUL and surrogate characters are not allowed."),
         (f"CUP,1,,,{'x' * 256}", "reason: At most 255 characters are allowed."),
         ("CUP,1,,,,,,9", "line: There is a value in a column without a name."),
-        (",1", "sku: A SKU is 1 to 50 of"),
+        (",1", "sku: The SKU is missing."),
         ("cup,1", "sku: A SKU is 1 to 50 of"),
         (" CUP,1", "sku: A SKU is 1 to 50 of"),
         ("CUP\0,1", "sku: NUL and surrogate characters are not allowed."),

@@ -143,7 +143,7 @@ def test_adjust_below_what_is_reserved_is_refused() -> None:
     with pytest.raises(stock.BelowReserved) as refused:
         stock.adjust(sku=product.sku, quantity=19, reason="stocktake", by=ACTOR)
 
-    assert f"/v1/reservations?sku={product.sku}&status=open" in refused.value.detail
+    assert "are reserved." in refused.value.detail
     assert levels_of(product) == (25, 20)
 
 

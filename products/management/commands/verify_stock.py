@@ -2,6 +2,8 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
+from django.template.defaultfilters import pluralize
+
 from products import audit, stock
 from products.management.base import InventoryCommand
 from products.models import StockEvent
@@ -31,9 +33,10 @@ class Command(InventoryCommand):
                 wrong[difference.sku] = None
         if repair:
             self._repair(wrong)
-        self.stdout.write(f"{count} differences." if count else "The ledger explains every level.")
         if count:
+            self.stdout.write(f"{count} difference{pluralize(count)}.")
             sys.exit(1)
+        self.stdout.write("The ledger explains every level.")
 
     def _repair(self, skus: dict[str, None]) -> None:
         by = stock.Actor(audit.REPAIR_ACTOR, StockEvent.Source.COMMAND)
