@@ -177,6 +177,15 @@ def test_release_of_a_product_passes_over_what_is_overdue() -> None:
     assert refused.value.available == 1
 
 
+def test_release_of_a_product_takes_from_the_oldest_and_leaves_the_others_alone() -> None:
+    product = ProductFactory.create(quantity=9)
+    held = [stock.reserve(sku=product.sku, amount=3, by=ACTOR) for _ in range(3)]
+
+    stock.release_product(sku=product.sku, amount=4, by=ACTOR)
+
+    assert [reservation.lines.get().released for reservation in held] == [3, 1, 0]
+
+
 def test_release_of_a_product_goes_on_to_the_next_when_one_ends_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -210,6 +219,20 @@ def test_the_sweeper_expires_all_that_is_overdue_and_nothing_else() -> None:
     assert levels_of(product) == (100, 7)
 
 
+def test_a_sweep_takes_those_first_that_ended_first_and_no_more_lines_than_it_may() -> None:
+    cup, pot = ProductFactory.create(), ProductFactory.create()
+    orders = [overdue(Line(cup.sku, 1), Line(pot.sku, 1)) for _ in range(3)]
+    for age, order in enumerate(orders):
+        ended = timezone.now() - timedelta(hours=1 + age)
+        Reservation.objects.filter(pk=order.pk).update(expires_at=ended)
+
+    swept = [stock.expire_overdue(limit=3, by=ACTOR) for _ in range(2)]
+
+    assert swept == [(1, 1, set())] * 2
+    expired = Reservation.objects.filter(status="expired")
+    assert set(expired) == {orders[2], orders[1]}
+
+
 @pytest.mark.parametrize("swept", [False, True])
 def test_a_reservation_that_was_fulfilled_in_part_has_expired_all_the_same(swept: bool) -> None:
     product = ProductFactory.create(quantity=5)
@@ -224,14 +247,14 @@ def test_a_reservation_that_was_fulfilled_in_part_has_expired_all_the_same(swept
 
 
 def test_no_more_is_given_back_than_the_shortage_needs() -> None:
-    product = ProductFactory.create(quantity=5)
-    oldest, newer = [overdue(Line(product.sku, 2)) for _ in range(2)]
+    product = ProductFactory.create(quantity=9)
+    oldest, newer = [overdue(Line(product.sku, 4)) for _ in range(2)]
 
-    stock.remove(sku=product.sku, amount=2, by=ACTOR)
+    stock.remove(sku=product.sku, amount=3, by=ACTOR)
 
     assert Reservation.objects.get(pk=oldest.pk).status == "expired"
     assert Reservation.objects.get(pk=newer.pk).status == "open"
-    assert levels_of(product) == (3, 2)
+    assert levels_of(product) == (6, 4)
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,8 @@ def test_add_past_the_limit_is_refused() -> None:
         stock.add(sku=product.sku, amount=2, by=ACTOR)
 
     assert levels_of(product) == (999_999_999, 0)
+    stock.add(sku=product.sku, amount=1, by=ACTOR)
+    assert levels_of(product) == (1_000_000_000, 0)
 
 
 def test_adjust_sets_the_counted_quantity() -> None:
