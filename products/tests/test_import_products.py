@@ -93,7 +93,7 @@ WRONG = [
     ("JUG,Jug,,,x", "minimum_stock_level: A whole number is required"),
     ("jug,Jug,,,", "sku: A SKU is 1 to 50 of"),
     ("JUG\0,Jug,,,", "sku: NUL and surrogate characters are not allowed."),
-    (",Jug,,,", "sku: A SKU is 1 to 50 of"),
+    (",Jug,,,", "sku: The SKU is missing."),
     ("POT,Pot,,,", "sku: POT is on line 2 already."),
     (f"JUG,{'x' * 256},,,", "name: At most 255 characters are allowed."),
     ("JUG,Jug,\0,,", "description: NUL and surrogate characters are not allowed."),
