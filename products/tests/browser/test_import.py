@@ -38,7 +38,7 @@ def test_adjustments_are_recorded_under_the_name_of_the_person(page: Page) -> No
     expect(page.get_by_role("row", name="CUP")).to_contain_text("On hand: 10 → 8")
     page.get_by_role("button", name="Carry out").click()
 
-    expect(page.get_by_text("1 rows carried out.")).to_be_visible()
+    expect(page.get_by_text("1 row carried out.")).to_be_visible()
     event = product.events.get(type=StockEvent.Type.ADJUSTED)
     assert (event.quantity, event.reason, event.actor) == (8, "stocktake", "Mia")
 
