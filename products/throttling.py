@@ -57,7 +57,7 @@ def take(bucket: str, rate: Rate) -> float:
             new = ThrottleBucket(name=bucket, used_until=now)
             ThrottleBucket.objects.bulk_create([new], ignore_conflicts=True)
         elif used_until > now + rate.interval * rate.number:
-            # Further ahead than any use: a clock was wrong, or the rate lower.
+            # Further ahead than any use: a clock was wrong, or the rate was lower then.
             rows.filter(used_until=used_until).update(used_until=now + rate.interval * rate.number)
         # By the clock as it is now: the statement may have waited for others.
         elif (wait := used_until - ahead - _now()) > 0:

@@ -725,6 +725,23 @@ def test_broken_off_before_any_of_its_statements_each_line_is_decided_once(
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server that could forget")
+def test_a_staged_file_is_applied_although_the_server_has_forgotten_its_statements(
+    adjust: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for sku in ("CUP", "POT"):
+        ProductFactory.create(sku=sku, quantity=5)
+    monkeypatch.setattr(staging, "MAX_KEPT", 1)
+    lines = "sku,add\nCUP,1\nPOT,1\n"
+    adjust(lines)
+    with connection.cursor() as cursor:
+        cursor.execute("DEALLOCATE ALL")
+
+    assert adjust(lines).status == 0
+    assert levels() == {"CUP": 7, "POT": 7}
+
+
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("mode", [[], ["--keep-going"]])
 def test_interrupted_by_ctrl_c_it_says_how_to_go_on(tmp_path: Path, mode: list[str]) -> None:
     for number in range(20):
