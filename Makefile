@@ -49,8 +49,8 @@ test-browser: install  ## Test the back office in the Chromium of this machine (
 	$(BIN)/pytest products/tests/browser
 
 fuzz: install  ## Let machines look for faults, at random and for half an hour, on both databases
-	$(BIN)/pytest --fuzz products/tests/test_machine.py products/tests/test_schema_fuzz.py
-	DATABASE_URL=sqlite:///test.sqlite3 $(BIN)/pytest --fuzz products/tests/test_machine.py products/tests/test_schema_fuzz.py
+	$(BIN)/pytest --fuzz products/tests/test_machine.py products/tests/api/test_schema_fuzz.py
+	DATABASE_URL=sqlite:///test.sqlite3 $(BIN)/pytest --fuzz products/tests/test_machine.py products/tests/api/test_schema_fuzz.py
 
 planted: install  ## Plant six bugs, one after the other, and see that the tests find each
 	$(BIN)/python -m products.tests.planted

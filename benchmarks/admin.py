@@ -108,13 +108,13 @@ def _fill(cursor: Any, products: int, events: int) -> None:
 
 
 def _print_table(products: int, events: int) -> None:
-    from products import movements
-    from products.models import DailyMovement, MovementCursor
+    from products import daily_totals
+    from products.models import DailyTotal, DailyTotalsCursor
 
     client = stock_manager()
     looks = 0
     started = time.perf_counter()
-    while not movements.catch_up():
+    while not daily_totals.catch_up():
         looks += 1
     seconds = time.perf_counter() - started
     print(f"{products:,} products, {events:,} events of 30 days, {RESERVATIONS:,} reservations")
@@ -122,8 +122,8 @@ def _print_table(products: int, events: int) -> None:
     print(f"{'page':<44} {'queries':>7} {'median ms':>10} {'worst ms':>9}")
 
     def a_day_behind() -> None:
-        MovementCursor.objects.update(last_id=events - events // 30)
-        DailyMovement.objects.filter(pk=DailyMovement.objects.latest("day").day).delete()
+        DailyTotalsCursor.objects.update(last_id=events - events // 30)
+        DailyTotal.objects.filter(pk=DailyTotal.objects.latest("day").day).delete()
 
     _print_row(client, "front page, first of the day", "/admin/", before=a_day_behind)
     _print_row(client, "front page", "/admin/")

@@ -297,7 +297,7 @@ def _statements(shop: Ours) -> None:
     from django.test import Client
 
     from benchmarks.admin import stock_manager
-    from products import movements
+    from products import daily_totals
 
     api, staff = Client(headers=dict(shop.headers)), stock_manager()
     _print("", f"{'statements':<83}{HEADINGS}")
@@ -309,7 +309,7 @@ def _statements(shop: Ours) -> None:
     for command in ("expire_reservations", "prune"):
         plans = _plans(partial(call_command, command, stdout=StringIO()))
         _print(_expect(_are_steady(plans), f"{command:<83}{_most(plans)}"))
-    while not movements.catch_up():
+    while not daily_totals.catch_up():
         pass  # The front page does so, step by step.
     for page in _pages_of_back_office():
         plans = _plans(partial(staff.get, page))

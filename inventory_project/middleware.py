@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 
-class _ForPages:
+class SkipForApi:
     get_response: Any
 
     def __call__(self, request: HttpRequest) -> Any:
@@ -22,23 +22,23 @@ class _ForPages:
         return super().__call__(request)  # type: ignore[misc]
 
 
-class StaticFiles(_ForPages, WhiteNoiseMiddleware):
+class StaticFiles(SkipForApi, WhiteNoiseMiddleware):
     pass
 
 
-class Sessions(_ForPages, SessionMiddleware):
+class Sessions(SkipForApi, SessionMiddleware):
     pass
 
 
-class Users(_ForPages, AuthenticationMiddleware):
+class Users(SkipForApi, AuthenticationMiddleware):
     pass
 
 
-class Messages(_ForPages, MessageMiddleware):
+class Messages(SkipForApi, MessageMiddleware):
     pass
 
 
-class OtherOrigins(CorsMiddleware):
+class Cors(CorsMiddleware):
     """Looks at the origin of a request, and with it at all headers, only where one is allowed."""
 
     def is_enabled(self, request: HttpRequest) -> bool:

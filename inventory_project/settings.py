@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
-from products.database import connection_giving_up_after
+from products.db.connection import connection_giving_up_after
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -60,7 +60,7 @@ MIDDLEWARE = [
     "products.api.middleware.ProblemResponses",
     "django.middleware.security.SecurityMiddleware",
     "inventory_project.middleware.StaticFiles",
-    "inventory_project.middleware.OtherOrigins",
+    "inventory_project.middleware.Cors",
     "inventory_project.middleware.Sessions",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -172,14 +172,15 @@ if NUM_PROXIES < 0:
     raise ImproperlyConfigured(f"NUM_PROXIES must be 0 or more, not {NUM_PROXIES}.")
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["products.api.authentication.ApiKeyAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["products.api.permissions.HasRole"],
-    "DEFAULT_THROTTLE_CLASSES": ["products.api.throttling.KeyThrottle"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["products.api.access.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["products.api.access.HasRole"],
+    "DEFAULT_THROTTLE_CLASSES": ["products.api.access.KeyThrottle"],
     "DEFAULT_THROTTLE_RATES": {"key": API_THROTTLE_RATE, "failed_authentication": "30/min"},
     "NUM_PROXIES": NUM_PROXIES,
-    "DEFAULT_PARSER_CLASSES": ["products.api.parsers.StrictJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["products.api.answers.JSONRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "products.api.negotiation.JSONAlways",
+    # Only the views of the API read a body, and name their parser themselves.
+    "DEFAULT_PARSER_CLASSES": [],
+    "DEFAULT_RENDERER_CLASSES": ["products.api.responses.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "products.api.drf.JSONAlways",
     "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_PAGINATION_CLASS": "products.api.pagination.StrictCursorPagination",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
@@ -192,8 +193,8 @@ REST_FRAMEWORK = {
 }
 
 DRF_STANDARDIZED_ERRORS = {
-    "EXCEPTION_HANDLER_CLASS": "products.api.handler.ProblemHandler",
-    "EXCEPTION_FORMATTER_CLASS": "products.api.handler.ProblemFormatter",
+    "EXCEPTION_HANDLER_CLASS": "products.api.problems.ProblemHandler",
+    "EXCEPTION_FORMATTER_CLASS": "products.api.problems.ProblemFormatter",
     "ENABLE_IN_DEBUG_FOR_UNHANDLED_EXCEPTIONS": True,
 }
 

@@ -10,11 +10,12 @@ class ProductsConfig(AppConfig):
     verbose_name = "Inventory"
 
     def ready(self) -> None:
-        from products import database, groups, triggers
-        from products.api.authentication import forget_keys
+        from products import groups, triggers
+        from products.api.access import forget_keys
+        from products.db import connection, sqlite
 
-        connection_created.connect(database.take_sqlite_at_its_word, sender=SQLite)
-        got_request_exception.connect(database.forget_lost_connections)
+        connection_created.connect(sqlite.raise_sqlite_parameter_limit, sender=SQLite)
+        got_request_exception.connect(connection.drain_pool_on_disconnect)
         post_migrate.connect(triggers.install_after_migrate, sender=self)
         for signal in (post_save, post_delete):
             signal.connect(forget_keys, sender="products.ApiKey")

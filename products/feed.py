@@ -11,7 +11,7 @@ from typing import NamedTuple
 from django.db import connection
 from django.db.models import Max
 
-from products.database import is_sqlite
+from products.db.sqlite import is_sqlite
 from products.models import StockEvent
 from products.triggers import ANNOUNCEMENT_TAG
 

@@ -21,25 +21,17 @@ from django.db.models import Field, Model, QuerySet
 from django.db.models.functions import Now
 
 from products import events
-from products.database import (
-    FORGOTTEN_STATEMENT,
-    array,
-    execute_often,
-    is_sqlite,
-    one_writer,
-)
+from products.db.compiled import CompiledQuery, any_of
+from products.db.errors import RETRYABLE, sqlstate_of
+from products.db.prepared import array, execute_prepared
+from products.db.sqlite import is_sqlite, sqlite_writer_lock
 from products.models import Levels, Product, Reservation, ReservationLine, StockEvent
 from products.policies import StockLevelMonitor
-from products.queries import OftenSent, among
 
 logger = logging.getLogger(__name__)
 
 MAX_RETRIES = 3
 RETRY_PAUSE_SECONDS = 0.05
-
-# PostgreSQL's serialization_failure and deadlock_detected, and that it cannot run a prepared
-# statement any more: the transaction left nothing behind.
-RETRYABLE_SQLSTATES = {"40001", "40P01", *FORGOTTEN_STATEMENT}
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -72,12 +64,12 @@ def transactional(verb: Callable[P, R]) -> Callable[P, R]:
         retries = MAX_RETRIES
         while True:
             try:
-                with one_writer(), transaction.atomic():
+                with sqlite_writer_lock(), transaction.atomic():
                     _transaction.is_of_one_verb = True
                     return verb(*args, **kwargs)
             except DatabaseError as error:
-                sqlstate = getattr(error.__cause__, "sqlstate", None)
-                if retries == 0 or sqlstate not in RETRYABLE_SQLSTATES:
+                sqlstate = sqlstate_of(error)
+                if retries == 0 or sqlstate not in RETRYABLE:
                     raise
                 retries -= 1
                 logger.warning("transaction is run again", extra={"sqlstate": sqlstate})
@@ -106,13 +98,13 @@ _LEVELS_ONLY = (
 
 
 def _locked(*, skip_locked: bool = False) -> QuerySet[Product]:
-    products = Product.objects.filter(sku__among=[]).order_by("pk")
+    products = Product.objects.filter(sku__any_of=[]).order_by("pk")
     return products.select_for_update(no_key=True, skip_locked=skip_locked)
 
 
-_LOCK = OftenSent(_locked)
-_LOCK_LEVELS = OftenSent(lambda: _locked().only(*_LEVELS_ONLY))
-_LOCK_FREE = OftenSent(lambda: _locked(skip_locked=True))
+_LOCK = CompiledQuery(_locked)
+_LOCK_LEVELS = CompiledQuery(lambda: _locked().only(*_LEVELS_ONLY))
+_LOCK_FREE = CompiledQuery(lambda: _locked(skip_locked=True))
 
 
 def lock_products(
@@ -128,7 +120,7 @@ def lock_products(
     be inserted meanwhile.
     """
     locking = _LOCK_FREE if skip_locked else _LOCK_LEVELS if levels_only else _LOCK
-    return {product.sku: product for product in locking.fetch(among(set(skus)))}
+    return {product.sku: product for product in locking.fetch(any_of(set(skus)))}
 
 
 def lock_rows(products: QuerySet[Product]) -> None:
@@ -371,7 +363,7 @@ def _write(
     parameters = [*prepared.event_parameters, *levels.parameters]
     if opening is None:
         sql = _write_sql(events.sql, levels.sql)
-        written = execute_often(sql, parameters, commits=commits, waits=waits)
+        written = execute_prepared(sql, parameters, commits=commits, waits=waits)
         if not waits:
             return None
         [(moment, ids)] = written
@@ -384,7 +376,7 @@ def _write(
     )
     values = [reservation.reference, reservation.status, opening.expires_in, *opened.parameters]
     sql = _open_and_write_sql(opened.sql, events.sql, levels.sql)
-    [(moment, ids, reservation.pk, reservation.expires_at, line_ids)] = execute_often(
+    [(moment, ids, reservation.pk, reservation.expires_at, line_ids)] = execute_prepared(
         sql, [*values, *parameters], commits=commits
     )
     reservation.created_at = moment

@@ -38,7 +38,7 @@ def _now() -> int:
     return time.time_ns() // 1000
 
 
-def take(bucket: str, rate: Rate) -> float:
+def consume(bucket: str, rate: Rate) -> float:
     """Take one try of a bucket.
 
     Return 0, or the seconds to wait if none is left. Deciding and writing is one statement, so
@@ -64,7 +64,7 @@ def take(bucket: str, rate: Rate) -> float:
             return wait / _MICROSECONDS
 
 
-def give_back(bucket: str, rate: Rate) -> None:
+def refund(bucket: str, rate: Rate) -> None:
     """Give back a try that was taken of a bucket, as if it had not been."""
     ThrottleBucket.objects.filter(pk=bucket).update(used_until=F("used_until") - rate.interval)
 

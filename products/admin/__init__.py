@@ -1,5 +1,5 @@
 """The back office. Stock is looked at here, and changed through `products.stock` alone."""
 
-from products.admin import dashboard, keys, ledger, login, people, products, reservations
+from products.admin import dashboard, keys, ledger, login, products, reservations, users
 
-__all__ = ["dashboard", "keys", "ledger", "login", "people", "products", "reservations"]
+__all__ = ["dashboard", "keys", "ledger", "login", "products", "reservations", "users"]

@@ -12,9 +12,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from products import movements
+from products import daily_totals
 from products.admin import ledger
-from products.models import DailyMovement, Product, Reservation, StockEvent
+from products.models import DailyTotal, Product, Reservation, StockEvent
 
 admin.site.index_title = "Front page"
 admin.site.index_template = "admin/front_page.html"
@@ -47,8 +47,8 @@ def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         cards += reservation_cards()
     if request.user.has_perm("products.view_stockevent"):
         shown["days"] = DAYS
-        shown["is_behind"] = not movements.catch_up()
-        shown["chart"] = chart_of(movements.of_last_days(DAYS))
+        shown["is_behind"] = not daily_totals.catch_up()
+        shown["chart"] = chart_of(daily_totals.of_last_days(DAYS))
         shown["events"] = latest_events()
     return {**context, **shown}
 
@@ -137,7 +137,7 @@ def latest_events() -> dict[str, Any]:
     }
 
 
-def chart_of(days: list[DailyMovement]) -> str:
+def chart_of(days: list[DailyTotal]) -> str:
     """Return what Unfold's bar chart is to draw, as JSON: in upwards, out downwards."""
 
     def bars(label: str, units: list[int], colour: str) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from unfold.contrib.import_export.forms import ExportForm
 
 from products.admin.base import InventoryAdmin
+from products.files.rows import escape_formula
 from products.models import Reservation, ReservationLine
-from products.tables import neutral
 
 MAX_XLSX_ROWS = 50_000
 """So many take some 10 seconds to write. CSV, sent while it is read, has no limit."""
@@ -46,7 +46,7 @@ class Cell(Widget):
                 return value
             case datetime():
                 return value.isoformat().replace("+00:00", "Z")
-        return neutral(str(value))
+        return escape_formula(str(value))
 
 
 def _column(attribute: str, name: str | None = None) -> Field:

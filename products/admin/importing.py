@@ -23,8 +23,7 @@ from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidge
 
 from products import stock
 from products.admin.base import InventoryAdmin, actor_of
-from products.admin.spreadsheets import MAX_FILE_BYTES, MAX_ROWS, read
-from products.imports import (
+from products.files.changes import (
     ADJUSTMENT_COLUMNS,
     DERIVED_COLUMNS,
     PRODUCT_COLUMNS,
@@ -35,8 +34,9 @@ from products.imports import (
     product_line,
     repeated,
 )
+from products.files.rows import Columns, Row, UnreadableFile
+from products.files.xlsx import MAX_FILE_BYTES, MAX_ROWS, read
 from products.models import PendingImport, Product
-from products.tables import Columns, Row, UnreadableFile
 from products.validators import MAX_NOTE_LENGTH, is_sku
 
 _TYPES: dict[str, type[Change]] = {

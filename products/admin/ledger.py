@@ -25,8 +25,8 @@ from unfold.utils import parse_date_str
 
 from products.admin.base import BoundedPaginator, ReadOnlyAdmin
 from products.admin.exporting import AnotherExport, OnlyExport
+from products.files.rows import escape_formula
 from products.models import Product, StockEvent
-from products.tables import neutral
 
 # About as many rows as a spreadsheet can open. Programs follow the change feed.
 MAX_EXPORTED = 1_000_000
@@ -292,4 +292,4 @@ def as_cell(value: Any) -> Any:
     """Return `value` as it is written to a CSV file: an apostrophe before text like a formula."""
     if isinstance(value, datetime):
         return value.isoformat()
-    return neutral(value) if isinstance(value, str) else value
+    return escape_formula(value) if isinstance(value, str) else value

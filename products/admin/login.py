@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.views.decorators.debug import sensitive_variables
 from unfold.forms import AuthenticationForm
 
-from products.throttling import Rate, client_of, give_back, take
+from products.throttling import Rate, client_of, consume, refund
 
 
 class LoginForm(AuthenticationForm):
@@ -26,15 +26,15 @@ class LoginForm(AuthenticationForm):
             return super().clean()
         taken: list[tuple[str, Rate]] = []
         for bucket, rate in self._limits():
-            if wait := take(bucket, rate):
-                _give_back(taken)
+            if wait := consume(bucket, rate):
+                _refund(taken)
                 raise ValidationError(
                     f"Too many failed logins. Try again in {math.ceil(wait)} seconds.",
                     code="throttled",
                 )
             taken.append((bucket, rate))
         cleaned = super().clean()
-        _give_back(taken)
+        _refund(taken)
         return cleaned
 
     def _limits(self) -> list[tuple[str, Rate]]:
@@ -46,9 +46,9 @@ class LoginForm(AuthenticationForm):
         ]
 
 
-def _give_back(taken: list[tuple[str, Rate]]) -> None:
+def _refund(taken: list[tuple[str, Rate]]) -> None:
     for bucket, rate in taken:
-        give_back(bucket, rate)
+        refund(bucket, rate)
 
 
 admin.site.login_form = LoginForm

@@ -12,7 +12,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework.request import Request
 
 from products import validators
-from products.api.errors import invalid_field
+from products.api.problems import invalid_field
 from products.models import Product, Reservation, StockEvent
 from products.validators import MAX_NAME_LENGTH, MAX_NOTE_LENGTH, SKU_PATTERN, TEXT_PATTERN
 

@@ -11,8 +11,8 @@ from django.db import connection
 from django.http import HttpResponse
 
 from products import stock
-from products.api.answers import Answer
-from products.api.errors import Problem, invalid_field
+from products.api.problems import Problem, invalid_field
+from products.api.responses import JSONResponse
 from products.models import MAX_IDEMPOTENCY_KEY_LENGTH, IdempotencyKey
 
 Action = Callable[..., HttpResponse]
@@ -59,7 +59,7 @@ def idempotent(action: Action) -> Action:
                 raise
             except stock.StockError as refusal:
                 refused = view.handle_exception(refusal)
-                answer = Answer(
+                answer = JSONResponse(
                     refused.data, status=refused.status_code, content_type=refused.content_type
                 )
             _keep(kept, answer)

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django_guid import set_guid
 
-from products.api.errors import CONTENT_TYPE, database_problem, problem, problem_of_status
+from products.api.problems import CONTENT_TYPE, database_problem, problem, problem_of_status
 from products.models import MAX_REQUEST_ID_LENGTH
 
 GetResponse = Callable[[HttpRequest], HttpResponse]

@@ -7,7 +7,7 @@ from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 from rest_framework.utils.urls import remove_query_param
 
-from products.api.errors import invalid_field
+from products.api.problems import invalid_field
 from products.validators import SKU_PATTERN
 
 PAGE_SIZE = 100

@@ -10,7 +10,7 @@ from django.core.exceptions import RequestDataTooBig, ValidationError
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
-from products.api.errors import invalid_field
+from products.api.problems import invalid_field
 from products.validators import validate_storable
 
 MAX_DEPTH = 20

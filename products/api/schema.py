@@ -14,8 +14,8 @@ from drf_spectacular.utils import (
 )
 from rest_framework.serializers import BaseSerializer
 
-from products.api.errors import CONTENT_TYPE, STATUS_OF_CODE, problem
 from products.api.pagination import MAX_PAGE_SIZE, PAGE_SIZE
+from products.api.problems import CONTENT_TYPE, STATUS_OF_CODE, problem
 from products.api.serializers import (
     AdjustSerializer,
     AmountSerializer,

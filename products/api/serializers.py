@@ -15,7 +15,7 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 
 from products import stock, validators
-from products.api.sharing import shared
+from products.api.singletons import singleton
 from products.models import Product, Reservation, ReservationLine, StockEvent
 from products.validators import (
     MAX_DESCRIPTION_LENGTH,
@@ -207,7 +207,7 @@ class AdjustSerializer(StrictSerializer):
     )
 
 
-class AskedSerializer(StrictSerializer):
+class DomainObjectSerializer(StrictSerializer):
     """The fields of something that `stock` is asked, which it `makes`.
 
     `stock` checks them by the same rules. Only if it refuses are those of the fields gone through,
@@ -229,7 +229,7 @@ class AskedSerializer(StrictSerializer):
         return fields
 
 
-class LineSerializer(AskedSerializer):
+class LineSerializer(DomainObjectSerializer):
     """So many units of one product."""
 
     sku = SkuField()
@@ -265,7 +265,7 @@ class ReservationExtendSerializer(StrictSerializer):
     expires_in = DurationField(help_text="Seconds from now.")
 
 
-class OperationSerializer(AskedSerializer):
+class OperationSerializer(DomainObjectSerializer):
     def arguments(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         arguments = {**fields}
         del arguments["operation"]
@@ -319,7 +319,7 @@ class OperationField(StraightField):
         if not isinstance(name, str) or name not in _OPERATIONS:
             detail = f"One of {', '.join(_OPERATIONS)} is required."
             raise serializers.ValidationError({"operation": [detail]})
-        operation: stock.Operation = shared(_OPERATIONS[name]).to_internal_value(data)
+        operation: stock.Operation = singleton(_OPERATIONS[name]).to_internal_value(data)
         return operation
 
 
@@ -413,7 +413,7 @@ class ReservationSerializer(serializers.ModelSerializer):
             "expires_at": instance.expires_at,
             "created_at": instance.created_at,
             "lines": [
-                shared(ReservationLineSerializer).to_representation(line)
+                singleton(ReservationLineSerializer).to_representation(line)
                 for line in instance.loaded_lines
             ],
         }

@@ -26,12 +26,13 @@ from rest_framework.viewsets import GenericViewSet
 
 from products import feed, stock
 from products.api import filters, schema
-from products.api.answers import Answer
-from products.api.errors import Problem, invalid_field
+from products.api.access import require_role
 from products.api.idempotency import idempotent
 from products.api.pagination import read_page_size
-from products.api.permissions import require_role
+from products.api.parsers import StrictJSONParser
 from products.api.preconditions import conditional, product_etag
+from products.api.problems import Problem, invalid_field
+from products.api.responses import JSONResponse
 from products.api.serializers import (
     AdjustSerializer,
     AmountSerializer,
@@ -50,9 +51,9 @@ from products.api.serializers import (
     StockEventSerializer,
     StrictSerializer,
 )
-from products.api.sharing import shared
+from products.api.singletons import singleton
+from products.db.compiled import CompiledQuery, any_of
 from products.models import ApiKey, Product, Reservation, Role, StockEvent
-from products.queries import OftenSent, among
 from products.validators import MAX_ID, MAX_SKU_LENGTH, SKU_PATTERN
 
 logger = logging.getLogger(__name__)
@@ -66,11 +67,13 @@ def _path_of(basename: str) -> str:
     return reverse(f"v1:{basename}-list")
 
 
-_BY_SKU = OftenSent(lambda: Product.objects.filter(sku__among=[]))
+_BY_SKU = CompiledQuery(lambda: Product.objects.filter(sku__any_of=[]))
 
 
 class InventoryViewSet(GenericViewSet[Any]):
     """What all entrances share: strict reading, one form of answers, and the log."""
+
+    parser_classes = (StrictJSONParser,)
 
     required_roles: ClassVar[Mapping[str, Role]]
     """The role that each action asks for."""
@@ -89,16 +92,16 @@ class InventoryViewSet(GenericViewSet[Any]):
     # REST framework would make new ones of all these for each request.
 
     def get_authenticators(self) -> list[BaseAuthentication]:
-        return [shared(made) for made in self.authentication_classes]
+        return [singleton(made) for made in self.authentication_classes]
 
     def get_parsers(self) -> list[BaseParser]:
-        return [shared(made) for made in self.parser_classes]
+        return [singleton(made) for made in self.parser_classes]
 
     def get_content_negotiator(self) -> BaseContentNegotiation:
-        return shared(self.content_negotiation_class)
+        return singleton(self.content_negotiation_class)
 
     def get_permissions(self) -> list[BasePermission]:
-        return [shared(cast(type[BasePermission], made)) for made in self.permission_classes]
+        return [singleton(cast(type[BasePermission], made)) for made in self.permission_classes]
 
     @property
     def default_response_headers(self) -> dict[str, str]:
@@ -145,12 +148,12 @@ class InventoryViewSet(GenericViewSet[Any]):
 
     def read(self, serializer_class: type[StrictSerializer]) -> dict[str, Any]:
         """Return the request's body as the arguments of a call."""
-        values: dict[str, Any] = shared(serializer_class).run_validation(self.request.data)
+        values: dict[str, Any] = singleton(serializer_class).run_validation(self.request.data)
         return values
 
     def represent(self, serializer_class: type[BaseSerializer[Any]], instance: Any) -> Any:
         """Return an answer's content."""
-        return shared(serializer_class).to_representation(instance)
+        return singleton(serializer_class).to_representation(instance)
 
     def page(self, queryset: QuerySet[Any], serializer: type[BaseSerializer[Any]]) -> Response:
         """Answer with a page of what the filters leave of `queryset`."""
@@ -229,49 +232,49 @@ class ProductViewSet(InventoryViewSet):
         return self.page(Product.objects.active().low_stock(), ProductSerializer)
 
     @idempotent
-    def create(self, request: Request) -> Answer:
+    def create(self, request: Request) -> JSONResponse:
         product = stock.create(**self.read(ProductCreateSerializer), by=self.actor)
         location = f"{_path_of('product')}/{product.sku}"
         return self._answer(product, status=201, location=location)
 
-    def retrieve(self, request: Request, sku: str) -> Answer:
+    def retrieve(self, request: Request, sku: str) -> JSONResponse:
         product = self._get(sku)
         as_of = request.query_params.get("as_of")
         if as_of is None:
             return self._answer(product)
         moment = filters.read_moment("as_of", as_of)
-        event = product.event_as_of(moment)
+        event = product.events.as_of(moment)
         if event is None:
             raise stock.ProductNotFound(sku)
-        return Answer(ProductAsOfSerializer({"as_of": moment, "event": event}).data)
+        return JSONResponse(ProductAsOfSerializer({"as_of": moment, "event": event}).data)
 
     @conditional
-    def partial_update(self, request: Request, sku: str) -> Answer:
+    def partial_update(self, request: Request, sku: str) -> JSONResponse:
         return self._answer(stock.edit(sku=sku, **self.read(ProductEditSerializer), by=self.actor))
 
     @action(detail=True, methods=["post", "patch"])
     @idempotent
     @conditional
-    def add(self, request: Request, sku: str) -> Answer:
+    def add(self, request: Request, sku: str) -> JSONResponse:
         return self._answer(stock.add(sku=sku, **self.read(AmountSerializer), by=self.actor))
 
     @action(detail=True, methods=["post", "patch"])
     @idempotent
     @conditional
-    def remove(self, request: Request, sku: str) -> Answer:
+    def remove(self, request: Request, sku: str) -> JSONResponse:
         return self._answer(stock.remove(sku=sku, **self.read(AmountSerializer), by=self.actor))
 
     @action(detail=True, methods=["post"])
     @idempotent
     @conditional
-    def reserve(self, request: Request, sku: str) -> Answer:
+    def reserve(self, request: Request, sku: str) -> JSONResponse:
         reservation = stock.reserve(sku=sku, **self.read(ReserveSerializer), by=self.actor)
         return self._answer(reservation.loaded_lines[0].product, reservation=reservation)
 
     @action(detail=True, methods=["post"])
     @idempotent
     @conditional
-    def release(self, request: Request, sku: str) -> Answer:
+    def release(self, request: Request, sku: str) -> JSONResponse:
         product = stock.release_product(
             sku=sku, **self.read(ProductReleaseSerializer), by=self.actor
         )
@@ -280,7 +283,7 @@ class ProductViewSet(InventoryViewSet):
     @action(detail=True, methods=["post"])
     @idempotent
     @conditional
-    def adjust(self, request: Request, sku: str) -> Answer:
+    def adjust(self, request: Request, sku: str) -> JSONResponse:
         return self._answer(stock.adjust(sku=sku, **self.read(AdjustSerializer), by=self.actor))
 
     @action(detail=True)
@@ -289,7 +292,7 @@ class ProductViewSet(InventoryViewSet):
         return self.page(events, StockEventSerializer)
 
     def _get(self, sku: str) -> Product:
-        found = _BY_SKU.fetch(among([sku]))
+        found = _BY_SKU.fetch(any_of([sku]))
         if not found:
             raise stock.ProductNotFound(sku)
         return found[0]
@@ -301,14 +304,14 @@ class ProductViewSet(InventoryViewSet):
         reservation: Reservation | None = None,
         status: int = 200,
         location: str | None = None,
-    ) -> Answer:
+    ) -> JSONResponse:
         data = self.represent(ProductSerializer, product)
         if reservation is not None:
             data["reservation"] = self.represent(ReservationSerializer, reservation)
         headers = {"ETag": product_etag(product)}
         if location is not None:
             headers["Location"] = location
-        return Answer(data, status=status, headers=headers)
+        return JSONResponse(data, status=status, headers=headers)
 
 
 @schema.reservations
@@ -335,12 +338,12 @@ class ReservationViewSet(InventoryViewSet):
         return self.page(Reservation.objects.with_lines(), ReservationSerializer)
 
     @idempotent
-    def create(self, request: Request) -> Answer:
+    def create(self, request: Request) -> JSONResponse:
         reservation = stock.reserve_lines(**self.read(ReservationCreateSerializer), by=self.actor)
         location = f"{_path_of('reservation')}/{reservation.pk}"
         return self._answer(reservation, status=201, headers={"Location": location})
 
-    def retrieve(self, request: Request, pk: str) -> Answer:
+    def retrieve(self, request: Request, pk: str) -> JSONResponse:
         try:
             return self._answer(Reservation.objects.with_lines().get(pk=pk))
         except Reservation.DoesNotExist:
@@ -348,24 +351,24 @@ class ReservationViewSet(InventoryViewSet):
 
     @action(detail=True, methods=["post"])
     @idempotent
-    def fulfill(self, request: Request, pk: str) -> Answer:
+    def fulfill(self, request: Request, pk: str) -> JSONResponse:
         arguments = self.read(ReservationEndSerializer)
         return self._answer(stock.fulfill(reservation_id=int(pk), **arguments, by=self.actor))
 
     @action(detail=True, methods=["post"])
     @idempotent
-    def release(self, request: Request, pk: str) -> Answer:
+    def release(self, request: Request, pk: str) -> JSONResponse:
         arguments = self.read(ReservationEndSerializer)
         return self._answer(stock.release(reservation_id=int(pk), **arguments, by=self.actor))
 
     @action(detail=True, methods=["post"])
     @idempotent
-    def extend(self, request: Request, pk: str) -> Answer:
+    def extend(self, request: Request, pk: str) -> JSONResponse:
         arguments = self.read(ReservationExtendSerializer)
         return self._answer(stock.extend(reservation_id=int(pk), **arguments))
 
-    def _answer(self, reservation: Reservation, **response: Any) -> Answer:
-        return Answer(self.represent(ReservationSerializer, reservation), **response)
+    def _answer(self, reservation: Reservation, **response: Any) -> JSONResponse:
+        return JSONResponse(self.represent(ReservationSerializer, reservation), **response)
 
 
 @schema.operations
@@ -377,13 +380,13 @@ class OperationViewSet(InventoryViewSet):
     filtersets = {}
 
     @idempotent
-    def create(self, request: Request) -> Answer:
+    def create(self, request: Request) -> JSONResponse:
         operations = self.read(OperationsSerializer)["operations"]
         if any(isinstance(operation, stock.Adjust) for operation in operations):
             require_role(cast(ApiKey, request.auth), Role.COUNT)
         products = stock.apply(operations, by=self.actor)
         results = [self.represent(ProductSerializer, product) for product in products]
-        return Answer({"results": results})
+        return JSONResponse({"results": results})
 
 
 @schema.events
@@ -398,7 +401,7 @@ class EventViewSet(InventoryViewSet):
     def query_names(self) -> set[str]:
         return {"after", "page_size"}
 
-    def list(self, request: Request) -> Answer:
+    def list(self, request: Request) -> JSONResponse:
         limit = read_page_size(request)
         after = request.query_params.get("after", "0")
         if after == "latest":
@@ -412,8 +415,8 @@ class EventViewSet(InventoryViewSet):
                 "after", "The ledger ends before this cursor: it is another one.", "unknown"
             ) from None
 
-    def _answer(self, page: feed.FeedPage) -> Answer:
-        return Answer(EventFeedSerializer(page).data)
+    def _answer(self, page: feed.FeedPage) -> JSONResponse:
+        return JSONResponse(EventFeedSerializer(page).data)
 
 
 class LiveView(APIView):

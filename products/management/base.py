@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 
 from products import stock, validators
-from products.database import is_unavailable, lacks_migrations
+from products.db.errors import is_unavailable, lacks_migrations
 from products.models import MAX_ACTOR_LENGTH, StockEvent
 from products.validators import MAX_UNITS
 

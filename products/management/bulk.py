@@ -11,11 +11,13 @@ from uuid import uuid4
 from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
-from products import bulk, stock
+from products import stock
+from products.files import bulk
+from products.files.csv import csv_lines
+from products.files.rows import Columns, Row, rows_of
+from products.files.staging import NewLine, Staging
 from products.management.base import ExitCode, StockCommand, discard_unwritten
 from products.models import BulkRun
-from products.staging import NewLine, Staging
-from products.tables import Columns, Row, csv_lines, rows_of
 
 
 def of_one_run(by: stock.Actor) -> stock.Actor:
@@ -80,14 +82,19 @@ class BulkCommand(StockCommand):
             yield bar.update
 
     def carry_out(
-        self, table: Staging, work: bulk.Work, *, dry_run: bool, run: BulkRun | None = None
+        self,
+        table: Staging,
+        operation: bulk.BulkOperation,
+        *,
+        dry_run: bool,
+        run: BulkRun | None = None,
     ) -> bulk.Report:
         """Apply all lines or none, or only look; print the refused ones."""
         with self.progress(table) as progress:
             if dry_run:
-                report = bulk.preview(table, work, progress=progress)
+                report = bulk.preview(table, operation, progress=progress)
             else:
-                report = bulk.apply_whole(table, work, run=run, progress=progress)
+                report = bulk.apply_whole(table, operation, run=run, progress=progress)
         self.tell_refused(sorted(report.refusals))
         return report
 

@@ -12,9 +12,10 @@ from typing import BinaryIO
 
 from django.core.management.base import CommandError
 
-from products.bulk import Refusal
+from products.files.bulk import Refusal
+from products.files.csv import csv_lines
+from products.files.rows import UnreadableFile
 from products.management.base import ExitCode
-from products.tables import UnreadableFile, csv_lines
 
 REFUSED_COLUMNS = ("refused_line", "refused_code", "refused_because")
 """What a file of refused lines has besides its own; not read when it is fed back."""

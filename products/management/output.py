@@ -16,8 +16,8 @@ from django.core.management.base import CommandError, CommandParser
 from django.db.models import F, QuerySet
 from django.db.models.expressions import Combinable
 
+from products.files.rows import escape_formula
 from products.management.base import ExitCode, InventoryCommand
-from products.tables import neutral
 
 STANDARD_OUTPUT = "-"
 ROWS_AT_ONCE = 2_000
@@ -48,7 +48,7 @@ def _cell(value: Any) -> Any:
         case bool():
             return str(value).lower()
         case str():
-            return neutral(value)
+            return escape_formula(value)
         case datetime():
             return _moment(value)
     return value

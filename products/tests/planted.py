@@ -16,12 +16,12 @@ from typing import Any
 MACHINE = "test_machine.py"
 
 CAUGHT_BY = {
-    "double-apply": ["test_idempotency.py", MACHINE],
-    "late-fulfill": ["test_expiry.py", MACHINE],
-    "no-fingerprint": ["test_idempotency.py", MACHINE],
-    "lost-event": ["test_ledger.py", "test_stock.py", MACHINE],
-    "partial-order": ["test_stock.py", "test_api_operations.py", MACHINE],
-    "no-lock": ["test_races.py", MACHINE],
+    "double-apply": ["api/test_idempotency.py", MACHINE],
+    "late-fulfill": ["stock/test_expiry.py", MACHINE],
+    "no-fingerprint": ["api/test_idempotency.py", MACHINE],
+    "lost-event": ["ledger/test_ledger.py", "stock/test_stock.py", MACHINE],
+    "partial-order": ["stock/test_stock.py", "api/test_operations.py", MACHINE],
+    "no-lock": ["stock/test_races.py", MACHINE],
 }
 """For each bug the modules that should catch it. No race is in reach of the machine, which asks
 one thing at a time: it is run with every bug to say so."""

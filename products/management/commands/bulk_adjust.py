@@ -4,8 +4,11 @@ from typing import Any, NoReturn
 
 from django.core.management.base import CommandError, CommandParser
 
-from products import bulk, stock
-from products.imports import ADJUSTMENT_COLUMNS, adjustment_line
+from products import stock
+from products.files import bulk
+from products.files.changes import ADJUSTMENT_COLUMNS, adjustment_line
+from products.files.rows import Columns
+from products.files.staging import staging
 from products.management.base import ExitCode
 from products.management.bulk import BulkCommand, of_one_run
 from products.management.files import (
@@ -16,8 +19,6 @@ from products.management.files import (
 )
 from products.management.output import STANDARD_OUTPUT, opened
 from products.models import BulkRun
-from products.staging import staging
-from products.tables import Columns
 
 COLUMN_OF = {"add": "add", "remove": "remove", "adjust": "quantity"}
 
@@ -90,10 +91,10 @@ class Command(BulkCommand):
                     columns,
                     lambda row: bulk.Adjustments.staged(adjustment_line(row, **notes)),
                 )
-                work = bulk.Adjustments(by=of_one_run(by))
+                operation = bulk.Adjustments(by=of_one_run(by))
                 if options["keep_going"] and not options["dry_run"]:
                     with self.progress(table) as progress:
-                        report = bulk.apply_possible(table, work, run=run, progress=progress)
+                        report = bulk.apply_possible(table, operation, run=run, progress=progress)
                     if refused_lines:
                         write_refused(refused_lines, source, bulk.refusals_of(run))
                     else:
@@ -101,7 +102,7 @@ class Command(BulkCommand):
                 else:
                     report = self.carry_out(
                         table,
-                        work,
+                        operation,
                         dry_run=options["dry_run"],
                         run=run if reference else None,
                     )

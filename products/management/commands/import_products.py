@@ -1,11 +1,12 @@
 from typing import Any
 
-from products import bulk, stock
-from products.imports import DERIVED_COLUMNS, PRODUCT_COLUMNS
+from products import stock
+from products.files import bulk
+from products.files.changes import DERIVED_COLUMNS, PRODUCT_COLUMNS
+from products.files.rows import Columns
+from products.files.staging import staging
 from products.management.bulk import BulkCommand, of_one_run
 from products.management.files import reading
-from products.staging import staging
-from products.tables import Columns
 
 COLUMNS = Columns(known=PRODUCT_COLUMNS, required=("sku",), ignored=DERIVED_COLUMNS)
 
@@ -22,6 +23,6 @@ class Command(BulkCommand):
     def handle(self, *args: Any, by: stock.Actor, **options: Any) -> None:
         with reading(options["file"]) as source, staging(bulk.Products.form) as table:
             self.stage(table, source, COLUMNS, bulk.Products.staged)
-            work = bulk.Products(by=of_one_run(by))
-            report = self.carry_out(table, work, dry_run=options["dry_run"])
+            operation = bulk.Products(by=of_one_run(by))
+            report = self.carry_out(table, operation, dry_run=options["dry_run"])
         self.tell(table, report)

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.template.defaultfilters import pluralize
 
-from products import audit, stock
+from products import stock
 from products.management.base import InventoryCommand
 from products.models import StockEvent
 
@@ -26,7 +26,7 @@ class Command(InventoryCommand):
     def handle(self, *args: Any, repair: bool, **options: Any) -> None:
         count = 0
         wrong: dict[str, None] = {}  # In the order of finding, each once.
-        for difference in audit.differences():
+        for difference in stock.differences():
             count += 1
             self.stdout.write(f"{difference.sku or '-'}\t{difference.code}\t{difference.detail}")
             if difference.sku:
@@ -39,7 +39,7 @@ class Command(InventoryCommand):
         self.stdout.write("The ledger explains every level.")
 
     def _repair(self, skus: dict[str, None]) -> None:
-        by = stock.Actor(audit.REPAIR_ACTOR, StockEvent.Source.COMMAND)
+        by = stock.Actor(stock.REPAIR_ACTOR, StockEvent.Source.COMMAND)
         for sku in skus:
             try:
                 if stock.reconcile(sku=sku, by=by):

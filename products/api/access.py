@@ -1,0 +1,156 @@
+"""Who may ask, for what, and how often: API keys, roles and throttles."""
+
+import hashlib
+import time
+from typing import Any, NamedTuple, cast
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import (
+    AuthenticationFailed,
+    NotAuthenticated,
+    PermissionDenied,
+    Throttled,
+)
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.throttling import SimpleRateThrottle
+from rest_framework_api_key.permissions import KeyParser
+
+from products.models import ApiKey, Role
+from products.throttling import Rate, client_of, consume
+
+
+class DatabaseThrottle(SimpleRateThrottle):
+    """Lets as many requests through as the rate of its `scope` says, for each cache key.
+
+    The base class counts in a cache, reading and then writing, and miscounts what comes at once.
+    """
+
+    _wait = 0.0
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        number, seconds = self.parse_rate(self.rate)
+        bucket = self.get_cache_key(request, view)
+        if number is None or seconds is None or bucket is None:
+            return True
+        # With the rate in its name: what was used at another rate says nothing at this one.
+        self._wait = consume(f"{bucket} {self.rate}", Rate(number, seconds))
+        return not self._wait
+
+    def wait(self) -> float:
+        """Return in how many seconds the refused request would be let through."""
+        return self._wait
+
+
+class KeyThrottle(DatabaseThrottle):
+    """Counts the requests of each API key."""
+
+    scope = "key"
+
+    def get_cache_key(self, request: Request, view: Any) -> str | None:
+        return f"key:{request.auth.prefix}" if isinstance(request.auth, ApiKey) else None
+
+
+class FailedAuthenticationThrottle(DatabaseThrottle):
+    """Counts the requests with a wrong key of each address."""
+
+    scope = "failed_authentication"
+
+    def get_cache_key(self, request: Request, view: Any) -> str:
+        return f"address:{client_of(request)}"
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """`Authorization: Api-Key ...`: `request.auth` is the `ApiKey`; there is no user."""
+
+    def authenticate(self, request: Request) -> tuple[None, ApiKey] | None:
+        if "HTTP_AUTHORIZATION" not in request.META:
+            return None
+        try:
+            return None, _valid_key(request)
+        except AuthenticationFailed:
+            # Only now, so that a valid key is served whatever else comes from its address: behind
+            # a shared proxy that is others. Keys are too long to guess; it is load that is limited.
+            throttle = FailedAuthenticationThrottle()
+            if not throttle.allow_request(request, view=None):
+                raise Throttled(throttle.wait()) from None
+            raise
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Api-Key"
+
+
+def _valid_key(request: Request) -> ApiKey:
+    key = KeyParser().get(request)
+    # A key is ASCII; anything else could not be looked up on every database.
+    if not key or not key.isascii() or not key.isprintable():
+        raise AuthenticationFailed("The header is not of the form: Api-Key <key>.")
+    try:
+        api_key = _find(key)
+    except ApiKey.DoesNotExist:
+        raise AuthenticationFailed("The API key is unknown or revoked.") from None
+    if api_key.has_expired:
+        raise AuthenticationFailed("The API key has expired.")
+    return api_key
+
+
+class _Found(NamedTuple):
+    api_key: ApiKey
+    until: float
+
+
+TRUSTED_SECONDS = 30
+"""For so long after it was looked up a key is served without asking the database, which would take
+a quarter of the time of a request. One that is revoked in another process stops after that."""
+
+# By a hash of the whole key, so that no key lies about in memory. Only keys that there are.
+_found: dict[bytes, _Found] = {}
+
+
+def _find(key: str) -> ApiKey:
+    digest = hashlib.sha256(key.encode()).digest()
+    found = _found.get(digest)
+    if found is None or found.until < time.monotonic():
+        api_key = cast(ApiKey, ApiKey.objects.get_from_key(key))
+        found = _found[digest] = _Found(api_key, time.monotonic() + TRUSTED_SECONDS)
+    return found.api_key
+
+
+def forget_keys(**_: Any) -> None:
+    """Receive `post_save` and `post_delete` of a key: what this process changes holds at once."""
+    _found.clear()
+
+
+class ApiKeyScheme(OpenApiAuthenticationExtension):
+    target_class = ApiKeyAuthentication
+    name = "ApiKey"
+
+    def get_security_definition(self, auto_schema: object) -> dict[str, str]:
+        return {
+            "type": "apiKey",
+            "in": "header",
+            "name": "Authorization",
+            "description": "`Api-Key <key>`, with a key from `manage.py create_api_key`.",
+        }
+
+
+class HasRole(BasePermission):
+    """Lets a key in whose role includes the one that the view's `required_roles` names.
+
+    An action that is not named there is refused to every key.
+    """
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if not isinstance(request.auth, ApiKey):
+            raise NotAuthenticated("An API key is required: Authorization: Api-Key <key>.")
+        if view.action in (None, "metadata"):
+            return True  # No handler: the answer is 405.
+        require_role(request.auth, view.required_roles.get(view.action))
+        return True
+
+
+def require_role(api_key: ApiKey, required: Role | None) -> None:
+    """Refuse a key whose role does not include the required one, and every key if there is none."""
+    if required is None or not Role(api_key.role).includes(required):
+        raise PermissionDenied(f"The role {required} is required.")

@@ -1,0 +1,69 @@
+"""How many units came in and went out on each day, over all products.
+
+The ledger tells, but to sum a month of it for every look would take seconds. So each event is added
+once to the row of its day, by whoever looks: what has come since the last look. Writers have
+nothing to do with it. Events are taken in the order of their ids, up to where `products.feed` knows
+that nothing can appear any more; none is missed, and none is added twice.
+"""
+
+from datetime import UTC, timedelta
+
+from django.db import transaction
+from django.db.models import Q, Sum
+from django.db.models.functions import TruncDate
+from django.utils import timezone
+
+from products import feed
+from products.models import DailyTotal, DailyTotalsCursor, StockEvent
+
+# Summed in a fraction of a second; who finds more to do than that looks again.
+MAX_EVENTS_AT_ONCE = 500_000
+
+
+def of_last_days(days: int) -> list[DailyTotal]:
+    """Return the totals of today (UTC) and the days before it, oldest first, as known by now."""
+    today = timezone.now().astimezone(UTC).date()
+    wanted = [today - timedelta(days=ago) for ago in reversed(range(days))]
+    known = DailyTotal.objects.in_bulk(wanted)
+    return [known.get(day, DailyTotal(day=day, units_in=0, units_out=0)) for day in wanted]
+
+
+def catch_up() -> bool:
+    """Add up what the ledger has got since the last call, and return whether that was all of it.
+
+    Takes a bounded time. Must not be called in a transaction, as `feed.last_id` says why.
+    """
+    settled = feed.last_id()
+    if DailyTotalsCursor.objects.filter(last_id__gte=settled).exists():
+        return True
+    with transaction.atomic():
+        # Whoever else looks at this moment waits here, and then finds little or nothing to add.
+        cursor, _ = DailyTotalsCursor.objects.select_for_update().get_or_create(pk=1)
+        last_id = min(settled, cursor.last_id + MAX_EVENTS_AT_ONCE)
+        if last_id > cursor.last_id:
+            _add(after=cursor.last_id, up_to=last_id)
+            cursor.last_id = last_id
+            cursor.save(update_fields=["last_id"])
+    return cursor.last_id >= settled
+
+
+def _add(*, after: int, up_to: int) -> None:
+    change = "quantity_change"
+    sums = (
+        StockEvent.objects.filter(pk__gt=after, pk__lte=up_to)
+        .values(day=TruncDate("occurred_at", tzinfo=UTC))
+        .annotate(
+            units_in=Sum(change, filter=Q(quantity_change__gt=0), default=0),
+            units_out=-Sum(change, filter=Q(quantity_change__lt=0), default=0),
+        )
+    )
+    new = {row["day"]: DailyTotal(**row) for row in sums}
+    for day, known in DailyTotal.objects.in_bulk(new).items():
+        new[day].units_in += known.units_in
+        new[day].units_out += known.units_out
+    DailyTotal.objects.bulk_create(
+        new.values(),
+        update_conflicts=True,
+        unique_fields=["day"],
+        update_fields=["units_in", "units_out"],
+    )

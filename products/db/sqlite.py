@@ -1,0 +1,109 @@
+"""What is particular to SQLite."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.db import (
+    connection,
+)
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import DateTimeField
+from django.db.models.lookups import (
+    FieldGetDbPrepValueMixin,
+    GreaterThan,
+    GreaterThanOrEqual,
+    LessThan,
+    LessThanOrEqual,
+)
+
+Result = TypeVar("Result")
+
+
+@cache
+def is_sqlite() -> bool:
+    """Tell which of the two databases this is. Each change asks several times, and to look the
+    thread's connection up takes longer than the answer is worth."""
+    return connection.vendor == "sqlite"
+
+
+def raise_sqlite_parameter_limit(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Receive `connection_created` of SQLite: let a statement have as many parameters as it allows.
+
+    Django 5.2 assumes 999, and would insert the events of a large batch in many statements.
+    """
+    limit = connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+    connection.features.max_query_params = limit
+
+
+# SQLite compares moments as texts, and there are several of one moment: its own clock writes
+# 10:30:00.000 and 10:30:00.500, Django 10:30:00 and 10:30:00.500000.
+
+
+class _FromLeastText(FieldGetDbPrepValueMixin):
+    """A comparison that, on SQLite, puts the moment before all of its texts."""
+
+    def get_db_prep_lookup(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        prepared: Any = super().get_db_prep_lookup(value, connection)
+        if not is_sqlite():
+            return prepared
+        sql, [text] = prepared
+        return sql, [text.rstrip("0") if "." in text else text]
+
+
+class _FromGreatestText(FieldGetDbPrepValueMixin):
+    """A comparison that, on SQLite, puts the moment after all of its texts."""
+
+    def get_db_prep_lookup(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        prepared: Any = super().get_db_prep_lookup(value, connection)
+        if not is_sqlite():
+            return prepared
+        sql, [text] = prepared
+        return sql, [text if "." in text else f"{text}.000000"]
+
+
+@DateTimeField.register_lookup
+class _Before(_FromLeastText, LessThan):
+    pass
+
+
+@DateTimeField.register_lookup
+class _AtOrAfter(_FromLeastText, GreaterThanOrEqual):
+    pass
+
+
+@DateTimeField.register_lookup
+class _AtOrBefore(_FromGreatestText, LessThanOrEqual):
+    pass
+
+
+@DateTimeField.register_lookup
+class _After(_FromGreatestText, GreaterThan):
+    pass
+
+
+_writing = threading.RLock()
+
+
+def sqlite_writer_lock() -> AbstractContextManager[None]:
+    """On SQLite, let the threads of this process write one after the other.
+
+    SQLite lets those that wait look again now and then, for a tenth of a second in between, and
+    does not remember who came first: one of many may find it taken each time. It still decides: a
+    thread that has waited here for as long as it would there goes on to ask it.
+    """
+    return _sqlite_writer_lock() if is_sqlite() else nullcontext()
+
+
+@contextmanager
+def _sqlite_writer_lock() -> Iterator[None]:
+    is_ours = _writing.acquire(timeout=settings.SQLITE_BUSY_SECONDS)
+    try:
+        yield
+    finally:
+        if is_ours:
+            _writing.release()

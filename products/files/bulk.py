@@ -1,0 +1,399 @@
+"""Files of any length, applied whole or batch by batch, each batch in the same few statements."""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from itertools import tee
+from typing import Any, NamedTuple, Protocol
+
+from django.db import OperationalError, connection, transaction
+from django.db.models import Count
+from django.db.models.functions import Now
+
+from products import stock
+from products.db.errors import LOCK_NOT_AVAILABLE, sqlstate_of
+from products.files.changes import Line, product_line, repeated
+from products.files.rows import Row
+from products.files.staging import Form, NewLine, Staged, Staging
+from products.models import BulkRefusal, BulkRun, Levels, Product
+from products.validators import is_sku
+
+WHOLE_BATCH = 5_000
+"""Lines that are applied at once of a file that is applied whole."""
+
+SHORT_BATCH = 1_000
+"""Lines in a transaction where requests for the same products shall hardly wait."""
+
+MAX_TOLD = 10_000
+"""So many refused lines of a file are told. One that can only be applied whole ends there."""
+
+WHOLE_LOCK_SECONDS = 60
+"""How long a file that is applied whole waits for others who change its products."""
+
+SHORT_LOCK_SECONDS = 2
+SHORT_ATTEMPTS = 30
+"""A batch waits shortly, because its own locks are held meanwhile, and then tries again."""
+
+Progress = Callable[[int], object]
+"""Told the number of lines that were done since it was told before."""
+
+
+class Refusal(NamedTuple):
+    """A line that cannot be applied, and why."""
+
+    line: int
+    sku: str
+    code: str
+    detail: str
+
+
+@dataclass
+class Report:
+    """What became of the lines of a file, or would."""
+
+    is_applied: bool = False
+    """Whether those that were not refused are applied, or could be."""
+    applied: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    """The number of lines by the code of their refusal."""
+    refusals: list[Refusal] = field(default_factory=list)
+    """At most `MAX_TOLD`; those of a run are in the database."""
+    done_before: datetime | None = None
+    """When the file was applied under its reference, if it was before."""
+
+    def add(self, lines: Sequence[Staged], refusals: Sequence[Refusal]) -> None:
+        """Count the lines of a batch, of which these are refused."""
+        self.applied += len(lines) - len(refusals)
+        self.refused.update(refusal.code for refusal in refusals)
+        self.refusals += refusals[: MAX_TOLD - len(self.refusals)]
+
+
+class ReferenceUsed(Exception):
+    """The reference belongs to another file, or to the same one with other options."""
+
+
+class CarriedOnElsewhere(Exception):
+    """Another process carries on this run."""
+
+
+class _Refused(Exception):
+    """Rolls back what can only be applied whole."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self.report = report
+
+
+# ------------------------------------------------------------------------------ what lines ask for
+
+
+Errors = list[stock.StockError | None]
+"""What refuses each of some lines."""
+
+
+class BulkOperation(Protocol):
+    """What the lines of a file ask for, and how it is done."""
+
+    def carry_out(self, batches: Iterable[Sequence[Staged]]) -> Iterator[Errors]:
+        """Do what lines that are right in themselves ask for, but for those that are refused.
+
+        Yields for each batch what refuses its lines. All is done when that is read to its end.
+        """
+
+    def preview(self, lines: Sequence[Staged]) -> Errors:
+        """Return what would refuse each line. Called with all lines in order; only reads."""
+
+
+_OPERATIONS: dict[str, type[stock.Operation]] = {
+    operation.__name__: operation for operation in (stock.Add, stock.Remove, stock.Adjust)
+}
+_FIELDS = {
+    name: [field.name for field in dataclasses.fields(operation)]
+    for name, operation in _OPERATIONS.items()
+}
+_encoded = json.JSONEncoder(check_circular=False).encode
+
+
+def _decoded(texts: Sequence[str]) -> list[Any]:
+    """Decode in one go, which takes a third of the time."""
+    contents: list[Any] = json.loads(f"[{','.join(texts)}]")
+    return contents
+
+
+def _packed(operation: stock.Operation | None) -> Any:
+    return operation and [type(operation).__name__, *vars(operation).values()]
+
+
+def _restored(name: str, *values: Any) -> stock.Operation:
+    """Return an operation that was staged; it was checked then, which takes most of the time."""
+    operation_type = _OPERATIONS[name]
+    operation = operation_type.__new__(operation_type)
+    vars(operation).update(zip(_FIELDS[name], values, strict=True))
+    return operation
+
+
+class Adjustments:
+    """Changes of what is on hand: each line is one operation."""
+
+    form = Form(
+        lambda operation: _encoded(_packed(operation)),
+        lambda texts: [content and _restored(*content) for content in _decoded(texts)],
+    )
+
+    def __init__(self, *, by: stock.Actor) -> None:
+        self._by = by
+        self._levels: dict[str, Levels] = {}
+
+    @staticmethod
+    def staged(line: Line) -> NewLine:
+        """Return a line as it is staged."""
+        if line.change is None:
+            sku = line.sku if is_sku(line.sku) else ""
+            return line.number, sku, None, "invalid", told(*line.problems)
+        return line.number, line.sku, line.change, "", ""
+
+    def carry_out(self, batches: Iterable[Sequence[Staged]]) -> Iterator[Errors]:
+        operations = ([line.content for line in lines] for lines in batches)
+        return map(_errors, stock.apply_possible(operations, by=self._by))
+
+    def preview(self, lines: Sequence[Staged]) -> Errors:
+        outcomes = stock.preview([line.content for line in lines], levels=self._levels, by=self._by)
+        for line, outcome in zip(lines, outcomes, strict=True):
+            if isinstance(outcome, stock.LevelChange):
+                self._levels[line.sku] = outcome.after
+        # The next lines may be of the last of these products, but of no other.
+        last = lines[-1].sku
+        self._levels = {sku: levels for sku, levels in self._levels.items() if sku == last}
+        return _errors(outcomes)
+
+
+class Products:
+    """Products to create, and what describes those that exist: each line is one product."""
+
+    form = Form(json.dumps, lambda texts: [Row(*content) for content in _decoded(texts)])
+
+    def __init__(self, *, by: stock.Actor) -> None:
+        self._by = by
+        self._last = Line(0, "")
+
+    @staticmethod
+    def staged(row: Row) -> NewLine:
+        """Return a row as it is staged. What it asks for depends on what there is when it is
+        carried out, and is read then."""
+        sku = str(row.cells.get("sku", ""))
+        return row.line, sku if is_sku(sku) else "", row, "", ""
+
+    def carry_out(self, batches: Iterable[Sequence[Staged]]) -> Iterator[Errors]:
+        return map(self._save, batches)
+
+    def _save(self, lines: Sequence[Staged]) -> Errors:
+        asked = self._asked(lines)
+        outcomes = [line.problem for line in asked]
+        changes: list[tuple[int, Any]] = [
+            (index, line.change) for index, line in enumerate(asked) if line.change
+        ]
+        if any(outcomes):
+            return outcomes
+        try:
+            stock.save_products([change for _, change in changes], by=self._by)
+        except stock.StockError as refused:
+            for index, error in refused.lines:
+                outcomes[changes[index][0]] = error
+        return outcomes
+
+    def preview(self, lines: Sequence[Staged]) -> Errors:
+        return [line.problem for line in self._asked(lines)]
+
+    def _asked(self, lines: Sequence[Staged]) -> list[Line]:
+        found = Product.objects.filter(sku__any_of=sorted({line.sku for line in lines}))
+        products = {product.sku: product for product in found}
+        asked = []
+        for staged in lines:
+            line = product_line(staged.content, products.get(staged.sku))
+            # Lines of one SKU come one after the other, and all come again if the transaction does.
+            if line.sku and line.sku == self._last.sku and line.number > self._last.number:
+                line.problems.append(repeated(line, self._last.number))
+            else:
+                self._last = line
+            asked.append(line)
+        return asked
+
+
+def _errors(outcomes: Sequence[Any]) -> Errors:
+    return [outcome if isinstance(outcome, stock.StockError) else None for outcome in outcomes]
+
+
+# ------------------------------------------------------------------------------------ carrying out
+
+
+def preview(staging: Staging, operation: BulkOperation, *, progress: Progress) -> Report:
+    """Tell what would become of the lines. Only reads."""
+    report = Report()
+    for lines in _batches(staging, WHOLE_BATCH, progress):
+        report.add(lines, _refusals(operation.preview, lines))
+    return report
+
+
+def apply_whole(
+    staging: Staging, operation: BulkOperation, *, run: BulkRun | None = None, progress: Progress
+) -> Report:
+    """Apply all lines in one transaction, or none; as a `run`, not saved yet, only once.
+
+    Raises `ReferenceUsed`.
+    """
+    if staging.faulty:
+        # It will be refused: no need to keep anybody waiting.
+        return preview(staging, operation, progress=progress)
+    try:
+        return _apply_whole(staging, operation, run, progress)
+    except _Refused as refused:
+        return refused.report
+
+
+@stock.transactional
+def _apply_whole(
+    staging: Staging, operation: BulkOperation, run: BulkRun | None, progress: Progress
+) -> Report:
+    _prepare_transaction(lock_seconds=WHOLE_LOCK_SECONDS)
+    run = _claimed(run) if run else None
+    if run and run.ended_at:
+        return _report_of(run, done_before=run.ended_at)
+    report = Report()
+    # A savepoint: in a transaction of the caller's, too, nothing stays if a line is refused.
+    with transaction.atomic():
+        stock.lock_all(staging.products())
+        batches, same = tee(_batches(staging, WHOLE_BATCH, progress))
+        for lines, errors in zip(same, operation.carry_out(batches), strict=True):
+            report.add(lines, _refused(lines, errors))
+            if len(report.refusals) == MAX_TOLD:
+                break
+        if report.refused:
+            raise _Refused(report)
+    if run:
+        BulkRun.objects.filter(pk=run.pk).update(applied=report.applied, ended_at=Now())
+    report.is_applied = True
+    return report
+
+
+def apply_possible(
+    staging: Staging, operation: BulkOperation, *, run: BulkRun, progress: Progress
+) -> Report:
+    """Apply the lines that can be, in a transaction for each batch.
+
+    The `run` is not saved yet. One of its reference that broke off is carried on where it ended,
+    and one that has ended is not repeated. `refusals_of` tells the refused lines. Raises
+    `ReferenceUsed`, `CarriedOnElsewhere`.
+    """
+    run = _claimed(run)
+    if run.ended_at:
+        return _report_of(run, done_before=run.ended_at)
+    staging.drop_decided(run)
+    progress(run.applied + run.refused)
+    for lines in _batches(staging, SHORT_BATCH, progress):
+        run = _apply_batch(run, lines, operation)
+    BulkRun.objects.filter(pk=run.pk).update(ended_at=Now())
+    return _report_of(run)
+
+
+def refusals_of(run: BulkRun) -> Iterator[Refusal]:
+    """Yield the refused lines of a run, in the order of the file."""
+    refusals = BulkRefusal.objects.filter(run__reference=run.reference).order_by("line")
+    for row in refusals.values_list("line", "sku", "code", "detail").iterator():
+        yield Refusal(*row)
+
+
+def _batches(staging: Staging, size: int, progress: Progress) -> Iterator[list[Staged]]:
+    place = 0
+    while lines := staging.after(place, count=size):
+        yield lines
+        place = lines[-1].place
+        progress(len(lines))
+
+
+def _refusals(
+    decide: Callable[[Sequence[Staged]], Errors], lines: Sequence[Staged]
+) -> list[Refusal]:
+    sound = [line for line in lines if not line.code]
+    faulty = [Refusal(line.line, line.sku, line.code, line.detail) for line in lines if line.code]
+    return [*faulty, *_refused(sound, decide(sound) if sound else [])]
+
+
+def _refused(lines: Sequence[Staged], errors: Errors) -> list[Refusal]:
+    return [
+        Refusal(line.line, line.sku, error.code, told(error))
+        for line, error in zip(lines, errors, strict=True)
+        if error
+    ]
+
+
+def told(*errors: stock.StockError) -> str:
+    """Return what is wrong, with the name of each value that is."""
+    return " ".join(
+        f"{error.field}: {error.detail}" if isinstance(error, stock.Invalid) else error.detail
+        for error in errors
+    )
+
+
+def _claimed(run: BulkRun) -> BulkRun:
+    """Return the run of this reference as it is stored; this one, if there was none."""
+    # Waits for another process that does the same.
+    BulkRun.objects.bulk_create([run], ignore_conflicts=True)
+    stored = BulkRun.objects.get(reference=run.reference)
+    if stored.fingerprint != run.fingerprint:
+        raise ReferenceUsed(run.reference)
+    return stored
+
+
+def _report_of(run: BulkRun, *, done_before: datetime | None = None) -> Report:
+    refused = run.refusals.values_list("code").annotate(lines=Count("pk"))
+    return Report(True, run.applied, Counter(dict(refused)), done_before=done_before)
+
+
+def _apply_batch(run: BulkRun, lines: Sequence[Staged], operation: BulkOperation) -> BulkRun:
+    for attempt in range(1, SHORT_ATTEMPTS + 1):
+        try:
+            return _apply_batch_once(run, lines, operation)
+        except OperationalError as error:
+            if sqlstate_of(error) != LOCK_NOT_AVAILABLE or attempt == SHORT_ATTEMPTS:
+                raise
+    raise AssertionError("The last attempt returns or raises.")
+
+
+@stock.transactional
+def _apply_batch_once(run: BulkRun, lines: Sequence[Staged], operation: BulkOperation) -> BulkRun:
+    """Apply a batch, and return the run with its new place."""
+    _prepare_transaction(lock_seconds=SHORT_LOCK_SECONDS)
+    present = BulkRun.objects.select_for_update(no_key=True).get(pk=run.pk)
+    if (present.applied, present.refused) != (run.applied, run.refused):
+        raise CarriedOnElsewhere(run.reference)
+    refusals = _refusals(partial(_carried_out, operation), lines)
+    BulkRefusal.objects.bulk_create(
+        BulkRefusal(run=run, **refusal._asdict()) for refusal in refusals
+    )
+    present.applied += len(lines) - len(refusals)
+    present.refused += len(refusals)
+    present.last_sku, present.last_line = lines[-1].sku, lines[-1].line
+    present.save(update_fields=["applied", "refused", "last_sku", "last_line"])
+    return present
+
+
+def _carried_out(operation: BulkOperation, lines: Sequence[Staged]) -> Errors:
+    [errors] = operation.carry_out([lines])
+    return errors
+
+
+def _prepare_transaction(*, lock_seconds: int) -> None:
+    """Let this transaction wait for locks longer, or shorter, than a request does."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SET LOCAL lock_timeout = '{lock_seconds}s'; "
+                # The products of a batch lie side by side: no reason to read all others, too.
+                "SET LOCAL random_page_cost = 1; "
+                # So many lines are worth a plan of their own.
+                "SET LOCAL plan_cache_mode = auto"
+            )

@@ -1,0 +1,47 @@
+"""Tables, constraints, and querysets for reading.
+
+Stock is changed through `products.stock` alone; nothing here changes any. The constraints are the
+net below it: one that fires is a bug above.
+"""
+
+from products.models.access import (
+    MAX_IDEMPOTENCY_KEY_LENGTH,
+    ApiKey,
+    IdempotencyKey,
+    Role,
+    ThrottleBucket,
+)
+from products.models.events import (
+    MAX_ACTOR_LENGTH,
+    MAX_REQUEST_ID_LENGTH,
+    DailyTotal,
+    DailyTotalsCursor,
+    StockEvent,
+)
+from products.models.fields import SkuField, WordsField, words_of
+from products.models.files import BulkRefusal, BulkRun, PendingImport
+from products.models.products import Levels, Product
+from products.models.reservations import Reservation, ReservationLine
+
+__all__ = [
+    "MAX_ACTOR_LENGTH",
+    "MAX_IDEMPOTENCY_KEY_LENGTH",
+    "MAX_REQUEST_ID_LENGTH",
+    "ApiKey",
+    "BulkRefusal",
+    "BulkRun",
+    "DailyTotal",
+    "DailyTotalsCursor",
+    "IdempotencyKey",
+    "Levels",
+    "PendingImport",
+    "Product",
+    "Reservation",
+    "ReservationLine",
+    "Role",
+    "SkuField",
+    "StockEvent",
+    "ThrottleBucket",
+    "WordsField",
+    "words_of",
+]

@@ -1,0 +1,147 @@
+"""The ledger, and what is derived from it."""
+
+from datetime import datetime
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from products.models.fields import SkuField
+from products.models.products import Product
+from products.models.reservations import Reservation
+from products.validators import (
+    MAX_NOTE_LENGTH,
+    MAX_SKU_LENGTH,
+    MAX_UNITS,
+)
+
+MAX_ACTOR_LENGTH = 150
+MAX_REQUEST_ID_LENGTH = 128
+
+
+class StockEventQuerySet(models.QuerySet["StockEvent"]):
+    def as_of(self, moment: datetime) -> "StockEvent | None":
+        """Return the last event of one product up to a moment."""
+        return self.filter(occurred_at__lte=moment).order_by("-version").first()
+
+
+class StockEvent(models.Model):
+    """One change of one product: what changed, the levels after it, and who, why, when.
+
+    Ledger, event log and outbox in one. Rows are only ever inserted; triggers refuse the rest.
+    """
+
+    class Type(models.TextChoices):
+        PRODUCT_CREATED = "ProductCreated"
+        ADDED = "InventoryAdded"
+        REMOVED = "InventoryRemoved"
+        RESERVED = "InventoryReserved"
+        RELEASED = "InventoryReleased"
+        FULFILLED = "InventoryFulfilled"
+        ADJUSTED = "InventoryAdjusted"
+        LOW_STOCK_DETECTED = "LowStockDetected"
+        LOW_STOCK_RESOLVED = "LowStockResolved"
+
+    class Source(models.TextChoices):
+        API = "api"
+        ADMIN = "admin"
+        COMMAND = "command"
+
+    product = models.ForeignKey(
+        Product, on_delete=models.PROTECT, related_name="events", db_index=False
+    )
+    # The product's, which never changes: a page of the ledger need not look up each product.
+    sku = SkuField("SKU", max_length=MAX_SKU_LENGTH)
+    version = models.BigIntegerField()
+    type = models.CharField(max_length=20, choices=Type)
+    quantity_change = models.BigIntegerField(default=0)
+    reserved_change = models.BigIntegerField(default=0)
+    quantity = models.BigIntegerField()
+    reserved_quantity = models.BigIntegerField()
+    reservation = models.ForeignKey(
+        Reservation, on_delete=models.PROTECT, related_name="events", null=True, db_index=False
+    )
+    reason = models.CharField(max_length=MAX_NOTE_LENGTH, blank=True, default="")
+    reference = models.CharField(max_length=MAX_NOTE_LENGTH, blank=True, default="")
+    actor = models.CharField(max_length=MAX_ACTOR_LENGTH)
+    source = models.CharField(max_length=10, choices=Source)
+    request_id = models.CharField(max_length=MAX_REQUEST_ID_LENGTH, blank=True, default="")
+    # The time of the inserting statement, which runs after the lock was had: `now()` would be
+    # the transaction's start and could run backwards between two versions.
+    occurred_at = models.DateTimeField(db_default=Now())
+
+    objects = StockEventQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["product", "version"], name="stockevent_version_once"),
+            models.CheckConstraint(condition=Q(version__gte=1), name="stockevent_version_positive"),
+            models.CheckConstraint(
+                condition=Q(quantity__gte=0, quantity__lte=MAX_UNITS),
+                name="stockevent_quantity_range",
+            ),
+            models.CheckConstraint(
+                condition=Q(reserved_quantity__gte=0, reserved_quantity__lte=F("quantity")),
+                name="stockevent_reserved_quantity_range",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["product", "reference", "version"],
+                condition=~Q(reference=""),
+                name="stockevent_reference",
+            ),
+            # What is rare among very many events of a product would else be looked for in all.
+            models.Index(fields=["product", "type", "version"], name="stockevent_type"),
+            # For the ledger's page in the admin: each of its filters, newest first. An event is
+            # always appended to the end of its key's part of the index, which is cheap.
+            models.Index(fields=["occurred_at", "id"], name="stockevent_by_time"),
+            models.Index(fields=["type", "occurred_at", "id"], name="stockevent_by_type"),
+            models.Index(fields=["source", "occurred_at", "id"], name="stockevent_by_source"),
+            models.Index(fields=["actor", "occurred_at", "id"], name="stockevent_by_actor"),
+            models.Index(
+                fields=["reference", "occurred_at", "id"],
+                condition=~Q(reference=""),
+                name="stockevent_by_reference",
+            ),
+            models.Index(
+                fields=["request_id"], condition=~Q(request_id=""), name="stockevent_by_request"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.sku} v{self.version}"
+
+    @property
+    def available_quantity(self) -> int:
+        """Units that could be removed or reserved after this event."""
+        return self.quantity - self.reserved_quantity
+
+
+class DailyTotal(models.Model):
+    """The units that came in and went out on one day (UTC), over all products.
+
+    Derived from the ledger by `products.daily_totals`, up to the event of `DailyTotalsCursor`.
+    """
+
+    day = models.DateField(primary_key=True)
+    units_in = models.BigIntegerField()
+    units_out = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.day}: +{self.units_in} -{self.units_out}"
+
+
+class DailyTotalsCursor(models.Model):
+    """The last event that is in the daily totals: one row, locked while they are added to."""
+
+    last_id = models.BigIntegerField(default=0)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.last_id)

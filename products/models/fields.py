@@ -1,0 +1,77 @@
+"""Fields of our own: SKUs, and texts that are searched by their words."""
+
+import json
+import re
+import unicodedata
+from typing import Any
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.sql.compiler import SQLCompiler
+
+from products.db.prepared import array
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of `text` as they are compared: case folded, punctuation left out."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return re.findall(r"[^\W_]+", folded)
+
+
+class SkuField(models.CharField):
+    """A SKU, sorted and searched by code point on every database.
+
+    PostgreSQL would otherwise sort by its locale, in which a hyphen hardly counts, and could not
+    use the index for a prefix.
+    """
+
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
+        parameters = super().db_parameters(connection)
+        return {**parameters, "collation": "C" if connection.vendor == "postgresql" else None}
+
+
+@SkuField.register_lookup
+class AnyOf(models.Lookup):
+    """True for each of the given SKUs. One parameter, however many they are, unlike `__in`."""
+
+    lookup_name = "any_of"
+    prepare_rhs = False
+
+    def as_sql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
+    ) -> tuple[str, tuple[Any, ...]]:
+        column, parameters = self.process_lhs(compiler, connection)
+        members = "SELECT value FROM json_each(%s)"
+        return f"{column} IN ({members})", (*parameters, json.dumps(self.rhs))
+
+    def as_postgresql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
+    ) -> tuple[str, tuple[Any, ...]]:
+        column, parameters = self.process_lhs(compiler, connection)
+        return f"{column} = ANY(%s)", (*parameters, array(self.rhs))
+
+
+class WordsField(models.TextField):
+    """The words of a text, each between single spaces, for whole-word search (`__holds`)."""
+
+
+@WordsField.register_lookup
+class Holds(models.Lookup):
+    """True where every one of the given words occurs. PostgreSQL answers it from a GIN index."""
+
+    lookup_name = "holds"
+    prepare_rhs = False
+
+    def as_sql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
+    ) -> tuple[str, tuple[Any, ...]]:
+        column, parameters = self.process_lhs(compiler, connection)
+        tests = [f"instr({column}, %s) > 0"] * len(self.rhs)
+        return " AND ".join(tests), (*parameters, *(f" {word} " for word in self.rhs))
+
+    def as_postgresql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
+    ) -> tuple[str, tuple[Any, ...]]:
+        column, parameters = self.process_lhs(compiler, connection)
+        # The expression of the index that migration 0002 makes.
+        return f"string_to_array({column}, ' ') @> %s", (*parameters, list(self.rhs))

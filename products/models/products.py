@@ -1,0 +1,160 @@
+"""Products and their levels."""
+
+from typing import NamedTuple, Self
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.db.models.lookups import LessThan, LessThanOrEqual
+
+from products.models.fields import SkuField, WordsField, words_of
+from products.validators import (
+    MAX_DESCRIPTION_LENGTH,
+    MAX_NAME_LENGTH,
+    MAX_SKU_LENGTH,
+    MAX_UNITS,
+)
+
+
+class Levels(NamedTuple):
+    """A product's levels at one moment, in units."""
+
+    quantity: int
+    reserved_quantity: int
+    minimum_stock_level: int
+
+    @property
+    def available_quantity(self) -> int:
+        """Units that can still be removed or reserved."""
+        return self.quantity - self.reserved_quantity
+
+    @property
+    def is_low(self) -> bool:
+        """Whether the available quantity is below the minimum."""
+        return self.available_quantity < self.minimum_stock_level
+
+
+class ProductQuerySet(models.QuerySet["Product"]):
+    def active(self) -> Self:
+        """Products that are not archived."""
+        return self.filter(archived=False)
+
+    def low_stock(self) -> Self:
+        """Products whose available quantity is below their minimum."""
+        return self.filter(low_stock=True)
+
+    def in_stock(self) -> Self:
+        """Products of which at least one unit is available."""
+        return self.filter(out_of_stock=False)
+
+    def out_of_stock(self) -> Self:
+        """Products of which no unit is available."""
+        return self.filter(out_of_stock=True)
+
+    def search(self, text: str) -> Self:
+        """Products whose SKU starts with `text`, or whose name holds every word of it.
+
+        Looks first whether there is either: one alone is found by an index, while for one or the
+        other the database may go through all products in the order of the list.
+        """
+        by_sku, words = Q(sku__startswith=text.upper()), words_of(text)
+        by_name = Q(name_words__holds=words) if words else Q(pk__in=[])
+        if not self.model.objects.filter(by_sku).exists():
+            return self.filter(by_name)
+        if not self.model.objects.filter(by_name).exclude(by_sku).exists():
+            return self.filter(by_sku)
+        return self.filter(by_sku | by_name)
+
+
+class Product(models.Model):
+    """A thing that is kept in stock, with its levels. All numbers are units."""
+
+    sku = SkuField("SKU", max_length=MAX_SKU_LENGTH)
+    name = models.CharField(max_length=MAX_NAME_LENGTH)
+    name_words = WordsField(editable=False)
+    description = models.CharField(max_length=MAX_DESCRIPTION_LENGTH, blank=True, default="")
+    quantity = models.BigIntegerField("on hand", default=0)
+    reserved_quantity = models.BigIntegerField("reserved", default=0)
+    minimum_stock_level = models.BigIntegerField("minimum", default=0)
+    archived = models.BooleanField(default=False, db_default=False)
+    version = models.BigIntegerField(default=1)
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    # For filters and the partial indexes only: an instance's copies are stale after any change.
+    low_stock = models.GeneratedField(
+        expression=LessThan(F("quantity") - F("reserved_quantity"), F("minimum_stock_level")),
+        output_field=models.BooleanField(),
+        db_persist=True,
+    )
+    out_of_stock = models.GeneratedField(
+        expression=LessThanOrEqual(F("quantity"), F("reserved_quantity")),
+        output_field=models.BooleanField(),
+        db_persist=True,
+    )
+
+    objects = ProductQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["sku"], name="product_sku_unique"),
+            models.CheckConstraint(
+                condition=Q(quantity__gte=0, quantity__lte=MAX_UNITS), name="product_quantity_range"
+            ),
+            models.CheckConstraint(
+                condition=Q(reserved_quantity__gte=0, reserved_quantity__lte=F("quantity")),
+                name="product_reserved_quantity_range",
+            ),
+            models.CheckConstraint(
+                condition=Q(minimum_stock_level__gte=0, minimum_stock_level__lte=MAX_UNITS),
+                name="product_minimum_stock_level_range",
+            ),
+            models.CheckConstraint(condition=Q(version__gte=1), name="product_version_positive"),
+        ]
+        permissions = [
+            ("operate_stock", "Can add, remove, reserve, release and fulfill"),
+            ("adjust_stock", "Can adjust stock to a count"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["sku"],
+                condition=Q(low_stock=True, archived=False),
+                name="product_active_low_stock",
+            ),
+            models.Index(
+                fields=["sku"],
+                condition=Q(out_of_stock=True, archived=False),
+                name="product_active_out_of_stock",
+            ),
+            models.Index(fields=["sku"], condition=Q(archived=True), name="product_archived"),
+            # The same in the order of creation.
+            models.Index(
+                fields=["id"],
+                condition=Q(low_stock=True, archived=False),
+                name="product_active_low_stock_id",
+            ),
+            models.Index(
+                fields=["id"],
+                condition=Q(out_of_stock=True, archived=False),
+                name="product_active_out_of_stock_id",
+            ),
+            models.Index(fields=["id"], condition=Q(archived=True), name="product_archived_id"),
+        ]
+
+    def __str__(self) -> str:
+        return self.sku
+
+    @property
+    def levels(self) -> Levels:
+        """The levels of this instance as they stand in memory."""
+        return Levels(self.quantity, self.reserved_quantity, self.minimum_stock_level)
+
+    @property
+    def available_quantity(self) -> int:
+        """Units that can still be removed or reserved."""
+        return self.quantity - self.reserved_quantity
+
+    @property
+    def is_low_stock(self) -> bool:
+        """Whether the available quantity is below the minimum."""
+        return self.levels.is_low

@@ -1,0 +1,137 @@
+"""Reservations and their lines."""
+
+from typing import Self
+
+from django.db import models
+from django.db.models import F, Prefetch, Q
+from django.db.models.functions import Now
+
+from products.models.products import Product
+from products.validators import (
+    MAX_NOTE_LENGTH,
+    MAX_UNITS,
+)
+
+
+class ReservationQuerySet(models.QuerySet["Reservation"]):
+    def overdue(self) -> Self:
+        """Open reservations whose time is over, by the database's clock, and not expired yet."""
+        return self.filter(status="open", expires_at__lte=Now())
+
+    def with_lines(self) -> Self:
+        """Load the lines, in the order of the request, as `loaded_lines`, each with its product."""
+        lines = ReservationLine.objects.select_related("product").order_by("pk")
+        return self.prefetch_related(Prefetch("lines", queryset=lines, to_attr="loaded_lines"))
+
+
+class Reservation(models.Model):
+    """Units held for an order, until they are fulfilled, released or expired."""
+
+    class Status(models.TextChoices):
+        OPEN = "open"
+        FULFILLED = "fulfilled"
+        EXPIRED = "expired"
+        RELEASED = "released"
+
+    reference = models.CharField(max_length=MAX_NOTE_LENGTH, blank=True, default="")
+    status = models.CharField(max_length=10, choices=Status, default=Status.OPEN)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = ReservationQuerySet.as_manager()
+    loaded_lines: list["ReservationLine"]
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=["open", "fulfilled", "expired", "released"]),
+                name="reservation_status_known",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["reference", "id"],
+                condition=~Q(reference=""),
+                name="reservation_reference",
+            ),
+            models.Index(fields=["status", "id"], name="reservation_status"),
+            # For a release that names no reservation.
+            models.Index(
+                fields=["id"],
+                condition=Q(status="open", reference=""),
+                name="reservation_open_unnamed",
+            ),
+            models.Index(
+                fields=["expires_at"], condition=Q(status="open"), name="reservation_expires_at"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk} {self.reference}".rstrip()
+
+    @property
+    def loaded_status(self) -> Status:
+        """The status that the `loaded_lines` make."""
+        return self.status_for(
+            open_units=sum(line.open for line in self.loaded_lines),
+            fulfilled=sum(line.fulfilled for line in self.loaded_lines),
+            expired=sum(line.expired for line in self.loaded_lines),
+        )
+
+    @classmethod
+    def status_for(cls, *, open_units: int, fulfilled: int, expired: int) -> Status:
+        """Return the status of a reservation with so many units in each state, released aside."""
+        if open_units:
+            return cls.Status.OPEN
+        if fulfilled:
+            return cls.Status.FULFILLED
+        return cls.Status.EXPIRED if expired else cls.Status.RELEASED
+
+
+class ReservationLine(models.Model):
+    """The units of one product in a reservation.
+
+    `amount = fulfilled + released + expired + open`.
+    """
+
+    reservation = models.ForeignKey(
+        Reservation, on_delete=models.PROTECT, related_name="lines", db_index=False
+    )
+    product = models.ForeignKey(
+        Product, on_delete=models.PROTECT, related_name="reservation_lines", db_index=False
+    )
+    amount = models.BigIntegerField()
+    fulfilled = models.BigIntegerField(default=0)
+    released = models.BigIntegerField(default=0)
+    expired = models.BigIntegerField(default=0)
+    open = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["reservation", "product"], name="reservationline_product_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(amount__gte=1, amount__lte=MAX_UNITS),
+                name="reservationline_amount_range",
+            ),
+            models.CheckConstraint(
+                condition=Q(fulfilled__gte=0, released__gte=0, expired__gte=0, open__gte=0),
+                name="reservationline_parts_not_negative",
+            ),
+            models.CheckConstraint(
+                condition=Q(amount=F("fulfilled") + F("released") + F("expired") + F("open")),
+                name="reservationline_parts_sum",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["product", "reservation"], name="reservationline_product"),
+            models.Index(
+                fields=["product", "reservation"],
+                condition=Q(open__gt=0),
+                name="reservationline_open",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.amount} of product {self.product_id}"

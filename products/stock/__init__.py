@@ -1,0 +1,105 @@
+"""The one door: every change of stock is a call of one of these functions.
+
+Each names its changes and then goes the same way, for one SKU as for a thousand: lock the
+products, check every line and collect every failure, write the levels, record an event for each
+change. It happens whole or not at all. All numbers are units. `by` is who does it.
+
+Every function raises a subclass of `StockError` where the request cannot be met, and `Invalid`
+where a value is not of the kind that `products.validators` asks for.
+"""
+
+from products.ledger import Actor, LevelChange, transactional
+from products.stock.audit import REPAIR_ACTOR, Difference, differences
+from products.stock.errors import (
+    BelowReserved,
+    CannotReconcile,
+    DuplicateSku,
+    InsufficientReserved,
+    InsufficientStock,
+    Invalid,
+    PreconditionFailed,
+    ProductArchived,
+    ProductNotFound,
+    QuantityChanged,
+    ReservationClosed,
+    ReservationExpired,
+    ReservationNotFound,
+    StockError,
+    StockLimitExceeded,
+)
+from products.stock.requests import Add, Adjust, Edit, Line, NewProduct, Operation, Remove
+from products.stock.verbs import (
+    ExpiryResult,
+    add,
+    adjust,
+    apply,
+    apply_possible,
+    create,
+    create_many,
+    edit,
+    expire_overdue,
+    extend,
+    fulfill,
+    lock,
+    lock_all,
+    preview,
+    reconcile,
+    release,
+    release_product,
+    remove,
+    reserve,
+    reserve_lines,
+    save_products,
+)
+
+__all__ = [
+    "REPAIR_ACTOR",
+    "Actor",
+    "Add",
+    "Adjust",
+    "BelowReserved",
+    "CannotReconcile",
+    "Difference",
+    "DuplicateSku",
+    "Edit",
+    "ExpiryResult",
+    "InsufficientReserved",
+    "InsufficientStock",
+    "Invalid",
+    "LevelChange",
+    "Line",
+    "NewProduct",
+    "Operation",
+    "PreconditionFailed",
+    "ProductArchived",
+    "ProductNotFound",
+    "QuantityChanged",
+    "Remove",
+    "ReservationClosed",
+    "ReservationExpired",
+    "ReservationNotFound",
+    "StockError",
+    "StockLimitExceeded",
+    "add",
+    "adjust",
+    "apply",
+    "apply_possible",
+    "create",
+    "create_many",
+    "differences",
+    "edit",
+    "expire_overdue",
+    "extend",
+    "fulfill",
+    "lock",
+    "lock_all",
+    "preview",
+    "reconcile",
+    "release",
+    "release_product",
+    "remove",
+    "reserve",
+    "reserve_lines",
+    "save_products",
+    "transactional",
+]

@@ -1,0 +1,259 @@
+"""Exports of the back office: what a list shows, for spreadsheets, harmless and able to return."""
+
+import csv
+import io
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
+from django.urls import reverse
+from openpyxl import load_workbook
+
+from products import stock
+from products.admin import exporting
+from products.files.rows import escape_formula
+from products.models import Product
+from products.tests.admin.test_import import browser_of, changes_of, confirm_url, upload
+from products.tests.checks import stored
+from products.tests.factories import ACTOR, ProductFactory
+
+pytestmark = pytest.mark.django_db
+
+CSV, XLSX = "0", "1"
+HEADER = [
+    "sku",
+    "name",
+    "description",
+    "quantity",
+    "reserved_quantity",
+    "available_quantity",
+    "minimum_stock_level",
+    "low_stock",
+    "archived",
+    "updated_at",
+]
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'=1", "''-x"]
+
+
+@pytest.fixture
+def viewer() -> Client:
+    return browser_of("Vera", "view_product", "view_reservation")
+
+
+def export(client: Client, model: str = "product", form: str = CSV, **query: str) -> Any:
+    url = reverse(f"admin:products_{model}_export", query=query)
+    return client.post(url, {"format": form, "resource": "0"})
+
+
+def csv_of(answer: Any) -> list[list[str]]:
+    assert answer["Content-Type"] == "text/csv"
+    text = answer.getvalue().decode("utf-8-sig")
+    return list(csv.reader(io.StringIO(text, newline="")))
+
+
+def xlsx_of(answer: Any) -> list[list[Any]]:
+    workbook = load_workbook(io.BytesIO(answer.getvalue()))
+    return [[cell.value for cell in row] for row in workbook.worksheets[0].rows]
+
+
+def test_the_list_is_exported_as_it_is_filtered_and_searched(viewer: Client) -> None:
+    cup = ProductFactory.create(sku="CUP", name="Blue cup", quantity=10, minimum_stock_level=8)
+    stock.reserve(sku="CUP", amount=4, by=ACTOR)
+    ProductFactory.create(sku="MUG", name="Blue mug", quantity=10)
+    ProductFactory.create(sku="JUG", name="Red jug", quantity=0, minimum_stock_level=1)
+    cup.refresh_from_db()
+
+    answer = export(viewer, q="blue", low_stock__exact="1")
+
+    time = cup.updated_at.isoformat().replace("+00:00", "Z")
+    values = ["CUP", "Blue cup", "", "10", "4", "6", "8", "true", "false", time]
+    assert csv_of(answer) == [HEADER, values]
+    assert 'filename="Product-' in answer["Content-Disposition"]
+
+
+def test_xlsx_holds_numbers_as_numbers(viewer: Client) -> None:
+    ProductFactory.create(sku="22196", name="Cup\x07", quantity=10)
+
+    header, row = xlsx_of(export(viewer, form=XLSX))
+
+    assert header == HEADER
+    # A control character is more than XLSX can hold.
+    assert row[:4] == ["22196", "Cup\N{REPLACEMENT CHARACTER}", None, 10]
+
+
+@pytest.mark.parametrize("form", [CSV, XLSX])
+@pytest.mark.parametrize("text", FORMULAS)
+def test_no_text_can_be_run_as_a_formula(viewer: Client, form: str, text: str) -> None:
+    ProductFactory.create(sku="CUP", name=text, description=text)
+
+    answer = export(viewer, form=form)
+
+    _, row = csv_of(answer) if form == CSV else xlsx_of(answer)
+    assert row[1].startswith("'")
+    assert row[2].startswith("'")
+
+
+def test_an_export_comes_back_as_it_was() -> None:
+    manager = browser_of("Ada", "view_product", "add_product", "change_product")
+    for text in [*FORMULAS, 'a, "b";\nc', " spaced ", "é→😀", "'quoted'"]:
+        ProductFactory.create(name=text, description=text, minimum_stock_level=3)
+    stock.reserve(sku=Product.objects.all()[0].sku, amount=4, by=ACTOR)
+    exported = export(manager).getvalue()
+
+    unchanged = upload(manager, "products", exported)
+
+    assert {label for _, label in changes_of(unchanged)} == {"As it is"}
+
+    before = stored()["Product"]
+    edited = exported.replace(b"a, ", b"A, ")
+    manager.post(confirm_url(upload(manager, "products", edited)))
+
+    changed = Product.objects.get(name='A, "b";\nc')
+    assert [row for row in stored()["Product"] if row not in before] == [
+        Product.objects.values_list().get(pk=changed.pk)
+    ]
+
+
+def test_an_export_fills_an_empty_service() -> None:
+    texts = [*FORMULAS, 'a, "b";\nc']
+    exported = [HEADER]
+    for number, text in enumerate(texts):
+        safe = escape_formula(text)
+        exported.append([f"SKU-{number}", safe, safe, "7", "2", "5", "6", "true", "false", ""])
+    file = io.StringIO()
+    csv.writer(file).writerows(exported)
+    manager = browser_of("Ada", "view_product", "add_product", "change_product")
+
+    manager.post(confirm_url(upload(manager, "products", file.getvalue())))
+
+    made = Product.objects.order_by("pk")
+    assert [(each.name, each.description) for each in made] == [(text, text) for text in texts]
+    assert {each.levels for each in made} == {(7, 0, 6)}
+
+
+def test_reservations_are_exported_with_a_row_for_each_line(viewer: Client) -> None:
+    for sku in ("CUP", "MUG"):
+        ProductFactory.create(sku=sku, quantity=10)
+    lines = [stock.Line("CUP", 3), stock.Line("MUG", 2)]
+    reservation = stock.reserve_lines(lines=lines, reference="=order", by=ACTOR)
+    stock.fulfill(reservation_id=reservation.pk, lines=[stock.Line("CUP", 1)], by=ACTOR)
+    stock.reserve(sku="CUP", amount=1, reference="another", by=ACTOR)
+
+    header, *rows = csv_of(export(viewer, "reservation", q="=order"))
+
+    start = [str(reservation.pk), "'=order", "open", ""]
+    assert header[:5] == ["reservation", "reference", "status", "expires_at", "created_at"]
+    assert header[5:] == ["sku", "amount", "fulfilled", "released", "expired", "open"]
+    assert [row[:4] + row[5:] for row in rows] == [
+        [*start, "CUP", "3", "1", "0", "0", "2"],
+        [*start, "MUG", "2", "0", "0", "0", "2"],
+    ]
+
+
+@pytest.mark.parametrize("model", ["product", "reservation"])
+def test_an_export_takes_the_same_queries_for_any_number_of_rows(
+    viewer: Client, model: str, django_assert_num_queries: Any
+) -> None:
+    for _ in range(20):
+        stock.reserve(sku=ProductFactory.create().sku, amount=1, by=ACTOR)
+
+    # Session, user, two of permissions, and the rows.
+    with django_assert_num_queries(5):
+        rows = csv_of(export(viewer, model))
+
+    assert len(rows) == 21
+
+
+def test_more_rows_than_xlsx_is_made_of_are_for_csv(
+    viewer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "MAX_XLSX_ROWS", 2)
+    ProductFactory.create_batch(3)
+
+    refused = export(viewer, form=XLSX)
+
+    assert "choose CSV" in refused.content.decode()
+    assert len(csv_of(export(viewer))) == 4
+
+
+def ledger_export(client: Client) -> Any:
+    return client.get(reverse("admin:products_stockevent_export"))
+
+
+@pytest.mark.parametrize(
+    "again", [export, partial(export, form=XLSX), ledger_export], ids=["csv", "xlsx", "ledger"]
+)
+@pytest.mark.parametrize("first", [export, ledger_export], ids=["csv", "ledger"])
+def test_one_export_is_sent_at_a_time(
+    first: Callable[[Client], Any], again: Callable[[Client], Any]
+) -> None:
+    ProductFactory.create()
+    client = browser_of("Vera", "view_product", "view_stockevent")
+    sending = first(client)
+
+    refused = again(client)
+    shown = refused.content if refused.status_code == 200 else client.get(refused.url).content
+    sending.getvalue()
+    done = again(client)
+
+    assert "Another export is being sent" in shown.decode()
+    assert done.getvalue()
+
+
+def test_an_export_that_breaks_off_lets_others_run(viewer: Client) -> None:
+    exporting.OnlyExport([]).close()
+    exporting.OnlyExport([])  # Lost without being closed.
+
+    assert csv_of(export(viewer)) == [HEADER]
+
+
+def test_the_list_leads_to_the_export_with_its_filters(viewer: Client) -> None:
+    ProductFactory.create(sku="CUP")
+
+    listed = viewer.get(reverse("admin:products_product_changelist"), {"q": "cup"})
+    form = viewer.get(reverse("admin:products_product_export", query={"q": "cup"}))
+
+    assert reverse("admin:products_product_export", query={"q": "cup"}) in listed.content.decode()
+    assert form.status_code == 200
+    assert form.context["form"].fields["format"].choices[1:] == [("0", "csv"), ("1", "xlsx")]
+
+
+@pytest.mark.parametrize("form", ["", "2", "x"])
+def test_a_format_that_there_is_not_is_refused_in_the_form(viewer: Client, form: str) -> None:
+    answer = export(viewer, form=form)
+
+    assert answer.status_code == 200
+    assert answer.context["form"].errors["format"]
+
+
+def test_single_rows_are_not_exported_by_their_ids(viewer: Client) -> None:
+    product = ProductFactory.create()
+    url = reverse("admin:products_product_export")
+
+    answer = viewer.post(url, {"format": CSV, "resource": "0", "export_items": [product.pk]})
+
+    assert answer.status_code == 200
+    assert answer.context["form"].errors["export_items"]
+
+
+def test_a_filter_that_there_is_not_is_answered_as_by_the_list(viewer: Client) -> None:
+    assert export(viewer, low_stock__exact="x").status_code == 302
+    assert export(viewer, archived__exact="x").status_code == 302
+
+
+@pytest.mark.parametrize("model", ["product", "reservation"])
+def test_only_who_may_see_a_list_may_export_it(model: str) -> None:
+    ProductFactory.create(sku="CUP")
+    other = {"product": "view_reservation", "reservation": "view_product"}[model]
+
+    answers = [
+        export(browser_of("Vera", f"view_{model}"), model).status_code,
+        export(browser_of("Olga", other), model).status_code,
+        export(Client(), model).status_code,
+    ]
+
+    assert answers == [200, 403, 302]
+    assert get_user_model().objects.count() == 2

@@ -1,0 +1,429 @@
+"""Nothing waits for the database without an end, and service heals when it is back."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, OperationalError, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.utils import ConnectionHandler
+from django.test import override_settings
+from rest_framework.test import APIClient
+
+from products import stock
+from products.api.problems import database_problem
+from products.db.connection import connection_giving_up_after, per_sku_queue
+from products.models import Product, Reservation
+from products.tests.checks import assert_problem
+from products.tests.concurrency import at_once
+from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
+from products.tests.live import Answer, database_url_of_test, running_server
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+on_postgresql = pytest.mark.skipif(
+    connection.vendor == "sqlite", reason="SQLite has no server and one lock alone"
+)
+
+
+class Proxy:
+    """Stands between a client and the database; frozen, it takes what is sent and passes nothing.
+
+    So looks a host whose TCP still acknowledges while its server hangs. A signal that stops the
+    server's processes does the same, but could meet another process where the server is elsewhere.
+    """
+
+    def __init__(self, listener: socket.socket) -> None:
+        self.port: int = listener.getsockname()[1]
+        self._listener = listener
+        self._thawed = threading.Event()
+        self._thawed.set()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        self._thawed.clear()
+        try:
+            yield
+        finally:
+            self._thawed.set()
+
+    def url(self) -> str:
+        database = connection.settings_dict
+        return database_url_of_test().replace(f":{database['PORT']}/", f":{self.port}/")
+
+    def serve(self) -> None:
+        database = connection.settings_dict
+        with suppress(OSError):  # The listener is closed: the test is over.
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection((database["HOST"], int(database["PORT"])))
+                for source, target in ((client, server), (server, client)):
+                    threading.Thread(target=self._pass, args=(source, target)).start()
+
+    def _pass(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError), source:
+            while sent := source.recv(65536):
+                self._thawed.wait()
+                target.sendall(sent)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        proxy = Proxy(listener)
+        thread = threading.Thread(target=proxy.serve)
+        thread.start()
+        yield proxy
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.fixture
+def another() -> Iterator[BaseDatabaseWrapper]:
+    """Another's connection, in a transaction that stays open until the end of the test."""
+    other = connection.copy()
+    other.set_autocommit(False)
+    yield other
+    other.rollback()
+    other.close()
+
+
+@pytest.fixture
+def _impatient() -> Iterator[None]:
+    """Let our own connection wait for a lock for a moment only."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '50ms'")
+        yield
+        cursor.execute("RESET lock_timeout")
+
+
+# ----------------------------------------------------------------------------------- what is locked
+
+ROW = "SELECT 1 FROM products_product FOR NO KEY UPDATE"
+PRODUCTS = "LOCK TABLE products_product IN ACCESS EXCLUSIVE MODE"
+KEYS = "LOCK TABLE products_apikey IN ACCESS EXCLUSIVE MODE"
+SAME_IDEMPOTENCY_KEY = """
+    INSERT INTO products_idempotencykey (api_key_id, key, fingerprint, body, headers)
+    SELECT id, 'order-1', '', '', '{}' FROM products_apikey
+"""
+
+
+@on_postgresql
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize(
+    ("held", "method"),
+    [
+        (ROW, "post"),
+        (PRODUCTS, "post"),
+        (PRODUCTS, "get"),
+        (KEYS, "get"),
+        (SAME_IDEMPOTENCY_KEY, "post"),
+    ],
+)
+def test_what_another_holds_for_too_long_is_busy(
+    api: APIClient, another: BaseDatabaseWrapper, held: str, method: str
+) -> None:
+    api.raise_request_exception = False
+    path = f"/v1/products/{ProductFactory.create().sku}"
+    with another.cursor() as cursor:
+        cursor.execute(held)
+
+    if method == "get":
+        answer = api.get(path)
+    else:
+        answer = api.post(
+            f"{path}/add", {"amount": 1}, format="json", headers={"Idempotency-Key": "order-1"}
+        )
+
+    assert_problem(answer, 503, "busy")
+    assert int(answer["Retry-After"]) >= 1
+    another.rollback()
+    assert api.get(path).json()["quantity"] == 25
+
+
+@on_postgresql
+@pytest.mark.usefixtures("_impatient")
+def test_the_sweeper_tells_what_it_did_before_it_could_not_go_on(
+    another: BaseDatabaseWrapper,
+) -> None:
+    product = ProductFactory.create()
+    stock.reserve(sku=product.sku, amount=1, expires_in=60, by=ACTOR)
+    Reservation.objects.update(expires_at="2000-01-01T00:00:00Z")
+    with another.cursor() as cursor:
+        cursor.execute(PRODUCTS)
+    said = StringIO()
+
+    with pytest.raises(CommandError, match=r"^The database is busy or away: .*lock timeout$"):
+        call_command("expire_reservations", batch=1, stdout=said)
+
+    assert said.getvalue() == "0 reservations expired.\n"
+    another.rollback()
+    call_command("expire_reservations", stdout=StringIO())
+    assert Product.objects.get(pk=product.pk).reserved_quantity == 0
+
+
+@on_postgresql
+@pytest.mark.usefixtures("_impatient")
+def test_keys_that_another_holds_are_forgotten_another_time(another: BaseDatabaseWrapper) -> None:
+    with another.cursor() as cursor:
+        cursor.execute("LOCK TABLE products_idempotencykey IN ACCESS EXCLUSIVE MODE")
+
+    with pytest.raises(CommandError, match=r"^The database is busy or away: .*$"):
+        call_command("prune")
+
+
+@on_postgresql
+def test_who_waits_for_a_product_keeps_nobody_from_the_others(another: BaseDatabaseWrapper) -> None:
+    """A worker has two connections. Those who wait for the lock must not take both of them."""
+    taken, free = ProductFactory.create(sku="TAKEN"), ProductFactory.create(sku="FREE")
+    key = {"Authorization": f"Api-Key {ApiKeyFactory.create().text}"}
+
+    with (
+        running_server(workers=1, DATABASE_POOL_SIZE="2") as server,
+        ThreadPoolExecutor() as executor,
+    ):
+        server.wait_for_workers()
+
+        def add(product: Product) -> int:
+            path = f"/v1/products/{product.sku}/add"
+            return server.request("POST", path, {"amount": 1}, key).status
+
+        add(free)  # From now on the worker knows the key without asking for it.
+        with another.cursor() as cursor:
+            cursor.execute(f"{ROW.replace(' FOR', ' WHERE id = %s FOR')}", [taken.pk])
+        waiting = [executor.submit(add, taken) for _ in range(4)]
+        served = [add(free) for _ in range(5)]
+        another.rollback()
+        waited = [answer.result() for answer in waiting]
+
+    assert served == [200] * 5
+    assert waited == [200] * 4
+
+
+@on_postgresql
+@override_settings(CONNECTION_WAIT_SECONDS=0.05)
+def test_a_turn_that_does_not_come_is_busy() -> None:
+    ProductFactory.create(sku="CUP")
+    connection.close()  # Whoever has a connection does not wait for a turn.
+
+    with per_sku_queue("CUP"), ThreadPoolExecutor() as executor:
+        error = executor.submit(stock.add, sku="CUP", amount=1, by=ACTOR).exception()
+
+    assert isinstance(error, OperationalError)
+    problem = database_problem(error)
+    assert problem is not None
+    assert problem.code == "busy"
+    assert Product.objects.get().quantity == 25
+
+
+# ------------------------------------------------------------------------------ what takes too long
+
+
+@on_postgresql
+def test_a_statement_that_takes_too_long_is_busy(another: BaseDatabaseWrapper) -> None:
+    """It waits for a lock here, for which it would have all the time."""
+    path = f"/v1/products/{ProductFactory.create().sku}"
+    key = {"Authorization": f"Api-Key {ApiKeyFactory.create().text}"}
+    url = f"{database_url_of_test()}&options=-c%20lock_timeout%3D0"
+
+    with running_server(url, DATABASE_STATEMENT_TIMEOUT="1") as server:
+        server.wait_for_workers()
+        with another.cursor() as cursor:
+            cursor.execute(ROW)
+        answer = server.request("POST", f"{path}/add", {"amount": 1}, key)
+        another.rollback()
+        after = server.request("POST", f"{path}/add", {"amount": 1}, key)
+
+    assert (answer.status, answer.body["code"]) == (503, "busy")
+    assert int(answer.headers["retry-after"]) >= 1
+    assert (after.status, after.body["quantity"]) == (200, 26)
+
+
+@on_postgresql
+def test_commands_take_the_time_that_they_need() -> None:
+    show = (
+        "from django.db import connection; cursor = connection.cursor(); "
+        "cursor.execute('SHOW statement_timeout'); print(*cursor.fetchone())"
+    )
+
+    shown = subprocess.run(
+        [sys.executable, "manage.py", "shell", "--verbosity", "0", "--command", show],
+        cwd=settings.BASE_DIR,
+        env={
+            **os.environ,
+            "DATABASE_URL": database_url_of_test(),
+            "DATABASE_STATEMENT_TIMEOUT": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert shown.stdout.strip() == "0"
+
+
+# ----------------------------------------------------------------------------- what does not answer
+
+
+@on_postgresql
+def test_a_database_that_hangs_is_answered_with_503_and_service_heals(proxy: Proxy) -> None:
+    # Several, as those who add to one would wait for their turn.
+    paths = [f"/v1/products/{ProductFactory.create().sku}" for _ in range(4)]
+    key = {"Authorization": f"Api-Key {ApiKeyFactory.create().text}"}
+
+    with running_server(proxy.url(), DATABASE_STATEMENT_TIMEOUT="1") as server:
+        server.wait_for_workers()
+        reads = [partial(server.request, "GET", path, headers=key) for path in paths]
+        adds = [
+            partial(server.request, "POST", f"{path}/add", {"amount": 1}, key) for path in paths
+        ]
+        ready = partial(server.request, "GET", "/health")
+        live = partial(server.request, "GET", "/health/live")
+        at_once(reads * 3)
+        with proxy.frozen():
+            answers = at_once([*reads, *adds, *[ready] * 4, live])
+        # Connections that were being opened meanwhile may take another attempt.
+        healed = [reads[0]() for _ in range(5)][-1]
+        after = at_once(reads * 3)
+
+    assert [_kind(answer) for answer in answers] == [(503, "database_unavailable")] * 12 + [
+        (200, None)
+    ]
+    assert healed.status == 200
+    assert [_kind(answer) for answer in after] == [(200, None)] * 12
+
+
+def _kind(answer: object) -> object:
+    return (answer.status, answer.body.get("code")) if isinstance(answer, Answer) else answer
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda ours: ours.execute("SELECT 1"),
+        lambda ours: ours.commit(),
+        lambda ours: ours.rollback(),
+    ],
+)
+def test_a_connection_is_given_up_whatever_it_waits_for(
+    proxy: Proxy, act: Callable[[psycopg.Connection[Any]], object]
+) -> None:
+    with connection_giving_up_after(0.2).connect(proxy.url()) as ours:
+        ours.execute("SELECT 1")
+
+        with proxy.frozen(), pytest.raises(psycopg.OperationalError):
+            act(ours)
+
+        assert ours.closed
+
+
+@on_postgresql
+def test_a_connection_on_which_the_server_refused_a_statement_is_kept() -> None:
+    with connection_giving_up_after(60).connect(database_url_of_test()) as ours:
+        ours.execute("SET statement_timeout = 1")
+
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            ours.execute("SELECT pg_sleep(60)")
+
+        ours.rollback()
+        assert ours.execute("SELECT 1").fetchone() == (1,)
+
+
+# ----------------------------------------------------------------------------------- SQLite's files
+
+
+def sqlite(path: object, *, sql: list[str], **options: Any) -> BaseDatabaseWrapper:
+    """Open an SQLite file as Django does and run these statements."""
+    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path), "OPTIONS": options}
+    opened = ConnectionHandler({"default": database})["default"]
+    try:
+        with opened.cursor() as cursor:
+            for statement in sql:
+                cursor.execute(statement)
+    except DatabaseError:
+        opened.close()
+        raise
+    return opened
+
+
+FILL = ["CREATE TABLE t (x)", "INSERT INTO t VALUES (zeroblob(100000))"]
+
+
+def locked(path: Path) -> None:
+    with sqlite(path, sql=["BEGIN IMMEDIATE"]).temporary_connection():
+        sqlite(path, sql=["BEGIN IMMEDIATE"], timeout=0)
+
+
+def table_locked(path: Path) -> None:
+    shared = f"file:{path}?cache=shared"
+    with sqlite(shared, sql=[*FILL, "BEGIN", "DELETE FROM t"], uri=True).temporary_connection():
+        sqlite(shared, sql=["SELECT * FROM t"], uri=True, timeout=0)
+
+
+def full(path: Path) -> None:
+    sqlite(path, sql=["PRAGMA max_page_count = 2", *FILL])
+
+
+def read_only(path: Path) -> None:
+    sqlite(path, sql=FILL).close()
+    sqlite(f"file:{path}?mode=ro", sql=["DELETE FROM t"], uri=True)
+
+
+def missing(path: Path) -> None:
+    sqlite(path / "nowhere", sql=FILL)
+
+
+def another_file(path: Path) -> None:
+    path.write_bytes(b"no database" * 1000)
+    sqlite(path, sql=FILL)
+
+
+def corrupt(path: Path) -> None:
+    sqlite(path, sql=FILL).close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+    sqlite(path, sql=["SELECT * FROM t"])
+
+
+@pytest.mark.parametrize(
+    ("break_it", "code"),
+    [
+        (locked, "busy"),
+        (table_locked, "busy"),
+        (full, "database_unavailable"),
+        (read_only, "database_unavailable"),
+        (missing, "database_unavailable"),
+        (another_file, "database_unavailable"),
+        (corrupt, "database_unavailable"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_a_503(
+    api: APIClient,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    break_it: Callable[[Path], None],
+    code: str,
+) -> None:
+    api.raise_request_exception = False
+    monkeypatch.setattr(stock, "add", lambda **_: break_it(tmp_path / "db.sqlite3"))
+
+    answer = api.post("/v1/products/CUP/add", {"amount": 1}, format="json")
+
+    assert_problem(answer, 503, code)
+    assert int(answer["Retry-After"]) >= 1

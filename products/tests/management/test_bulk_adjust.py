@@ -1,0 +1,930 @@
+"""Files of adjustments: applied whole or as far as can be, once, whatever happens meanwhile."""
+
+import csv
+import itertools
+import os
+import random
+import re
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
+
+from products import demo, stock
+from products.files import bulk, staging
+from products.models import BulkRefusal, BulkRun, Product, Reservation, StockEvent
+from products.stock import Line
+from products.tests.checks import stored
+from products.tests.concurrency import at_once
+from products.tests.factories import ACTOR, ProductFactory
+from products.tests.live import database_url_of_test, manage, run_python
+
+pytestmark = pytest.mark.django_db
+
+
+class Ended(NamedTuple):
+    """How a command ended, and what it said."""
+
+    status: int
+    said: str
+
+
+@pytest.fixture
+def adjust(tmp_path: Path) -> Callable[..., Ended]:
+    """Return a function that runs `bulk_adjust` on a file with this content."""
+
+    def run(content: str | bytes, *options: str) -> Ended:
+        path = tmp_path / "lines.csv"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return bulk_adjust(str(path), *options)
+
+    return run
+
+
+def bulk_adjust(*arguments: str) -> Ended:
+    output = StringIO()
+    try:
+        call_command("bulk_adjust", *arguments, stdout=output)
+    except CommandError as error:
+        return Ended(error.returncode, f"{output.getvalue()}{error}")
+    except SystemExit as end:
+        return Ended(int(str(end.code)), output.getvalue())
+    return Ended(0, output.getvalue())
+
+
+def levels() -> dict[str, int]:
+    return dict(Product.objects.values_list("sku", "quantity"))
+
+
+def figures_of(said: str) -> dict[str, int]:
+    """Return the numbers of the summary."""
+    return {
+        name: int(number.replace(",", ""))
+        for name, number in re.findall(r"^([a-z_: ]+?) +([\d,]+)$", said, re.MULTILINE)
+    }
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a batch have two lines, and memory three; the others are in a table."""
+    monkeypatch.setattr(staging, "MAX_KEPT", 3)
+    monkeypatch.setattr(bulk, "WHOLE_BATCH", 2)
+    monkeypatch.setattr(bulk, "SHORT_BATCH", 2)
+
+
+# ---------------------------------------------------------------------------------- what it applies
+
+
+REAL_COLUMNS = ("--sku-column=sku", "--amount-column=amount", "--operation=remove")
+
+
+@pytest.mark.parametrize("mode", [[], ["--keep-going", "--reference=real"]])
+def test_real_order_lines_come_off_what_there_was(mode: list[str]) -> None:
+    call_command("load_demo_data", stdout=StringIO())
+    before = levels()
+    stock.apply([stock.Add(sku=sku, amount=7) for sku in before], by=ACTOR)
+
+    ended = bulk_adjust(str(demo.ORDERS_FILE), *REAL_COLUMNS, "--ignore-other-columns", *mode)
+
+    with demo.ORDERS_FILE.open(encoding="utf-8", newline="") as file:
+        asked: Counter[str] = Counter()
+        for row in csv.DictReader(file):
+            asked[row["sku"]] += int(row["amount"])
+    assert ended.status == 0
+    assert StockEvent.objects.filter(type="InventoryRemoved").count() == 4_688
+    assert levels() == {sku: before[sku] + 7 - asked[sku] for sku in before}
+
+
+def test_each_line_is_an_event_in_the_order_of_the_file(adjust: Callable[..., Ended]) -> None:
+    ProductFactory.create(sku="CUP", quantity=5, minimum_stock_level=4)
+    ProductFactory.create(sku="POT", quantity=5)
+    content = (
+        "sku,add,remove,quantity,reason,reference,expected_quantity\n"
+        "POT,3,,,,,\n"
+        "CUP,,2,,sold,order-1,\n"
+        "CUP,,,9,counted,,3\n"
+        "CUP,1,,,,,\n"
+    )
+
+    ended = adjust(content, "--reason", "delivery", "--reference", "po-7", "--actor", "Ada")
+
+    assert ended == (0, f"{'lines':<40}{4:>13}\n{'applied':<40}{4:>13}\n")
+    assert levels() == {"CUP": 10, "POT": 8}
+    events = StockEvent.objects.filter(version__gt=1, reason__gt="").order_by("id")
+    assert list(
+        events.values_list("sku", "type", "quantity_change", "reason", "reference", "actor")
+    ) == [
+        ("CUP", "InventoryRemoved", -2, "sold", "order-1", "Ada"),
+        ("CUP", "InventoryAdjusted", 6, "counted", "po-7", "Ada"),
+        ("CUP", "InventoryAdded", 1, "delivery", "po-7", "Ada"),
+        ("POT", "InventoryAdded", 3, "delivery", "po-7", "Ada"),
+    ]
+    assert set(events.values_list("source", flat=True)) == {"command"}
+    assert len(set(events.values_list("request_id", flat=True))) == 1
+    assert StockEvent.objects.filter(sku="CUP", type__startswith="LowStock").count() == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "sku,add\nCUP,4\n",
+        "\ufeffsku,add\r\nCUP,4\r\n",
+        "sku;add\nCUP;4",
+        "\n\nadd\tsku\n4\tCUP\n\n\n",
+        'sku,add,reason\n"CUP","4","a\nb"\n',
+        "sku,add,remove,quantity\nCUP,4,,\n,,,\n",
+    ],
+)
+def test_a_file_is_read_in_each_of_its_forms(adjust: Callable[..., Ended], content: str) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+
+    assert adjust(content).status == 0
+    assert levels() == {"CUP": 9}
+
+
+def test_columns_may_have_other_names(adjust: Callable[..., Ended]) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+
+    ended = adjust(
+        "StockCode,Counted,Was,Why,Order,Country\nCUP,7,5,stocktake,st-1,DE\n",
+        *("--sku-column=StockCode", "--amount-column=Counted", "--operation=adjust"),
+        *("--expected-quantity-column=Was", "--reason-column=Why", "--reference-column=Order"),
+        "--ignore-other-columns",
+    )
+
+    event = StockEvent.objects.get(version=2)
+    assert ended.status == 0
+    assert (event.type, event.quantity, event.reason, event.reference) == (
+        "InventoryAdjusted",
+        7,
+        "stocktake",
+        "st-1",
+    )
+
+
+@pytest.mark.parametrize("operation", ["add", "remove", "adjust"])
+@pytest.mark.parametrize("column", ["add", "remove", "quantity", "reference"])
+def test_what_the_numbers_are_is_what_the_option_says_whatever_their_column_is_called(
+    adjust: Callable[..., Ended], column: str, operation: str
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+
+    ended = adjust(
+        f"sku,{column}\nCUP,2\n",
+        *(f"--amount-column={column}", f"--operation={operation}", "--reason=delivery"),
+    )
+
+    assert ended.status == 0
+    assert levels() == {"CUP": {"add": 7, "remove": 3, "adjust": 2}[operation]}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_standard_input_is_a_file_too() -> None:
+    ended = manage("bulk_adjust", "-", input="sku,add\nCUP,4\n")
+
+    assert (ended.returncode, ended.stdout.splitlines()[0]) == (
+        1,
+        "2\tCUP\tproduct_not_found\tThere is no product CUP.",
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("mode", "fate"), [([], "can be applied"), (["--keep-going", "--reference=r"], "applied")]
+)
+def test_what_became_of_the_file_is_told_though_nobody_reads_the_refused_lines(
+    tmp_path: Path, closed_pipe: int, mode: list[str], fate: str
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    path = tmp_path / "lines.csv"
+    path.write_text("sku,add\nCUP,4\nNONE,1\n")
+
+    ended = manage("bulk_adjust", str(path), *mode, stdout=closed_pipe)
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Standard output: Broken pipe.\nlines  ")
+    assert figures_of(ended.stderr)[fate] == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_the_terminal_cannot_show_is_told_in_ascii() -> None:
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database_url_of_test(),
+        "PYTHONIOENCODING": "ascii",
+    }
+
+    ended = manage("bulk_adjust", "-", input="sku,add\nCUP,\u0665\n", env=environment)
+
+    assert ended.returncode == 1
+    assert "in digits alone: not '\\u0665'." in ended.stdout
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_a_standard_output_a_file_is_applied() -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+
+    ended = manage("bulk_adjust", "-", input="sku,add\nCUP,4\n", preexec_fn=lambda: os.close(1))
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert levels() == {"CUP": 9}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_pipe_is_read_twice_where_that_is_needed(tmp_path: Path) -> None:
+    rejects = tmp_path / "rejects.csv"
+    options = ("--keep-going", "--reference=pipe", f"--rejects={rejects}")
+
+    ended = manage("bulk_adjust", "/dev/stdin", *options, input="sku,add\nCUP,4\n")
+
+    assert ended.returncode == 1
+    assert rejects.read_text().splitlines()[1].startswith("CUP,4,2,product_not_found,")
+
+
+# ----------------------------------------------------------------------------------- whole or not
+
+
+REFUSED = (
+    "sku,add,remove,quantity,reason,expected_quantity\n"
+    "CUP,1,,,,\n"
+    "CUP,,9,,,\n"
+    "NONE,1,,,,\n"
+    "POT,,,2,stocktake,4\n"
+    "OLD,1,,,,\n"
+    "CUP,1000000000,,,,\n"
+    "POT,,,2,stocktake,\n"
+    "CUP,,1,,,\n"
+)
+REASONS = [
+    "3\tCUP\tinsufficient_stock\t9 of CUP requested, 6 available.",
+    "4\tNONE\tproduct_not_found\tThere is no product NONE.",
+    "5\tPOT\tquantity_changed\tPOT was expected to have 4 on hand and has 5.",
+    "6\tOLD\tproduct_archived\tOLD is archived.",
+    "7\tCUP\tstock_limit_exceeded\tCUP has 6 on hand; 1000000000 more would pass 1000000000.",
+    "8\tPOT\tbelow_reserved\tPOT cannot be set to 2: 3 are reserved.",
+]
+
+
+@pytest.fixture
+def some_products() -> None:
+    for sku in ("CUP", "POT", "OLD"):
+        ProductFactory.create(sku=sku, quantity=5)
+    stock.reserve(sku="POT", amount=3, by=ACTOR)
+    stock.edit(sku="OLD", archived=True, by=ACTOR)
+
+
+@pytest.mark.usefixtures("some_products")
+@pytest.mark.parametrize("options", [[], ["--dry-run"], ["--reference=count-1"]])
+@pytest.mark.parametrize("batch", [2, 1000])
+def test_one_wrong_line_keeps_all_from_being_applied_and_each_is_told(
+    adjust: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, options: list[str], batch: int
+) -> None:
+    monkeypatch.setattr(bulk, "WHOLE_BATCH", batch)
+    before = stored()
+
+    ended = adjust(REFUSED, *options)
+
+    assert stored() == before
+    assert ended.status == 1
+    assert ended.said.splitlines()[:6] == REASONS
+    assert figures_of(ended.said) == {
+        "lines": 8,
+        "can be applied": 2,
+        **{f"refused: {reason.split()[2]}": 1 for reason in REASONS},
+    }
+    assert ended.said.endswith("Nothing was changed.\n")
+
+
+def test_a_line_that_is_wrong_in_itself_is_found_before_anybody_has_to_wait(
+    adjust: Callable[..., Ended],
+) -> None:
+    ProductFactory.create(sku="CUP")
+
+    with CaptureQueriesContext(connection) as captured:
+        ended = adjust("sku,add\nCUP,1\nCUP,one\nNONE,1\n")
+
+    assert ended.status == 1
+    assert ended.said.splitlines()[:2] == [
+        "3\tCUP\tinvalid\tadd: A whole number is required, in digits alone: not 'one'.",
+        "4\tNONE\tproduct_not_found\tThere is no product NONE.",
+    ]
+    assert not [query for query in captured if "FOR NO KEY UPDATE" in query["sql"]]
+
+
+def test_no_end_of_wrong_lines_is_told(
+    adjust: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "MAX_TOLD", 3)
+    monkeypatch.setattr(bulk, "WHOLE_BATCH", 3)
+
+    ended = adjust("sku,add\n" + "NONE,1\n" * 20)
+
+    assert ended.said.count("product_not_found\t") == 3
+    assert figures_of(ended.said) == {
+        "lines": 20,
+        "can be applied": 0,
+        "refused: product_not_found": 3,
+        "not looked at": 17,
+    }
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_dry_run_changes_nothing_and_says_what_a_run_then_does(
+    adjust: Callable[..., Ended],
+) -> None:
+    """The lines of one product do not fit into a batch."""
+    ProductFactory.create(sku="CUP", quantity=3)
+    content = "sku,remove\n" + "CUP,1\n" * 5
+    before = stored()
+
+    looked = adjust(content, "--dry-run")
+    same = stored()
+    ran = adjust(content, "--keep-going", "--reference=sale")
+
+    assert same == before
+    assert looked.said.splitlines()[:2] == ran.said.splitlines()[:2]
+    assert figures_of(looked.said)["can be applied"] == figures_of(ran.said)["applied"] == 3
+    assert levels() == {"CUP": 0}
+
+
+# ------------------------------------------------------------------------------------- keep going
+
+
+@pytest.mark.usefixtures("some_products")
+@pytest.mark.parametrize("batch", [1, 2, 1000])
+def test_what_can_be_applied_is_and_the_rest_can_be_fed_back(
+    adjust: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, batch: int
+) -> None:
+    monkeypatch.setattr(bulk, "SHORT_BATCH", batch)
+    rejects = tmp_path / "rejects.csv"
+
+    ended = adjust(REFUSED, "--keep-going", "--reference=count-1", f"--rejects={rejects}")
+
+    assert ended.status == 1
+    assert (figures_of(ended.said)["applied"], levels()["CUP"]) == (2, 5)
+    refused = [f"{row['refused_line']}\t" for row in csv.DictReader(StringIO(rejects.read_text()))]
+    assert refused == [reason[:2] for reason in REASONS]
+
+    stock.add(sku="CUP", amount=4, by=ACTOR)
+    left = tmp_path / "left.csv"
+    again = bulk_adjust(str(rejects), "--keep-going", "--reference=2", f"--rejects={left}")
+
+    assert (figures_of(again.said)["applied"], levels()["CUP"]) == (2, 1_000_000_000)
+    assert left.read_text().splitlines()[0] == (
+        REFUSED.splitlines()[0] + ",refused_line,refused_code,refused_because"
+    )
+    assert len(left.read_text().splitlines()) == 5
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk to be full")
+def test_what_was_applied_is_told_though_the_refused_lines_cannot_be_written(
+    tmp_path: Path,
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    path = tmp_path / "lines.csv"
+    path.write_text("sku,add\nCUP,4\nNONE,1\n")
+    words = "bulk_adjust", str(path), "--keep-going", "--reference=r"
+
+    full = manage(*words, "--rejects=/dev/full")
+    again = manage(*words, f"--rejects={tmp_path / 'rejects.csv'}")
+
+    assert full.returncode == again.returncode == 1
+    assert "/dev/full cannot be written: No space left on device. Give the same" in full.stderr
+    assert figures_of(full.stdout)["applied"] == figures_of(again.stdout)["applied"] == 1
+    assert "NONE,1,3,product_not_found" in (tmp_path / "rejects.csv").read_text()
+    assert levels() == {"CUP": 9}
+
+
+def test_lines_that_are_wrong_in_themselves_are_refused_with_the_others(
+    adjust: Callable[..., Ended], tmp_path: Path
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    rejects = tmp_path / "rejects.csv"
+
+    ended = adjust(
+        "sku;add;reason\nCUP;1;\ncup;1;\nCUP;1;;9\nCUP;1.5;\nCUP;2;=SUM(A1)\n",
+        *("--keep-going", "--reference=r", f"--rejects={rejects}"),
+    )
+
+    assert (ended.status, levels()) == (1, {"CUP": 8})
+    assert [row[:5] for row in csv.reader(StringIO(rejects.read_text()))] == [
+        ["sku", "add", "reason", "refused_line", "refused_code"],
+        ["cup", "1", "", "3", "invalid"],
+        ["CUP", "1", "", "4", "invalid"],
+        ["CUP", "1.5", "", "5", "invalid"],
+    ]
+
+
+def test_a_number_that_ends_in_another_column_is_refused_again_when_it_is_fed_back(
+    adjust: Callable[..., Ended], tmp_path: Path
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    keep_going = ("--keep-going", "--reference")
+    adjust("sku,add\nCUP,1,000\n", *keep_going, "first", f"--rejects={first}")
+
+    ended = bulk_adjust(str(first), *keep_going, "second", f"--rejects={second}")
+
+    assert (ended.status, levels()) == (1, {"CUP": 5})
+    assert second.read_text().splitlines()[1] == (
+        "CUP,1,2,invalid,line: There is a value in a column without a name.,000"
+    )
+
+
+def test_the_products_of_a_batch_are_locked_and_no_others(
+    adjust: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the queries of a batch are the same, whatever its size."""
+    for number in range(20):
+        ProductFactory.create(sku=f"CUP-{number}", quantity=50)
+    content = "sku,remove\n" + "".join(f"CUP-{number},1\n" for number in range(20))
+
+    def queries_of(batch: int) -> int:
+        monkeypatch.setattr(bulk, "SHORT_BATCH", batch)
+        with CaptureQueriesContext(connection) as captured:
+            assert adjust(content, "--keep-going", f"--reference={batch}").status == 0
+        return len(captured)
+
+    one, two, four = queries_of(20), queries_of(10), queries_of(5)
+
+    assert four - two == 2 * (two - one)
+    assert set(levels().values()) == {47}
+
+
+def test_lines_that_are_short_of_stock_cost_no_queries_of_their_own(
+    adjust: Callable[..., Ended],
+) -> None:
+    for number in range(20):
+        ProductFactory.create(sku=f"CUP-{number}", quantity=5)
+
+    def queries_of(lines: int) -> int:
+        content = "sku,remove\n" + "".join(f"CUP-{number},9\n" for number in range(lines))
+        with CaptureQueriesContext(connection) as captured:
+            assert adjust(content, "--keep-going", f"--reference={lines}").status == 1
+        return len(captured)
+
+    assert queries_of(2) == queries_of(20)
+
+
+# ------------------------------------------------------------------------------------- overdue
+
+
+@pytest.mark.parametrize("mode", [[], ["--keep-going", "--reference=r"]])
+def test_what_overdue_reservations_hold_can_be_removed(
+    adjust: Callable[..., Ended], mode: list[str], small_batches: None
+) -> None:
+    for sku in ("CUP", "POT", "JUG"):
+        ProductFactory.create(sku=sku, quantity=5)
+    lines = [Line(sku, 5) for sku in ("CUP", "POT", "JUG")]
+    held = stock.reserve_lines(lines=lines, expires_in=60, by=ACTOR)
+    Reservation.objects.filter(pk=held.pk).update(expires_at=held.created_at)
+    content = "sku,remove\nCUP,2\nCUP,1\nPOT,5\nCUP,3\nCUP,2\n"
+    before = stored()
+
+    looked = adjust(content, "--dry-run")
+
+    assert stored() == before
+    assert looked.said.startswith("5\tCUP\tinsufficient_stock\t3 of CUP requested, 2 available.\n")
+    assert figures_of(looked.said)["can be applied"] == 4
+
+    ended = adjust(content.replace("CUP,3\n", ""), *mode)
+
+    assert ended.status == 0
+    assert levels() == {"CUP": 0, "POT": 0, "JUG": 5}
+    assert Product.objects.get(sku="JUG").reserved_quantity == 5
+
+
+# ------------------------------------------------------------------------------------ a reference
+
+
+@pytest.mark.parametrize("mode", [[], ["--keep-going"]])
+def test_a_file_is_applied_once_under_a_reference(
+    adjust: Callable[..., Ended], tmp_path: Path, mode: list[str]
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    content = "sku,add\nCUP,4\n"
+
+    first = adjust(content, "--reference=po-7", *mode)
+    second = adjust(content, "--reference=po-7", *mode)
+    without = adjust(content)
+
+    assert (first.status, second.status, without.status) == (0, 0, 0)
+    assert figures_of(second.said) == figures_of(first.said) == {"lines": 1, "applied": 1}
+    assert "This was done before, at " in second.said
+    assert levels() == {"CUP": 13}
+
+
+def test_the_refused_lines_of_a_run_are_told_again(
+    adjust: Callable[..., Ended], tmp_path: Path
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    content = "sku,remove\nCUP,4\nNONE,1\nCUP,4\n"
+    rejects = tmp_path / "rejects.csv"
+
+    first = adjust(content, "--keep-going", "--reference=po-7")
+    second = adjust(content, "--keep-going", "--reference=po-7", f"--rejects={rejects}")
+
+    assert (first.status, second.status) == (1, 1)
+    assert figures_of(second.said) == figures_of(first.said)
+    assert [line.split(",")[0] for line in rejects.read_text().splitlines()] == [
+        "sku",
+        "NONE",
+        "CUP",
+    ]
+
+
+@pytest.mark.parametrize("mode", [[], ["--keep-going"]])
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        ("sku,add\nCUP,5\n", []),
+        ("sku,add\nCUP,4\n", ["--reason=other"]),
+        ("sku,add\nCUP,4\n", ["--amount-column=add", "--operation=remove"]),
+    ],
+)
+def test_a_reference_is_for_one_file_and_what_it_means(
+    adjust: Callable[..., Ended], mode: list[str], content: str, options: list[str]
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    adjust("sku,add\nCUP,4\n", "--reference=po-7", *mode)
+
+    ended = adjust(content, "--reference=po-7", *mode, *options)
+
+    assert ended == (2, "The reference po-7 was used for another file, or with other options.")
+    assert levels() == {"CUP": 9}
+
+
+def test_a_file_that_was_refused_whole_can_be_applied_later(adjust: Callable[..., Ended]) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    content = "sku,remove\nCUP,9\n"
+    refused = adjust(content, "--reference=sale")
+    stock.add(sku="CUP", amount=4, by=ACTOR)
+
+    ended = adjust(content, "--reference=sale")
+
+    assert (refused.status, ended.status) == (1, 0)
+    assert levels() == {"CUP": 0}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("mode", [[], ["--keep-going"]])
+def test_given_twice_at_once_it_is_applied_once(
+    tmp_path: Path, mode: list[str], small_batches: None
+) -> None:
+    for number in range(10):
+        ProductFactory.create(sku=f"CUP-{number}", quantity=5)
+    path = tmp_path / "lines.csv"
+    path.write_text("sku,add\n" + "".join(f"CUP-{number},1\n" for number in range(10)))
+
+    ended = at_once([partial(bulk_adjust, str(path), "--reference=r", *mode)] * 4)
+
+    assert set(levels().values()) == {6}
+    assert BulkRun.objects.get().applied == 10
+    for end in ended:
+        assert isinstance(end, Ended)
+        assert end.status == 0 or "Another process is applying the file" in end.said
+    assert Ended(0, f"{'lines':<40}{10:>13}\n{'applied':<40}{10:>13}\n") in ended
+
+
+# --------------------------------------------------------------------------- others meanwhile
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("mode", [[], ["--keep-going", "--reference=r"]])
+def test_others_change_the_same_products_meanwhile_and_no_unit_is_lost(
+    tmp_path: Path, mode: list[str], small_batches: None
+) -> None:
+    skus = [f"CUP-{number}" for number in range(8)]
+    for sku in skus:
+        ProductFactory.create(sku=sku, quantity=100)
+    path = tmp_path / "lines.csv"
+    path.write_text("sku,remove\n" + "".join(f"{sku},1\n" for sku in skus * 20))
+
+    def order() -> None:
+        for _ in range(10):
+            lines = [Line(sku, 1) for sku in random.sample(skus, 3)]
+            reservation = stock.reserve_lines(lines=lines, by=ACTOR)
+            stock.fulfill(reservation_id=reservation.pk, by=ACTOR)
+
+    outcomes = at_once([partial(bulk_adjust, str(path), *mode), *[order] * 5])
+
+    assert outcomes[0] == (0, f"{'lines':<40}{160:>13}\n{'applied':<40}{160:>13}\n")
+    assert outcomes[1:] == [None] * 5
+    assert sum(levels().values()) == 800 - 160 - 150
+
+
+# ----------------------------------------------------------------------------------- killed
+
+
+DIES = """
+import os, signal, sys, django
+django.setup()
+# As in a terminal, also where the tests run in the background, which ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from django.core.management import call_command
+from django.db import OperationalError, connection
+from products.files import bulk, staging
+bulk.WHOLE_BATCH = bulk.SHORT_BATCH = 5
+staging.MAX_KEPT = 10
+statements_left, signal_number = int(sys.argv[1]), int(sys.argv[2])
+
+def count(execute, sql, parameters, many, context):
+    global statements_left
+    statements_left -= 1
+    if statements_left == 0:
+        os.kill(os.getpid(), signal_number)
+    return execute(sql, parameters, many, context)
+
+try:
+    with connection.execute_wrapper(count):
+        call_command("bulk_adjust", *sys.argv[3:])
+finally:
+    sys.stderr.write(f"{-statements_left} statements")
+"""
+
+
+def killed(after: int, with_signal: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `bulk_adjust` in a process that gets a signal before its so-manieth statement."""
+    return run_python(DIES, str(after), str(with_signal), *arguments)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("mode", [[], ["--keep-going"]])
+def test_killed_at_ten_random_moments_it_is_never_half_applied(
+    tmp_path: Path, mode: list[str]
+) -> None:
+    skus = [f"CUP-{number}" for number in range(20)]
+    for sku in skus:
+        ProductFactory.create(sku=sku, quantity=100)
+    path = tmp_path / "lines.csv"
+    path.write_text("sku,remove\n" + "".join(f"{sku},{n}\n" for n in (1, 2) for sku in skus))
+    whole = killed(0, 0, str(path), "--reference=whole", *mode)
+    moments = random.sample(range(1, int(whole.stderr.split()[0]) + 1), 10)
+    assert set(levels().values()) == {97}
+
+    for moment in moments:
+        ended = killed(moment, signal.SIGKILL, str(path), f"--reference=at-{moment}", *mode)
+
+        assert ended.returncode == -signal.SIGKILL
+        assert list(stock.differences()) == [], moment
+        run = BulkRun.objects.filter(reference=f"at-{moment}").first()
+        events = StockEvent.objects.filter(reference=f"at-{moment}")
+        assert events.count() == (run.applied if run else 0)
+        assert events.count() % 5 == 0 if mode else events.count() in (0, 40)
+
+        again = bulk_adjust(str(path), f"--reference=at-{moment}", *mode)
+
+        assert again.status == 0
+        assert events.count() == 40
+
+    assert set(levels().values()) == {100 - 3 * 11}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_broken_off_before_any_of_its_statements_each_line_is_decided_once(
+    adjust: Callable[..., Ended], small_batches: None
+) -> None:
+    """Also in a batch that has lines of products, and lines of none."""
+    for sku in ("CUP", "JUG", "POT"):
+        ProductFactory.create(sku=sku)
+    content = "sku,add\nCUP,1\nNONE,1\nJUG,1\nNO-ONE,1\nPOT,1\nNOBODY,1\n"
+
+    def interrupted_before(moment: int) -> Ended:
+        statements = itertools.count(1)
+
+        def interrupt(execute: Any, *arguments: Any) -> Any:
+            if next(statements) == moment:
+                raise OperationalError
+            return execute(*arguments)
+
+        with connection.execute_wrapper(interrupt):
+            return adjust(content, "--keep-going", f"--reference=at-{moment}")
+
+    broken_off = 0
+    while interrupted_before(broken_off + 1).status == 3:
+        broken_off += 1
+        reference = f"at-{broken_off}"
+
+        again = adjust(content, "--keep-going", f"--reference={reference}")
+
+        figures = figures_of(again.said)
+        assert (figures["applied"], figures["refused: product_not_found"]) == (3, 3), reference
+        assert StockEvent.objects.filter(reference=reference).count() == 3
+        assert BulkRefusal.objects.filter(run__reference=reference).count() == 3
+
+    assert broken_off > 20
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server that could forget")
+def test_a_staged_file_is_applied_although_the_server_has_forgotten_its_statements(
+    adjust: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for sku in ("CUP", "POT"):
+        ProductFactory.create(sku=sku, quantity=5)
+    monkeypatch.setattr(staging, "MAX_KEPT", 1)
+    lines = "sku,add\nCUP,1\nPOT,1\n"
+    adjust(lines)
+    with connection.cursor() as cursor:
+        cursor.execute("DEALLOCATE ALL")
+
+    assert adjust(lines).status == 0
+    assert levels() == {"CUP": 7, "POT": 7}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("mode", [[], ["--keep-going"]])
+def test_interrupted_by_ctrl_c_it_says_how_to_go_on(tmp_path: Path, mode: list[str]) -> None:
+    for number in range(20):
+        ProductFactory.create(sku=f"CUP-{number}", quantity=5)
+    path = tmp_path / "lines.csv"
+    path.write_text("sku,add\n" + "".join(f"CUP-{number},1\n" for number in range(20)))
+    whole = killed(0, 0, str(path), "--reference=whole", *mode)
+    half = int(whole.stderr.split()[0]) // 2
+
+    ended = killed(half, signal.SIGINT, str(path), "--reference=half", *mode)
+
+    assert "Interrupted. A file is applied whole or not at all" in ended.stderr
+    applied = sum(levels().values()) - 20 * 6
+    assert 0 < applied < 20 if mode else applied == 0
+    assert bulk_adjust(str(path), "--reference=half", *mode).status == 0
+    assert set(levels().values()) == {7}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_products_that_are_created_before_it_goes_on_are_neither_lost_nor_decided_twice(
+    tmp_path: Path,
+) -> None:
+    for number in range(20):
+        ProductFactory.create(sku=f"CUP-{number}", quantity=5)
+    path = tmp_path / "lines.csv"
+    rows = "".join(f"CUP-{number},1\n" for number in range(20))
+    path.write_text(f"sku,add\nZIP,1\nAXE,1\n{rows}")
+    options = (str(path), "--keep-going", "--reference=r")
+    whole = killed(0, 0, *options[:2], "--reference=whole")
+    half = int(whole.stderr.split()[0]) // 2
+
+    killed(half, signal.SIGKILL, *options)
+    for sku in ("ZIP", "AXE"):
+        ProductFactory.create(sku=sku, quantity=5)
+    ended = bulk_adjust(*options)
+
+    assert figures_of(ended.said) == {
+        "lines": 22,
+        "applied": 21,
+        "refused: product_not_found": 1,
+    }
+    assert levels() == {**{f"CUP-{n}": 7 for n in range(20)}, "ZIP": 6, "AXE": 5}
+
+
+# ----------------------------------------------------------------------------------- hostile files
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("CUP,0", "add: At least 1 unit is required."),
+        ("CUP,-1", "add: At least 1 unit is required."),
+        ("CUP,1000000001", "add: At most 1000000000 units are allowed."),
+        ("CUP,999999999999999999999999", "add: A whole number is required, in digits alone: not"),
+        ("CUP,1.0", "add: A whole number is required, in digits alone: not '1.0'."),
+        ("CUP,1_000", "add: A whole number is required, in digits alone: not '1_000'."),
+        ("CUP, 5", "add: A whole number is required, in digits alone: not ' 5'."),
+        ("CUP,\u0665", "add: A whole number is required, in digits alone: not '\u0665'."),
+        ("CUP,=1+1", "add: A whole number is required, in digits alone: not '=1+1'."),
+        ("CUP,", "quantity: Exactly one of add, remove and quantity is required."),
+        ("CUP,1,1", "remove: Exactly one of add, remove and quantity is required."),
+        ("CUP,,,3", "reason: This text may not be blank."),
+        ("CUP,,,-3,counted", "quantity: The number of units may not be negative."),
+        ("CUP,1,,,,,4", "expected_quantity: This is for a row with a quantity alone."),
+        ("CUP,,,1,counted,,-4", "expected_quantity: The number of units may not be negative."),
+        ("CUP,1,,,\0", "reason: NUL and surrogate characters are not allowed."),
+        ("CUP,1,,,,\0", "reference: NUL and surrogate characters are not allowed."),
+        (f"CUP,1,,,{'x' * 256}", "reason: At most 255 characters are allowed."),
+        ("CUP,1,,,,,,9", "line: There is a value in a column without a name."),
+        (",1", "sku: The SKU is missing."),
+        ("cup,1", "sku: A SKU is 1 to 50 of"),
+        (" CUP,1", "sku: A SKU is 1 to 50 of"),
+        ("CUP\0,1", "sku: NUL and surrogate characters are not allowed."),
+        (f"{'C' * 51},1", "sku: At most 50 characters are allowed."),
+        ("CUP,x,,,,,y", "add: A whole number is required, in digits alone: not 'x'. expected_"),
+    ],
+)
+def test_a_wrong_line_is_told_with_its_number_as_the_api_would(
+    adjust: Callable[..., Ended], row: str, problem: str
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    content = 'sku,add,remove,quantity,reason,reference,expected_quantity\nCUP,1,,,"two\nlines"\n\n'
+
+    ended = adjust(f"{content}{row}\nCUP,1\n")
+
+    assert ended.status == 1
+    [told] = [line for line in ended.said.splitlines() if "\tinvalid\t" in line]
+    assert told.startswith("5\t")
+    assert told.split("\t")[-1].startswith(problem)
+    assert figures_of(ended.said)["can be applied"] == 2
+    assert levels() == {"CUP": 5}
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "Of the columns, 'sku' is missing."),
+        (b"\n\n", "Of the columns, 'sku' is missing."),
+        (b"sku,add\n", "The file has no row below its header."),
+        (b"sku,add\n,\n", "The file has no row below its header."),
+        (b"sku,amount\nCUP,1\n", "Of the columns, 'amount' is not known."),
+        (b"sku,add,expected_quanity\nCUP,1,1\n", "'expected_quanity' is not known."),
+        (b"sku,add,add\nCUP,1,1\n", "Of the columns, 'add' is there more than once."),
+        (b'sku,add\nCUP,1\n"CUP,1\n', "The file is not CSV: line 3: unexpected end of data."),
+        (b'sku,add\nCUP,1\n"CUP"x,1\n', "The file is not CSV: line 3: "),
+        (b"sku,add\nCUP,1\n\xff\xfe,1\n", "Line 3 is not text in UTF-8"),
+        ("sku,add\nCUP,1\n".encode("utf-16"), "Line 1 is not text in UTF-8"),
+        (b"PK\3\4\xff", "Line 1 is not text in UTF-8"),
+        (b"sku,add\nCUP," + b"1" * 200_000, "line 2: field larger than field limit"),
+        (b"sku,add\nCUP," + b"1" * 10_000_000, "Line 2 has 1,048,576 bytes or more."),
+        (b'sku,add\nCUP,"' + b"1\n" * 1_000_000, "line 2: field larger than field limit"),
+    ],
+)
+@pytest.mark.parametrize("mode", [[], ["--keep-going", "--reference=r"]])
+def test_a_file_that_is_none_is_refused_and_nothing_changed(
+    adjust: Callable[..., Ended], mode: list[str], content: bytes, complaint: str
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+
+    ended = adjust(content, *mode)
+
+    assert ended.status == 2
+    assert complaint in ended.said
+    assert levels() == {"CUP": 5}
+    assert not BulkRun.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [
+        (["--amount-column=Quantity", "--operation=add"], "'Quantity'"),
+        (["--expected-quantity-column=Was"], "'Was'"),
+        (["--reason-column=Why", "--reference-column=Order"], "'Why', 'Order'"),
+    ],
+)
+def test_a_column_that_an_option_names_must_be_there(
+    adjust: Callable[..., Ended], options: list[str], missing: str
+) -> None:
+    ended = adjust("sku,add\nCUP,1\n", *options, "--ignore-other-columns")
+
+    assert ended.status == 2
+    assert f"Of the columns, {missing} is missing." in ended.said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["/nowhere/lines.csv"], "/nowhere/lines.csv: No such file or directory."),
+        (["/"], "/: Is a directory."),
+        ([__file__, "--keep-going"], "--keep-going needs a --reference"),
+        ([__file__, "--rejects=x.csv"], "--rejects needs --keep-going"),
+        ([__file__, "--keep-going", "--dry-run", "--rejects=x"], "--rejects needs --keep-going"),
+        ([__file__, "--keep-going", "--reference=r", "--rejects=-"], "--rejects needs a file"),
+        ([__file__, "--keep-going", "--reference=r", "--rejects=/nowhere/x"], "/nowhere/x cannot"),
+        ([__file__, "--amount-column=x"], "--amount-column and --operation need each other."),
+        ([__file__, "--operation=add"], "--amount-column and --operation need each other."),
+        (
+            [__file__, "--amount-column=x", "--operation=add", "--sku-column=x"],
+            "One column cannot have two meanings.",
+        ),
+        ([__file__, "--keep-going", "--reference=r", f"--rejects={__file__}"], "--rejects would"),
+        ([__file__, "--reason=\0"], "--reason: NUL and surrogate characters are not allowed."),
+        ([__file__, f"--reference={'x' * 256}"], "--reference: At most 255 characters"),
+        ([__file__, "--reference=\udcff"], "--reference: NUL and surrogate characters are not"),
+        ([__file__, "--reference="], "--reference may not be blank."),
+        ([__file__, "--reference= "], "--reference may not be blank."),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused(arguments: list[str], complaint: str) -> None:
+    ended = bulk_adjust(*arguments)
+
+    assert ended.status == 2
+    assert complaint in ended.said
+
+
+def test_a_thousand_lines_of_one_product_are_a_thousand_events(
+    adjust: Callable[..., Ended],
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+
+    ended = adjust("sku,add\n" + "CUP,1\n" * 1_000)
+
+    assert ended.status == 0
+    assert Product.objects.get().version == 1_001
+    assert levels() == {"CUP": 1_005}

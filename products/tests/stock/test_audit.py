@@ -1,0 +1,192 @@
+"""`verify_stock`: finds what the ledger does not explain, and repairs by an event."""
+
+from collections.abc import Callable, Iterator
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.db import connection, transaction
+
+from products import stock, triggers
+from products.models import Product, Reservation, ReservationLine, StockEvent
+from products.stock import Line
+from products.tests.factories import ACTOR, ProductFactory
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def books(db: None) -> Iterator[None]:
+    """Two products with a history and an order; what a test breaks is undone after it."""
+    ProductFactory.create(sku="CUP", quantity=25)
+    ProductFactory.create(sku="POT", quantity=25)
+    stock.add(sku="CUP", amount=5, by=ACTOR)
+    stock.remove(sku="CUP", amount=3, by=ACTOR)
+    order = stock.reserve_lines(lines=[Line("CUP", 4), Line("POT", 2)], by=ACTOR)
+    stock.fulfill(reservation_id=order.pk, lines=[Line("POT", 1)], by=ACTOR)
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+def verify(*, repair: bool = False) -> tuple[int, list[str]]:
+    """Run the command; return its exit code and its lines."""
+    out = StringIO()
+    try:
+        call_command("verify_stock", repair=repair, stdout=out)
+    except SystemExit as end:
+        return int(str(end.code)), out.getvalue().splitlines()
+    return 0, out.getvalue().splitlines()
+
+
+def delete_event(version: int) -> None:
+    triggers.remove(connection)
+    StockEvent.objects.filter(sku="CUP", version=version).delete()
+
+
+def test_sound_books_are_said_to_be_so() -> None:
+    assert verify() == (0, ["The ledger explains every level."])
+
+
+def change_level() -> None:
+    Product.objects.filter(sku="CUP").update(quantity=30)
+
+
+def lose_an_event() -> None:
+    delete_event(3)
+
+
+def lose_the_last_event() -> None:
+    delete_event(4)
+
+
+def drift_reserved() -> None:
+    Product.objects.filter(sku="CUP").update(reserved_quantity=6)
+
+
+def lose_a_line() -> None:
+    ReservationLine.objects.filter(product__sku="CUP").delete()
+
+
+def change_version() -> None:
+    Product.objects.filter(sku="CUP").update(version=9)
+
+
+def rewrite_an_event() -> None:
+    triggers.remove(connection)
+    StockEvent.objects.filter(sku="CUP", version=2).update(quantity=31)
+
+
+def change_status() -> None:
+    Reservation.objects.update(status=Reservation.Status.RELEASED)
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        (change_level, ["CUP quantity 30 on hand, 27 by the ledger"]),
+        (
+            lose_an_event,
+            [
+                "CUP quantity 27 on hand, 30 by the ledger",
+                "CUP events 3 events, the last is number 4",
+                "CUP gap no event between version 2 and 4",
+            ],
+        ),
+        (
+            lose_the_last_event,
+            [
+                "CUP reserved_by_ledger 4 reserved, 0 by the ledger",
+                "CUP version version 4, the last event is 3",
+            ],
+        ),
+        (
+            drift_reserved,
+            [
+                "CUP reserved_by_ledger 6 reserved, 4 by the ledger",
+                "CUP reserved_by_reservations 6 reserved, 4 held open by reservations",
+            ],
+        ),
+        (
+            lose_a_line,
+            ["CUP reserved_by_reservations 4 reserved, 0 held open by reservations"],
+        ),
+        (change_version, ["CUP version version 9, the last event is 4"]),
+        (
+            rewrite_an_event,
+            [
+                "CUP levels event 2 has 31 on hand and 0 reserved after a change of +5 and +0 "
+                "from 25 and 0",
+                "CUP levels event 3 has 27 on hand and 0 reserved after a change of -3 and +0 "
+                "from 31 and 0",
+            ],
+        ),
+        (change_status, ["- status reservation {order} is released, open by its lines"]),
+    ],
+)
+def test_damage_is_found_and_named(damage: Callable[[], None], found: list[str]) -> None:
+    order = Reservation.objects.get().pk
+    damage()
+
+    code, lines = verify()
+
+    expected = [line.format(order=order) for line in found]
+    counted = "1 difference." if len(found) == 1 else f"{len(found)} differences."
+    assert [line.replace("\t", " ") for line in lines] == [*expected, counted]
+    assert code == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "event", "levels"),
+    [
+        (change_level, (3, 0, 30, 4), (30, 4)),
+        (drift_reserved, (0, 0, 27, 4), (27, 4)),
+        (lose_a_line, (0, -4, 27, 0), (27, 0)),
+    ],
+)
+def test_a_repair_is_an_event_after_which_the_books_are_sound(
+    damage: Callable[[], None], event: tuple[int, int, int, int], levels: tuple[int, int]
+) -> None:
+    damage()
+
+    code, lines = verify(repair=True)
+
+    repair = StockEvent.objects.get(type=StockEvent.Type.ADJUSTED)
+    changes = (repair.quantity_change, repair.reserved_change)
+    assert (*changes, repair.quantity, repair.reserved_quantity) == event
+    assert (repair.sku, repair.version, repair.actor) == ("CUP", 5, "verify_stock")
+    assert repair.reason == "the ledger did not explain the levels"
+    assert Product.objects.get(sku="CUP").levels[:2] == levels
+    assert (code, "CUP\trepaired" in lines) == (1, True)
+    assert verify()[0] == 0
+
+
+def test_a_gap_stays_a_gap_while_the_sums_are_mended() -> None:
+    lose_an_event()
+
+    verify(repair=True)
+
+    code, lines = verify()
+    assert [line.split("\t")[1] for line in lines[:-1]] == ["events", "gap"]
+    assert code == 1
+
+
+def test_what_cannot_be_mended_is_said() -> None:
+    triggers.remove(connection)
+    line = ReservationLine.objects.get(product__sku="CUP")
+    ReservationLine.objects.filter(pk=line.pk).update(amount=100, open=100)
+
+    _, lines = verify(repair=True)
+
+    assert "CUP\tnot repaired\t100 of CUP are held, 27 are on hand." in lines
+    assert not StockEvent.objects.filter(type=StockEvent.Type.ADJUSTED).exists()
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_batches_are_all_looked_at(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    monkeypatch.setattr("products.stock.audit.BATCH", batch)
+    Product.objects.update(quantity=40)
+
+    _, lines = verify()
+
+    assert [line.split("\t")[0] for line in lines[:-1]] == ["CUP", "POT"]
