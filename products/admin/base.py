@@ -12,12 +12,12 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html
-from django_guid import get_guid
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
 from products import stock
 from products.models import StockEvent
+from products.request_id import request_id
 
 _GREY = "#9ca3af"
 LINE_CHART_OPTIONS = json.dumps(
@@ -48,7 +48,7 @@ MAX_LISTED = 10_000
 
 def actor_of(request: HttpRequest) -> stock.Actor:
     """Return the person who is logged in, as the ledger names them."""
-    return stock.Actor(request.user.get_username(), StockEvent.Source.ADMIN, get_guid() or "")
+    return stock.Actor(request.user.get_username(), StockEvent.Source.ADMIN, request_id.get() or "")
 
 
 def link_to(row: Model, text: Any) -> str:

@@ -10,10 +10,10 @@ from django.core.signals import got_request_exception
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
-from django_guid import set_guid
 
 from products.api.problems import CONTENT_TYPE, database_problem, problem, problem_of_status
 from products.models import MAX_REQUEST_ID_LENGTH
+from products.request_id import request_id
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -21,10 +21,9 @@ _SAFE_REQUEST_ID = re.compile(rf"[A-Za-z0-9._:/+=@-]{{1,{MAX_REQUEST_ID_LENGTH}}
 
 
 class RequestId:
-    """Keep the `X-Request-ID` of the caller, or make one where that is missing, too long or odd.
+    """Keep the caller's `X-Request-ID`, or replace one that is missing, too long or odd.
 
-    It is written to logs and to the ledger as it is. The middleware of `django_guid`, which has it
-    from here, would keep an odd one, and takes several times as long.
+    Logs and the ledger show it as it is.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -32,10 +31,10 @@ class RequestId:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.META.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if _SAFE_REQUEST_ID.fullmatch(given) else uuid4().hex
-        set_guid(request_id)
+        kept = given if _SAFE_REQUEST_ID.fullmatch(given) else uuid4().hex
+        request_id.set(kept)
         response = self.get_response(request)
-        response["X-Request-ID"] = request_id
+        response["X-Request-ID"] = kept
         return response
 
 

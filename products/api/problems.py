@@ -5,7 +5,6 @@ from typing import Any
 
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
 from django.db import DatabaseError, DataError, InterfaceError
-from django_guid import get_guid
 from drf_standardized_errors.formatter import ExceptionFormatter, flatten_errors
 from drf_standardized_errors.handler import ExceptionHandler
 from rest_framework import exceptions
@@ -14,6 +13,7 @@ from rest_framework.settings import api_settings
 
 from products.api.responses import JSONRenderer
 from products.db.errors import is_busy, is_unavailable
+from products.request_id import request_id
 from products.stock import BelowReserved, Invalid, StockError
 
 CONTENT_TYPE = "application/problem+json"
@@ -71,7 +71,7 @@ def problem(*, code: str, detail: str, instance: str, **known: Any) -> dict[str,
         "detail": detail,
         "instance": instance,
         "code": code,
-        "request_id": get_guid(),
+        "request_id": request_id.get(),
         **known,
     }
 

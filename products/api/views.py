@@ -11,7 +11,6 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.urls import reverse
 from django_filters import FilterSet
-from django_guid import get_guid
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.decorators import action
 from rest_framework.exceptions import MethodNotAllowed
@@ -54,6 +53,7 @@ from products.api.serializers import (
 from products.api.singletons import singleton
 from products.db.compiled import CompiledQuery, any_of
 from products.models import ApiKey, Product, Reservation, Role, StockEvent
+from products.request_id import request_id
 from products.validators import MAX_ID, MAX_SKU_LENGTH, SKU_PATTERN
 
 logger = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ class InventoryViewSet(GenericViewSet[Any]):
 
     @property
     def actor(self) -> stock.Actor:
-        return stock.Actor(self.actor_name or "", StockEvent.Source.API, get_guid() or "")
+        return stock.Actor(self.actor_name or "", StockEvent.Source.API, request_id.get() or "")
 
     def read(self, serializer_class: type[StrictSerializer]) -> dict[str, Any]:
         """Return the request's body as the arguments of a call."""

@@ -15,6 +15,7 @@ from pythonjsonlogger.json import JsonFormatter
 from rest_framework.test import APIClient
 
 from products.models import ApiKey, Role, StockEvent
+from products.request_id import request_id
 from products.tests.checks import assert_problem
 from products.tests.factories import ApiKeyFactory, ProductFactory
 
@@ -50,23 +51,23 @@ ODD_IDS = [
 ]
 
 
-@pytest.mark.parametrize("request_id", IDS, ids=lambda text: text[:20])
+@pytest.mark.parametrize("sent", IDS, ids=lambda text: text[:20])
 @pytest.mark.parametrize("path", ["/v1/products", "/v1/nope", "/health/live", "/docs"])
-def test_a_request_id_is_echoed(api: APIClient, path: str, request_id: str) -> None:
-    assert api.get(path, HTTP_X_REQUEST_ID=request_id)["X-Request-ID"] == request_id
+def test_a_request_id_is_echoed(api: APIClient, path: str, sent: str) -> None:
+    assert api.get(path, HTTP_X_REQUEST_ID=sent)["X-Request-ID"] == sent
 
 
-@pytest.mark.parametrize("request_id", ODD_IDS, ids=lambda text: repr(text)[:20])
-def test_an_odd_request_id_is_replaced(api: APIClient, request_id: str) -> None:
+@pytest.mark.parametrize("sent", ODD_IDS, ids=lambda text: repr(text)[:20])
+def test_an_odd_request_id_is_replaced(api: APIClient, sent: str) -> None:
     ProductFactory.create(sku="CUP")
 
     response = api.post(
-        "/v1/products/CUP/add", {"amount": 1}, format="json", HTTP_X_REQUEST_ID=request_id
+        "/v1/products/CUP/add", {"amount": 1}, format="json", HTTP_X_REQUEST_ID=sent
     )
 
     made = response["X-Request-ID"]
     assert response.status_code == 200
-    assert made != request_id
+    assert made != sent
     assert re.fullmatch("[A-Za-z0-9-]{16,128}", made)
     assert StockEvent.objects.latest("id").request_id == made
 
@@ -84,6 +85,13 @@ def test_a_problem_shows_the_id_of_its_request(api: APIClient, path: str, sent: 
 
     assert response.json()["request_id"] == response["X-Request-ID"]
     assert (response["X-Request-ID"] == sent) == (sent == "order-1")
+
+
+def test_a_request_id_is_forgotten_once_its_request_has_ended(anyone: APIClient) -> None:
+    for path in ("/health/live", "/v1/nope", "/static/products/favicon.svg"):
+        anyone.get(path, HTTP_X_REQUEST_ID="order-1").getvalue()  # Read to its end, it is closed.
+
+        assert request_id.get() is None, path
 
 
 # -------------------------------------------------------------------------------------------- CORS
@@ -279,8 +287,8 @@ Log = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> Log:
-    """Return the lines of requests that went to the console, as the service writes them."""
+def console(monkeypatch: pytest.MonkeyPatch) -> Log:
+    """Return the lines that went to the console, as the service writes them."""
     console = next(
         handler
         for handler in logging.getLogger().handlers
@@ -290,11 +298,13 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     written = StringIO()
     monkeypatch.setattr(console, "stream", written)
 
-    def lines() -> list[dict[str, Any]]:
-        rows = [json.loads(line) for line in written.getvalue().splitlines()]
-        return [row for row in rows if row["message"] == "request"]
+    return lambda: [json.loads(line) for line in written.getvalue().splitlines()]
 
-    return lines
+
+@pytest.fixture
+def log(console: Log) -> Log:
+    """Return the lines of requests."""
+    return lambda: [row for row in console() if row["message"] == "request"]
 
 
 def told(line: dict[str, Any]) -> dict[str, Any]:
@@ -388,6 +398,22 @@ def test_log_never_holds_a_key(anyone: APIClient, log: Log) -> None:
 
     assert [line["status"] for line in log()] == [200, 401]
     assert key not in json.dumps(log())
+
+
+def test_log_of_a_fault_carries_the_id_of_its_request(anyone: APIClient, console: Log) -> None:
+    anyone.raise_request_exception = False
+
+    def fail() -> None:
+        raise OperationalError("server is gone")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection, "cursor", fail)
+        anyone.get("/health", HTTP_X_REQUEST_ID="probe-1")
+    logging.getLogger("products").warning("no request")
+
+    # Django writes the first after all middleware.
+    named = [(line["logger"], line["request_id"]) for line in console()]
+    assert named == [("django.request", "probe-1"), ("products", None)]
 
 
 def test_log_keeps_one_line_per_request_whatever_the_path(api: APIClient, log: Log) -> None:
