@@ -178,7 +178,7 @@ REST_FRAMEWORK = {
     "NUM_PROXIES": NUM_PROXIES,
     # Only the views of the API read a body, and name their parser themselves.
     "DEFAULT_PARSER_CLASSES": [],
-    "DEFAULT_RENDERER_CLASSES": ["products.api.responses.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["products.api.drf.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "products.api.drf.JSONAlways",
     "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_PAGINATION_CLASS": "products.api.pagination.StrictCursorPagination",

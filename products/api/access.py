@@ -14,33 +14,11 @@ from rest_framework.exceptions import (
 )
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.throttling import SimpleRateThrottle
 from rest_framework_api_key.permissions import KeyParser
 
+from products.api.drf import DatabaseThrottle
 from products.models import ApiKey, Role
-from products.throttling import Rate, client_of, consume
-
-
-class DatabaseThrottle(SimpleRateThrottle):
-    """Lets as many requests through as the rate of its `scope` says, for each cache key.
-
-    The base class counts in a cache, reading and then writing, and miscounts what comes at once.
-    """
-
-    _wait = 0.0
-
-    def allow_request(self, request: Request, view: Any) -> bool:
-        number, seconds = self.parse_rate(self.rate)
-        bucket = self.get_cache_key(request, view)
-        if number is None or seconds is None or bucket is None:
-            return True
-        # With the rate in its name: what was used at another rate says nothing at this one.
-        self._wait = consume(f"{bucket} {self.rate}", Rate(number, seconds))
-        return not self._wait
-
-    def wait(self) -> float:
-        """Return in how many seconds the refused request would be let through."""
-        return self._wait
+from products.throttling import client_of
 
 
 class KeyThrottle(DatabaseThrottle):
@@ -144,8 +122,8 @@ class HasRole(BasePermission):
     def has_permission(self, request: Request, view: Any) -> bool:
         if not isinstance(request.auth, ApiKey):
             raise NotAuthenticated("An API key is required: Authorization: Api-Key <key>.")
-        if view.action in (None, "metadata"):
-            return True  # No handler: the answer is 405.
+        if view.has_no_action:
+            return True  # The answer is 405.
         require_role(request.auth, view.required_roles.get(view.action))
         return True
 

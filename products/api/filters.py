@@ -2,16 +2,16 @@
 
 import re
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db.models import F, QuerySet
-from django.forms import Form
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema_field
 from rest_framework.request import Request
 
 from products import validators
+from products.api.drf import FilterSet
 from products.api.problems import invalid_field
 from products.models import Product, Reservation, StockEvent
 from products.validators import MAX_NAME_LENGTH, MAX_NOTE_LENGTH, SKU_PATTERN, TEXT_PATTERN
@@ -108,18 +108,6 @@ class ArchivedFilter(filters.ChoiceFilter):
 
     def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
         return queryset if value == "all" else queryset.filter(archived=value == "true")
-
-
-class FilterSet(filters.FilterSet):
-    """Filters whose form is made once; django-filter would make it for each request."""
-
-    _form_class: ClassVar[type[Form]]
-
-    def get_form_class(self) -> type[Form]:
-        made = type(self)
-        if "_form_class" not in vars(made):
-            made._form_class = super().get_form_class()
-        return made._form_class
 
 
 class ProductFilters(FilterSet):

@@ -3,10 +3,10 @@ from typing import Any
 
 from django.db.models import QuerySet
 from rest_framework.exceptions import NotFound
-from rest_framework.pagination import Cursor, CursorPagination
+from rest_framework.pagination import Cursor
 from rest_framework.request import Request
-from rest_framework.utils.urls import remove_query_param
 
+from products.api.drf import CursorPagination
 from products.api.problems import invalid_field
 from products.validators import SKU_PATTERN
 
@@ -64,19 +64,6 @@ class StrictCursorPagination(CursorPagination):
         """Put the order into the cursor, which would mean something else in another one."""
         position: Any = f"{self.ordering[0]} {cursor.position or ''}"
         return super().encode_cursor(Cursor(0, cursor.reverse, position))
-
-    # From a page that has become empty, the library's links go on from the row that this page was
-    # to start after, and so leave that row out.
-
-    def get_next_link(self) -> str | None:
-        if self.page or not self.has_next:
-            return super().get_next_link()
-        return remove_query_param(str(self.base_url), self.cursor_query_param)
-
-    def get_previous_link(self) -> str | None:
-        if self.page or not self.has_previous:
-            return super().get_previous_link()
-        return self.encode_cursor(Cursor(0, reverse=True, position=None))
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         cursor, page_size = super().get_schema_operation_parameters(view)

@@ -11,7 +11,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
-from products.api.responses import JSONRenderer
+from products.api.drf import JSONRenderer
 from products.db.errors import is_busy, is_unavailable
 from products.request_id import request_id
 from products.stock import BelowReserved, Invalid, StockError

@@ -12,10 +12,9 @@ from drf_spectacular.utils import (
     extend_schema_serializer,
 )
 from rest_framework import serializers
-from rest_framework.fields import empty
 
 from products import stock, validators
-from products.api.singletons import singleton
+from products.api.drf import FieldWithoutValidators, singleton
 from products.models import Product, Reservation, ReservationLine, StockEvent
 from products.validators import (
     MAX_DESCRIPTION_LENGTH,
@@ -34,16 +33,7 @@ MAX_LINES = 1_000
 # ------------------------------------------------------------------------------------- requests
 
 
-class StraightField(serializers.Field):
-    """A field without validators; REST framework would look for them each time."""
-
-    def run_validation(self, data: Any = empty) -> Any:
-        if data is None or data is empty:
-            return super().run_validation(data)
-        return self.to_internal_value(data)
-
-
-class StrictField(StraightField):
+class StrictField(FieldWithoutValidators):
     """A value that is taken as it is, or refused by one of the `rules`."""
 
     rules: ClassVar[list[validators.Rule]]
@@ -123,7 +113,7 @@ class BooleanField(StrictField):
     rules = validators.BOOLEAN
 
 
-class StrictSerializer(StraightField, serializers.Serializer):
+class StrictSerializer(FieldWithoutValidators, serializers.Serializer):
     """A request body in which a field that is not known is refused."""
 
     @cached_property
@@ -309,7 +299,7 @@ _OPERATIONS: dict[str, type[OperationSerializer]] = {
 @extend_schema_field(
     PolymorphicProxySerializer("Operation", dict(_OPERATIONS), resource_type_field_name="operation")
 )
-class OperationField(StraightField):
+class OperationField(FieldWithoutValidators):
     """An add, a remove or an adjust; `operation` says which, and so which fields there are."""
 
     def to_internal_value(self, data: Any) -> stock.Operation:

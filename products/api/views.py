@@ -11,12 +11,9 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.urls import reverse
 from django_filters import FilterSet
-from rest_framework.authentication import BaseAuthentication
 from rest_framework.decorators import action
 from rest_framework.exceptions import MethodNotAllowed
-from rest_framework.negotiation import BaseContentNegotiation
-from rest_framework.parsers import BaseParser
-from rest_framework.permissions import AllowAny, BasePermission
+from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -26,6 +23,7 @@ from rest_framework.viewsets import GenericViewSet
 from products import feed, stock
 from products.api import filters, schema
 from products.api.access import require_role
+from products.api.drf import LeanViewMixin, singleton
 from products.api.idempotency import idempotent
 from products.api.pagination import read_page_size
 from products.api.parsers import StrictJSONParser
@@ -50,7 +48,6 @@ from products.api.serializers import (
     StockEventSerializer,
     StrictSerializer,
 )
-from products.api.singletons import singleton
 from products.db.compiled import CompiledQuery, any_of
 from products.models import ApiKey, Product, Reservation, Role, StockEvent
 from products.request_id import request_id
@@ -70,7 +67,7 @@ def _path_of(basename: str) -> str:
 _BY_SKU = CompiledQuery(lambda: Product.objects.filter(sku__any_of=[]))
 
 
-class InventoryViewSet(GenericViewSet[Any]):
+class InventoryViewSet(LeanViewMixin, GenericViewSet[Any]):
     """What all entrances share: strict reading, one form of answers, and the log."""
 
     parser_classes = (StrictJSONParser,)
@@ -89,26 +86,6 @@ class InventoryViewSet(GenericViewSet[Any]):
     actor_name: str | None = None
     """The name of the key, once it is known."""
 
-    # REST framework would make new ones of all these for each request.
-
-    def get_authenticators(self) -> list[BaseAuthentication]:
-        return [singleton(made) for made in self.authentication_classes]
-
-    def get_parsers(self) -> list[BaseParser]:
-        return [singleton(made) for made in self.parser_classes]
-
-    def get_content_negotiator(self) -> BaseContentNegotiation:
-        return singleton(self.content_negotiation_class)
-
-    def get_permissions(self) -> list[BasePermission]:
-        return [singleton(cast(type[BasePermission], made)) for made in self.permission_classes]
-
-    @property
-    def default_response_headers(self) -> dict[str, str]:
-        """`Allow`, where a method is refused; REST framework would list them for each answer."""
-        is_refused = self.action in (None, "metadata")
-        return {"Allow": ", ".join(self.allowed_methods)} if is_refused else {}
-
     def perform_authentication(self, request: Request) -> None:
         super().perform_authentication(request)
         if isinstance(request.auth, ApiKey):
@@ -116,7 +93,7 @@ class InventoryViewSet(GenericViewSet[Any]):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        if self.action in (None, "metadata"):
+        if self.has_no_action:
             raise MethodNotAllowed(str(request.method))  # Whatever its body and query are.
         if "HTTP_TRANSFER_ENCODING" in request.META:
             # WSGI shows such a body as an empty one, which would fulfill all instead of a part.
