@@ -1,9 +1,8 @@
-"""The forms of requests and answers. A request is read strictly, an answer written in one form."""
+"""The forms of requests, which are read strictly, and of answers."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from django.core.exceptions import ValidationError as ValueRefused
 from django.utils.functional import cached_property
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.utils import (
@@ -13,108 +12,29 @@ from drf_spectacular.utils import (
 )
 from rest_framework import serializers
 
-from products import stock, validators
+from products import stock
 from products.api.drf import FieldWithoutValidators, singleton
-from products.models import Product, Reservation, ReservationLine, StockEvent
-from products.validators import (
-    MAX_DESCRIPTION_LENGTH,
-    MAX_ID,
-    MAX_NAME_LENGTH,
-    MAX_NOTE_LENGTH,
-    MAX_SECONDS,
-    MAX_UNITS,
-    NOT_BLANK_PATTERN,
-    SKU_PATTERN,
-    TEXT_PATTERN,
+from products.api.fields import (
+    AmountField,
+    BooleanField,
+    DescriptionField,
+    DurationField,
+    IdField,
+    LevelField,
+    NameField,
+    NoteField,
+    ReasonField,
+    SkuField,
 )
+from products.models import Product, Reservation, ReservationLine, StockEvent
 
 MAX_LINES = 1_000
 
 # ------------------------------------------------------------------------------------- requests
 
 
-class StrictField(FieldWithoutValidators):
-    """A value that is taken as it is, or refused by one of the `rules`."""
-
-    rules: ClassVar[list[validators.Rule]]
-
-    def to_internal_value(self, data: Any) -> Any:
-        try:
-            for rule in self.rules:
-                rule(data)
-        except ValueRefused as error:
-            raise serializers.ValidationError(error.messages[0], code=error.code) from error
-        return data
-
-
-@extend_schema_field({"type": "string", "pattern": f"^{SKU_PATTERN}$"})
-class SkuField(StrictField):
-    rules = validators.SKU
-
-
-@extend_schema_field(
-    {
-        "type": "string",
-        "minLength": 1,
-        "maxLength": MAX_NAME_LENGTH,
-        "pattern": NOT_BLANK_PATTERN,
-    }
-)
-class NameField(StrictField):
-    rules = validators.NAME
-
-
-@extend_schema_field(
-    {"type": "string", "maxLength": MAX_DESCRIPTION_LENGTH, "pattern": TEXT_PATTERN}
-)
-class DescriptionField(StrictField):
-    rules = validators.DESCRIPTION
-
-
-@extend_schema_field({"type": "string", "maxLength": MAX_NOTE_LENGTH, "pattern": TEXT_PATTERN})
-class NoteField(StrictField):
-    rules = validators.NOTE
-
-
-@extend_schema_field(
-    {
-        "type": "string",
-        "minLength": 1,
-        "maxLength": MAX_NOTE_LENGTH,
-        "pattern": NOT_BLANK_PATTERN,
-    }
-)
-class ReasonField(StrictField):
-    rules = validators.REASON
-
-
-@extend_schema_field({"type": "integer", "minimum": 1, "maximum": MAX_UNITS})
-class AmountField(StrictField):
-    rules = validators.AMOUNT
-
-
-@extend_schema_field({"type": "integer", "minimum": 0, "maximum": MAX_UNITS})
-class LevelField(StrictField):
-    rules = validators.LEVEL
-
-
-@extend_schema_field({"type": "integer", "minimum": 1, "maximum": MAX_SECONDS})
-class DurationField(StrictField):
-    rules = validators.DURATION
-
-
-@extend_schema_field({"type": "integer", "minimum": 1, "maximum": MAX_ID})
-class IdField(StrictField):
-    rules = validators.ID
-
-
-@extend_schema_field({"type": "boolean"})
-class BooleanField(StrictField):
-    rules = validators.BOOLEAN
-
-
 class StrictSerializer(FieldWithoutValidators, serializers.Serializer):
-    """A request body in which a field that is not known is refused."""
+    """A request body that refuses unknown fields."""
 
     @cached_property
     def _fields_by_name(self) -> dict[str, serializers.Field]:
@@ -141,7 +61,7 @@ class StrictSerializer(FieldWithoutValidators, serializers.Serializer):
 
 
 class StrictSerializerExtension(OpenApiSerializerExtension):
-    """Says in the OpenAPI document that there are no other fields."""
+    """Declares in the OpenAPI document that no other fields are allowed."""
 
     target_class = StrictSerializer
     match_subclasses = True
@@ -198,20 +118,20 @@ class AdjustSerializer(StrictSerializer):
 
 
 class DomainObjectSerializer(StrictSerializer):
-    """The fields of something that `stock` is asked, which it `makes`.
+    """The fields of an object of `stock`, which checks them by the same rules.
 
-    `stock` checks them by the same rules. Only if it refuses are those of the fields gone through,
-    to say of each what is wrong: of 1,000 lines that would take as long again.
+    The fields themselves check only what `stock` has refused, to name each wrong one.
     """
 
     makes: ClassVar[type[Any]]
+    """The class of the object."""
 
     def to_internal_value(self, data: Any) -> Any:
-        # For `stock` None is what is not given, but null is refused here.
+        # `stock` takes None for a missing value, but a null in a request is refused.
         if isinstance(data, dict) and None not in data.values():
             try:
                 return self.makes(**self.arguments(data))
-            except (stock.Invalid, TypeError):  # The second for a field too many or too few.
+            except (stock.Invalid, TypeError):  # TypeError: a field too many or too few.
                 pass
         return self.makes(**self.arguments(super().to_internal_value(data)))
 
@@ -220,7 +140,7 @@ class DomainObjectSerializer(StrictSerializer):
 
 
 class LineSerializer(DomainObjectSerializer):
-    """So many units of one product."""
+    """An amount of one product."""
 
     sku = SkuField()
     amount = AmountField()
@@ -321,15 +241,15 @@ class OperationsSerializer(StrictSerializer):
 
 # -------------------------------------------------------------------------------------- answers
 #
-# The fields are what the OpenAPI document is made of. What is sent is written out below them:
-# made from the fields, for each object anew, it took a sixth of the time of a request.
+# The fields describe an answer in the OpenAPI document. `to_representation` writes it out, because
+# REST framework's own goes through the fields for each object.
 
 
 class ProductSerializer(serializers.ModelSerializer):
     available_quantity = serializers.IntegerField(
         help_text="`quantity - reserved_quantity`: what can still be removed or reserved."
     )
-    # Not the generated column: that one is stale after a change.
+    # Not the generated column, which is stale after a change.
     low_stock = serializers.BooleanField(
         source="is_low_stock", help_text="`available_quantity < minimum_stock_level`."
     )
@@ -387,7 +307,7 @@ class ReservationLineSerializer(serializers.ModelSerializer):
 
 
 class ReservationSerializer(serializers.ModelSerializer):
-    # Of the lines that are shown, not of the row, which was read a moment before them.
+    # From the lines below, so that both agree: the row was read before them.
     status = serializers.ChoiceField(Reservation.Status.choices, source="loaded_status")
     lines = ReservationLineSerializer(source="loaded_lines", many=True)
 
@@ -410,7 +330,7 @@ class ReservationSerializer(serializers.ModelSerializer):
 
 
 class ProductReservedSerializer(ProductSerializer):
-    """A product together with the reservation that was just made of it."""
+    """A product and its new reservation."""
 
     reservation = ReservationSerializer()
 

@@ -1,0 +1,101 @@
+"""The fields of request bodies: each takes a value as it is, or refuses it by a rule."""
+
+from typing import Any, ClassVar
+
+from django.core.exceptions import ValidationError as ValueRefused
+from drf_spectacular.utils import extend_schema_field
+from rest_framework.serializers import ValidationError
+
+from products import validators
+from products.api.drf import FieldWithoutValidators
+from products.validators import (
+    MAX_DESCRIPTION_LENGTH,
+    MAX_ID,
+    MAX_NAME_LENGTH,
+    MAX_NOTE_LENGTH,
+    MAX_SECONDS,
+    MAX_UNITS,
+    NOT_BLANK_PATTERN,
+    SKU_PATTERN,
+    TEXT_PATTERN,
+)
+
+
+class StrictField(FieldWithoutValidators):
+    """A value that all `rules` must accept, taken unchanged."""
+
+    rules: ClassVar[list[validators.Rule]]
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            for rule in self.rules:
+                rule(data)
+        except ValueRefused as error:
+            raise ValidationError(error.messages[0], code=error.code) from error
+        return data
+
+
+@extend_schema_field({"type": "string", "pattern": f"^{SKU_PATTERN}$"})
+class SkuField(StrictField):
+    rules = validators.SKU
+
+
+@extend_schema_field(
+    {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_NAME_LENGTH,
+        "pattern": NOT_BLANK_PATTERN,
+    }
+)
+class NameField(StrictField):
+    rules = validators.NAME
+
+
+@extend_schema_field(
+    {"type": "string", "maxLength": MAX_DESCRIPTION_LENGTH, "pattern": TEXT_PATTERN}
+)
+class DescriptionField(StrictField):
+    rules = validators.DESCRIPTION
+
+
+@extend_schema_field({"type": "string", "maxLength": MAX_NOTE_LENGTH, "pattern": TEXT_PATTERN})
+class NoteField(StrictField):
+    rules = validators.NOTE
+
+
+@extend_schema_field(
+    {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_NOTE_LENGTH,
+        "pattern": NOT_BLANK_PATTERN,
+    }
+)
+class ReasonField(StrictField):
+    rules = validators.REASON
+
+
+@extend_schema_field({"type": "integer", "minimum": 1, "maximum": MAX_UNITS})
+class AmountField(StrictField):
+    rules = validators.AMOUNT
+
+
+@extend_schema_field({"type": "integer", "minimum": 0, "maximum": MAX_UNITS})
+class LevelField(StrictField):
+    rules = validators.LEVEL
+
+
+@extend_schema_field({"type": "integer", "minimum": 1, "maximum": MAX_SECONDS})
+class DurationField(StrictField):
+    rules = validators.DURATION
+
+
+@extend_schema_field({"type": "integer", "minimum": 1, "maximum": MAX_ID})
+class IdField(StrictField):
+    rules = validators.ID
+
+
+@extend_schema_field({"type": "boolean"})
+class BooleanField(StrictField):
+    rules = validators.BOOLEAN
