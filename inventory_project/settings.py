@@ -201,9 +201,10 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Inventory service",
     "DESCRIPTION": (
         "Stock that is never sold twice and can be accounted for, unit by unit.\n\n"
-        "Each request carries `Authorization: Api-Key <key>`. Every error is a problem of RFC 9457 "
-        "with a stable `code`; a 4xx has changed nothing. An `X-Request-ID` that is sent comes "
-        "back, and stands in the log and in the stock events."
+        "Send a key with each request: `Authorization: Bearer <key>` or `Authorization: Api-Key "
+        "<key>`. Every error is a problem of RFC 9457 with a stable `code`; a 4xx has changed "
+        "nothing. The `X-Request-ID` of a request comes back in its answer, and stands in the log "
+        "and in the stock events."
     ),
     "TAGS": [
         {"name": "products", "description": "Products, and the operations on the stock of one."},

@@ -14,7 +14,6 @@ from rest_framework.exceptions import (
 )
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework_api_key.permissions import KeyParser
 
 from products.api.drf import DatabaseThrottle
 from products.models import ApiKey, Role
@@ -39,8 +38,13 @@ class FailedAuthenticationThrottle(DatabaseThrottle):
         return f"address:{client_of(request)}"
 
 
+SCHEMES = ("api-key", "bearer")
+"""The schemes of `Authorization` that carry a key. Their case does not matter (RFC 9110)."""
+FORMS = "Authorization: Bearer <key>, or Authorization: Api-Key <key>"
+
+
 class ApiKeyAuthentication(BaseAuthentication):
-    """`Authorization: Api-Key ...`: `request.auth` is the `ApiKey`; there is no user."""
+    """Sets `request.auth` to the `ApiKey` of the `Authorization` header; there is no user."""
 
     def authenticate(self, request: Request) -> tuple[None, ApiKey] | None:
         if "HTTP_AUTHORIZATION" not in request.META:
@@ -48,22 +52,22 @@ class ApiKeyAuthentication(BaseAuthentication):
         try:
             return None, _valid_key(request)
         except AuthenticationFailed:
-            # Only now, so that a valid key is served whatever else comes from its address: behind
-            # a shared proxy that is others. Keys are too long to guess; it is load that is limited.
+            # Only now: a valid key is served whatever its address has sent before, as others may
+            # share that address. This limits load; keys are too long to guess.
             throttle = FailedAuthenticationThrottle()
             if not throttle.allow_request(request, view=None):
                 raise Throttled(throttle.wait()) from None
             raise
 
     def authenticate_header(self, request: Request) -> str:
-        return "Api-Key"
+        return 'Bearer realm="api"'
 
 
 def _valid_key(request: Request) -> ApiKey:
-    key = KeyParser().get(request)
-    # A key is ASCII; anything else could not be looked up on every database.
-    if not key or not key.isascii() or not key.isprintable():
-        raise AuthenticationFailed("The header is not of the form: Api-Key <key>.")
+    scheme, _, key = request.META["HTTP_AUTHORIZATION"].partition(" ")
+    # A key is ASCII; some databases could not look up anything else.
+    if scheme.lower() not in SCHEMES or not key or not key.isascii() or not key.isprintable():
+        raise AuthenticationFailed(f"The header is not of the form {FORMS}.")
     try:
         api_key = _find(key)
     except ApiKey.DoesNotExist:
@@ -106,10 +110,12 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):
 
     def get_security_definition(self, auto_schema: object) -> dict[str, str]:
         return {
-            "type": "apiKey",
-            "in": "header",
-            "name": "Authorization",
-            "description": "`Api-Key <key>`, with a key from `manage.py create_api_key`.",
+            "type": "http",
+            "scheme": "bearer",
+            "description": (
+                "A key from `manage.py create_api_key`, or from the admin. "
+                "`Authorization: Api-Key <key>` is accepted, too."
+            ),
         }
 
 
@@ -121,7 +127,7 @@ class HasRole(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if not isinstance(request.auth, ApiKey):
-            raise NotAuthenticated("An API key is required: Authorization: Api-Key <key>.")
+            raise NotAuthenticated(f"An API key is required: {FORMS}.")
         if view.has_no_action:
             return True  # The answer is 405.
         require_role(request.auth, view.required_roles.get(view.action))

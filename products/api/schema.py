@@ -14,6 +14,7 @@ from drf_spectacular.utils import (
 )
 from rest_framework.serializers import BaseSerializer
 
+from products.api.access import FORMS
 from products.api.pagination import MAX_PAGE_SIZE, PAGE_SIZE
 from products.api.problems import CONTENT_TYPE, STATUS_OF_CODE, problem
 from products.api.serializers import (
@@ -110,7 +111,7 @@ _ERRORS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "malformed_json": ("The body is not JSON: Expecting value: line 1 column 1 (char 0).", {}),
-    "not_authenticated": ("An API key is required: Authorization: Api-Key <key>.", {}),
+    "not_authenticated": (f"An API key is required: {FORMS}.", {}),
     "permission_denied": ("The role manage is required.", {}),
     "product_not_found": ("There is no product TSHIRT-RED-L.", {"sku": "TSHIRT-RED-L"}),
     "reservation_not_found": ("There is no reservation 42.", {}),

@@ -70,7 +70,7 @@ def test_without_a_key_every_route_is_closed(route: str) -> None:
         response = APIClient().generic(method, path_of(route), '{"amount": 1}')
 
         assert_problem(response, 401, "not_authenticated")
-        assert response["WWW-Authenticate"] == "Api-Key"
+        assert response["WWW-Authenticate"] == 'Bearer realm="api"'
     assert APIClient().head(path_of(route)).status_code == 401
     assert stored() == before
 
@@ -93,7 +93,15 @@ def test_what_is_open_to_all_tells_nothing_of_the_stock(route: str) -> None:
     "authorization",
     [
         *("", " ", "Api-Key", "Api-Key ", "Api-Key  ", "{key}", " {key}", "Api-Key{key}"),
-        *("Bearer {key}", "Basic {key}", "Token {key}", "ApiKey {key}", "Bearer Api-Key {key}"),
+        *(
+            "Bearer",
+            "Bearer ",
+            "Bearer{key}",
+            "Bearer  {key}",
+            "Bearer {key}x",
+            "Bearer {key} {key}",
+        ),
+        *("Basic {key}", "Token {key}", "ApiKey {key}", "Bearer Api-Key {key}"),
         *("Api-Key {key}x", "Api-Key x{key}", "Api-Key {prefix}", "Api-Key {prefix}."),
         *("Api-Key {prefix}.wrong", "Api-Key .", "Api-Key x", "Api-Key a.b.c", "Api-Key {key}.x"),
         *(
@@ -114,8 +122,27 @@ def test_what_is_no_valid_key_opens_nothing(authorization: str) -> None:
 
     response = client.get("/v1/products")
     assert_problem(response, 401, "not_authenticated")
-    assert response["WWW-Authenticate"] == "Api-Key"
+    assert response["WWW-Authenticate"] == 'Bearer realm="api"'
     assert key.text not in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    "scheme", ["Api-Key", "api-key", "API-KEY", "Bearer", "bearer", "BEARER", "bEaReR"]
+)
+def test_either_scheme_carries_a_key_whatever_its_case(scheme: str) -> None:
+    client = client_with(f"{scheme} {ApiKeyFactory.create().text}")
+
+    assert client.get("/v1/products").status_code == 200
+
+
+@pytest.mark.parametrize("authorization", [None, "Basic abc"])
+def test_a_refusal_names_both_forms(authorization: str | None) -> None:
+    client = client_with(authorization) if authorization else APIClient()
+
+    detail = assert_problem(client.get("/v1/products"), 401, "not_authenticated")["detail"]
+
+    assert "Authorization: Bearer <key>" in detail
+    assert "Authorization: Api-Key <key>" in detail
 
 
 def test_a_key_opens_until_it_is_revoked() -> None:

@@ -8,11 +8,12 @@ import pytest
 from django.core.exceptions import ValidationError
 from rest_framework.renderers import JSONRenderer
 from rest_framework.serializers import ModelSerializer
+from rest_framework.test import APIClient
 
 from products import stock
 from products.api import serializers
 from products.models import Product, Reservation, ReservationLine, StockEvent
-from products.tests.factories import ACTOR, ProductFactory
+from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
 from products.validators import (
     NOT_BLANK_PATTERN,
     TEXT_PATTERN,
@@ -49,6 +50,17 @@ def test_a_pattern_lets_every_character_through_that_the_service_takes(
     matching = [character for character in CHARACTERS if re.search(pattern, character)]
 
     assert matching == taken_by(*rules)
+
+
+@pytest.mark.django_db
+def test_a_key_opens_the_api_by_the_scheme_that_the_document_declares() -> None:
+    document = json.loads(APIClient().get("/openapi.json").content)
+    [declared] = document["components"]["securitySchemes"].values()
+    key = ApiKeyFactory.create().text
+    client = APIClient(HTTP_AUTHORIZATION=f"{declared['scheme']} {key}")
+
+    assert declared["type"] == "http"
+    assert client.get("/v1/products").status_code == 200
 
 
 @pytest.mark.parametrize(

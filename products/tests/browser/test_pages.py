@@ -45,6 +45,25 @@ def test_the_docs_open_without_a_complaint(page: Page) -> None:
     expect(page.get_by_role("heading", name="Inventory service")).to_be_visible()
 
 
+def test_a_key_pasted_into_the_docs_opens_the_api(page: Page) -> None:
+    ProductFactory.create(sku="CUP", name="A cup to be found")
+    key = ApiKeyFactory.create().text
+
+    page.goto("/docs")
+    page.get_by_role("button", name="Authorize", exact=True).click()
+    page.locator(".auth-container input").fill(key)
+    page.get_by_role("button", name="Apply credentials").click()
+    page.get_by_role("button", name="Close").click()
+    operation = page.locator("#operations-products-products_list")
+    operation.locator(".opblock-summary-control").click()
+    operation.get_by_role("button", name="Try it out").click()
+    operation.get_by_role("button", name="Execute").click()
+
+    answer = operation.locator(".live-responses-table")
+    expect(answer.locator(".response-col_status").last).to_contain_text("200")
+    expect(answer).to_contain_text("A cup to be found")
+
+
 def test_a_wrong_password_lets_nobody_in(page: Page, ada: User) -> None:
     page.goto("/admin/")
     page.get_by_label("Username").fill("Ada")
