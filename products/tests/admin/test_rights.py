@@ -239,7 +239,7 @@ def actions_of(route: str) -> list[str]:
     model = model_of(route)
     if model is None or route.count("/") != 2:
         return []
-    named = admin.site._registry[model].actions or ()
+    named = admin.site.get_model_admin(model).actions or ()
     return [
         "delete_selected",
         *(action if isinstance(action, str) else action.__name__ for action in named),

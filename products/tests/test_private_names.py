@@ -1,0 +1,582 @@
+"""Every private or undocumented name of a library that the project uses, and where.
+
+An upgrade may move such a name without a word in its release notes. These tests then say which one,
+and what breaks.
+"""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from django.template.loader import get_template
+
+import inventory_project
+import products
+
+PROJECT = Path(products.__file__).parent.parent
+TEMPLATES = PROJECT / "products" / "templates"
+
+
+class Borrowed(NamedTuple):
+    """Names of one owner in a library, which one part of the project uses."""
+
+    where: str
+    """A module of the project, or a package."""
+    owner: str
+    """A module of the library, or a class in one."""
+    names: str
+    """Attributes of the owner, separated by spaces; none where only the owner is used."""
+    why: str
+
+
+BORROWED = [
+    # Python
+    Borrowed("inventory_project.wsgi", "logging", "_srcfile", "records need not name their source"),
+    # Django: connections
+    Borrowed(
+        "products.db",
+        "django.db.backends.base.base.BaseDatabaseWrapper",
+        "make_cursor make_debug_cursor queries_logged ensure_connection in_atomic_block",
+        "prepared statements are wrapped and logged as Django's own",
+    ),
+    Borrowed(
+        "products.db",
+        "django.db.backends.base.features.BaseDatabaseFeatures",
+        "max_query_params",
+        "SQLite takes more parameters than Django assumes",
+    ),
+    Borrowed(
+        "products.db",
+        "django.db.backends.postgresql.base.DatabaseWrapper",
+        "pool",
+        "the pool is drained after a lost connection",
+    ),
+    Borrowed(
+        "products.apps",
+        "django.db.backends.sqlite3.base.DatabaseWrapper",
+        "",
+        "its connections get their settings",
+    ),
+    Borrowed(
+        "products.ledger",
+        "django.db.backends.base.base.BaseDatabaseWrapper",
+        "in_atomic_block savepoint_ids",
+        "the COMMIT goes along with a write only outside of other transactions",
+    ),
+    Borrowed(
+        "products.ledger",
+        "django.db.backends.sqlite3.operations.DatabaseOperations",
+        "convert_datetimefield_value adapt_datetimefield_value",
+        "SQLite returns and takes moments as text",
+    ),
+    Borrowed(
+        "products.files",
+        "django.db.backends.base.base.BaseDatabaseWrapper",
+        "wrap_database_errors is_usable",
+        "COPY goes past Django's cursor; a broken connection has no table to drop",
+    ),
+    Borrowed(
+        "products.triggers",
+        "django.db.backends.base.introspection.BaseDatabaseIntrospection",
+        "table_names",
+        "there is nothing to guard before the first migration",
+    ),
+    Borrowed(
+        "products.tests.db",
+        "django.db.utils.ConnectionHandler",
+        "",
+        "a test opens connections with settings of its own",
+    ),
+    # Django: the ORM
+    Borrowed(
+        "products.db.compiled",
+        "django.db.models.base.ModelState",
+        "adding db",
+        "instances are made without `from_db`",
+    ),
+    Borrowed(
+        "products.db.compiled",
+        "django.db.models.sql.query.Query",
+        "get_compiler",
+        "a query is compiled once",
+    ),
+    Borrowed(
+        "products.db.compiled",
+        "django.db.models.sql.compiler.SQLCompiler",
+        "as_sql select get_converters apply_converters",
+        "a query is compiled once, and its rows converted as Django does",
+    ),
+    Borrowed(
+        "products.models.fields",
+        "django.db.models.sql.compiler.SQLCompiler",
+        "",
+        "the type of a lookup's argument",
+    ),
+    Borrowed(
+        "products.db.sqlite",
+        "django.db.models.lookups.FieldGetDbPrepValueMixin",
+        "get_db_prep_lookup",
+        "moments are compared as texts on SQLite",
+    ),
+    Borrowed(
+        "products.management",
+        "django.db.models.expressions.Combinable",
+        "",
+        "the type of an exported column",
+    ),
+    # Django: the rest
+    Borrowed(
+        "products.api.preconditions",
+        "django.utils.http",
+        "parse_etags",
+        "If-Match is read as Django reads it",
+    ),
+    Borrowed(
+        "products.admin.dialogs",
+        "django.utils.http",
+        "url_has_allowed_host_and_scheme",
+        "a dialog leads back to pages of this service alone",
+    ),
+    Borrowed(
+        "products.groups", "django.apps.registry", "Apps apps", "groups are made after `migrate`"
+    ),
+    Borrowed(
+        "products.groups",
+        "django.contrib.auth.management",
+        "create_permissions",
+        "the permissions must be there before the groups",
+    ),
+    Borrowed(
+        "products.admin",
+        "django.contrib.admin.options",
+        "IncorrectLookupParameters",
+        "an odd filter is answered as Django's own list does",
+    ),
+    Borrowed(
+        "products.admin",
+        "django.contrib.admin.options.ModelAdmin",
+        "opts changeform_view",
+        "pages of our own look like Django's, and its pages get context",
+    ),
+    Borrowed(
+        "products.admin",
+        "django.contrib.admin.views.main.ChangeList",
+        "get_results result_count full_result_count url_for_result",
+        "long lists are not counted to their end; keys are linked by their prefix",
+    ),
+    Borrowed(
+        "products.admin.ledger",
+        "django.contrib.admin.filters.FieldListFilter",
+        "used_parameters field_path",
+        "the day filter reads its parameters",
+    ),
+    Borrowed(
+        "products.admin",
+        "django.template.defaultfilters",
+        "pluralize",
+        "messages count as templates do",
+    ),
+    Borrowed(
+        "products.admin",
+        "django.contrib.humanize.templatetags.humanize",
+        "intcomma",
+        "numbers read as in templates",
+    ),
+    Borrowed(
+        "products.tests.conftest",
+        "django.test.TransactionTestCase",
+        "_fixture_teardown",
+        "the flush after a test must be let empty the append-only ledger",
+    ),
+    Borrowed(
+        "products.tests.api.test_access",
+        "django.urls",
+        "get_resolver URLPattern URLResolver",
+        "a test goes through every route",
+    ),
+    Borrowed(
+        "products.tests.admin.test_rights",
+        "django.contrib.admin.utils",
+        "quote",
+        "a test writes the address of a row as the admin does",
+    ),
+    # psycopg
+    Borrowed(
+        "products.db.prepared",
+        "psycopg.generators",
+        "send execute fetch_many",
+        "prepared statements are sent and read in one round trip",
+    ),
+    Borrowed("products.db", "psycopg.abc.PQGen", "", "the type of such a generator"),
+    Borrowed("products.db", "psycopg.Connection", "wait pgconn", "such a generator is run by it"),
+    Borrowed(
+        "products.db.prepared",
+        "psycopg.pq.PGconn",
+        "transaction_status send_prepare send_query send_query_params send_query_prepared "
+        "enter_pipeline_mode pipeline_sync exit_pipeline_mode",
+        "prepared statements speak to libpq",
+    ),
+    Borrowed("products.db.prepared", "psycopg.pq.abc.PGconn", "", "its type"),
+    Borrowed("products.db.prepared", "psycopg.pq.abc.PGresult", "status ntuples", "its answers"),
+    Borrowed(
+        "products.db.prepared",
+        "psycopg.adapt.Transformer",
+        "set_pgresult load_rows",
+        "rows are read without a cursor",
+    ),
+    Borrowed(
+        "products.db.prepared",
+        "psycopg.errors",
+        "error_from_result",
+        "errors of libpq are raised as psycopg's",
+    ),
+    Borrowed(
+        "products.db.prepared",
+        "psycopg.Cursor",
+        "_query",
+        "Django's log of queries reads it of our cursor",
+    ),
+    # REST framework
+    Borrowed(
+        "products.api.drf",
+        "rest_framework.views.APIView",
+        "default_response_headers",
+        "`Allow` is sent with a 405 alone",
+    ),
+    Borrowed(
+        "products.api.drf",
+        "rest_framework.pagination.CursorPagination",
+        "get_next_link get_previous_link encode_cursor base_url cursor_query_param page has_next "
+        "has_previous",
+        "an empty page's links leave no row out",
+    ),
+    Borrowed("products.api.drf", "rest_framework.pagination.Cursor", "", "the start of a list"),
+    Borrowed(
+        "products.api.pagination",
+        "rest_framework.pagination.CursorPagination",
+        "decode_cursor encode_cursor get_page_size get_ordering ordering",
+        "a cursor names its order, and a bad one is refused",
+    ),
+    Borrowed(
+        "products.api.drf",
+        "rest_framework.throttling.SimpleRateThrottle",
+        "parse_rate rate",
+        "requests are counted in the database",
+    ),
+    Borrowed(
+        "products.api.drf",
+        "rest_framework.utils.urls",
+        "remove_query_param",
+        "the link to the first page",
+    ),
+    Borrowed("products.api.drf", "rest_framework.fields", "Field empty", "a value was not given"),
+    # drf-spectacular, drf-standardized-errors, and what else REST framework is extended by
+    Borrowed(
+        "products.api.serializers",
+        "drf_spectacular.openapi.AutoSchema",
+        "_map_serializer",
+        "`additionalProperties: false` is added to what it makes",
+    ),
+    Borrowed(
+        "products.api.docs",
+        "drf_spectacular.renderers",
+        "OpenApiJsonRenderer",
+        "the document is JSON",
+    ),
+    Borrowed(
+        "products.api.problems",
+        "drf_standardized_errors.formatter",
+        "flatten_errors",
+        "nested errors become a list",
+    ),
+    Borrowed(
+        "products.api.problems",
+        "drf_standardized_errors.formatter.ExceptionFormatter",
+        "run exc original_exc context",
+        "an error becomes a problem",
+    ),
+    Borrowed(
+        "products.api.problems",
+        "drf_standardized_errors.handler.ExceptionHandler",
+        "convert_known_exceptions get_response context",
+        "an error becomes a problem",
+    ),
+    Borrowed(
+        "products.api.drf",
+        "django_filters.filterset.BaseFilterSet",
+        "get_form_class",
+        "the form's class is made once",
+    ),
+    Borrowed(
+        "products.api.views",
+        "django_filters.FilterSet",
+        "base_filters",
+        "a query may name the filters",
+    ),
+    Borrowed(
+        "inventory_project.middleware",
+        "corsheaders.middleware.CorsMiddleware",
+        "is_enabled",
+        "origins are looked at only where one is allowed",
+    ),
+    # Unfold and django-import-export
+    Borrowed("products.admin", "unfold.views.ChangeList", "", "the list that Unfold draws"),
+    Borrowed("products.admin.dialogs", "unfold.dataclasses.ActionDialog", "", "a dialog's texts"),
+    Borrowed(
+        "products.admin.dialogs",
+        "unfold.forms.BaseDialogForm",
+        "object_id render_before_template",
+        "a dialog knows its row and draws its head",
+    ),
+    Borrowed(
+        "products.admin.ledger",
+        "unfold.utils",
+        "parse_date_str",
+        "days are read as Unfold's own filter reads them",
+    ),
+    Borrowed(
+        "products.admin",
+        "unfold.mixins.action_model_admin.ActionModelAdminMixin",
+        "get_actions_detail",
+        "a closed row offers no actions",
+    ),
+    Borrowed(
+        "products.admin.exporting",
+        "import_export.admin.ExportMixin",
+        "_do_file_export get_valid_export_item_pks",
+        "an export is sent while it is read",
+    ),
+]
+
+# Underscored, but documented.
+DOCUMENTED_ATTRIBUTES = {
+    *("_meta", "_state", "_default_manager"),  # Django's models
+    *("_asdict", "_replace", "_fields"),  # Python's named tuples
+}
+
+LIBRARIES = (
+    "django",
+    "drf_spectacular",
+    "drf_standardized_errors",
+    "psycopg",
+    "rest_framework",
+    "unfold",
+)
+# What their documentation names: whole modules, and single names of others.
+DOCUMENTED = {
+    "django.http.response.HttpResponseBase",  # As of django.http.
+    *("django", "django.apps", "django.conf", "django.dispatch", "django.forms", "django.http"),
+    *("django.contrib", "django.contrib.admin", "django.contrib.admin.models"),
+    *("django.contrib.auth", "django.contrib.auth.admin", "django.contrib.auth.middleware"),
+    *("django.contrib.auth.models", "django.contrib.contenttypes.models"),
+    *("django.contrib.messages.middleware", "django.contrib.sessions.middleware"),
+    *("django.contrib.sessions.models", "django.core.exceptions"),
+    *("django.core.files.uploadedfile", "django.core.management", "django.core.management.base"),
+    *("django.core.paginator", "django.core.signals", "django.core.wsgi", "django.db"),
+    *("django.db.backends.signals", "django.db.models", "django.db.models.expressions.RawSQL"),
+    *("django.db.models.functions", "django.db.models.lookups.GreaterThan"),
+    *("django.db.models.lookups.GreaterThanOrEqual", "django.db.models.lookups.LessThan"),
+    *("django.db.models.lookups.LessThanOrEqual", "django.db.models.signals"),
+    *("django.shortcuts", "django.template.loader", "django.template.response"),
+    *("django.templatetags.static", "django.test", "django.test.utils", "django.urls.include"),
+    *("django.urls.path", "django.urls.reverse", "django.urls.reverse_lazy", "django.utils"),
+    *("django.utils.functional", "django.utils.html", "django.views.decorators.csrf"),
+    *("django.views.decorators.debug", "django.views.decorators.http", "django.views.generic"),
+    *("psycopg", "psycopg.abc.Buffer", "psycopg.adapt.Loader", "psycopg.errors"),
+    *("psycopg.pq.ExecStatus", "psycopg.pq.TransactionStatus"),
+    *("rest_framework", "rest_framework.authentication", "rest_framework.decorators"),
+    *("rest_framework.exceptions", "rest_framework.negotiation", "rest_framework.parsers"),
+    *("rest_framework.permissions", "rest_framework.renderers", "rest_framework.request"),
+    *("rest_framework.response", "rest_framework.routers", "rest_framework.serializers"),
+    *("rest_framework.settings", "rest_framework.test", "rest_framework.throttling"),
+    *("rest_framework.views", "rest_framework.viewsets"),
+    *("drf_spectacular.extensions", "drf_spectacular.utils", "drf_spectacular.views"),
+    "drf_standardized_errors.formatter.ExceptionFormatter",
+    "drf_standardized_errors.handler.ExceptionHandler",
+    *("unfold.admin", "unfold.contrib.filters.admin", "unfold.contrib.import_export.forms"),
+    *("unfold.decorators", "unfold.forms", "unfold.widgets"),
+}
+
+# What our templates and scripts take from those of a library: a template of it, and a text in that.
+IN_TEMPLATES = [
+    ("unfold/helpers/dialog.html", 'id="dialog"', "dialogs.js finds the dialog by it"),
+    ("unfold/helpers/dialog.html", 'id="dialog-form"', "dialogs.js puts its message before it"),
+    ("unfold/helpers/modal.html", 'id="modal-content"', "dialogs.js finds the dialog by it"),
+    ("admin/pagination.html", "cl.paginator.template_name", "a bounded list has its own"),
+]
+
+
+# ------------------------------------------------------------------------------- what is borrowed
+
+
+def has(owner: Any, name: str) -> bool:
+    """Whether a module or a class has the name; a class may only set it in its methods."""
+    if hasattr(owner, name):
+        return True
+    bases = owner.__mro__[:-1] if inspect.isclass(owner) else ()
+    return any(re.search(rf"\bself\.{name}\b.* = ", source_of_class(base)) for base in bases)
+
+
+def source_of_class(made: type) -> str:
+    try:
+        return inspect.getsource(made)
+    except (OSError, TypeError):
+        return ""  # Compiled, or made by a function.
+
+
+def sources(where: str) -> list[Path]:
+    """Return the files of a module, or of all modules of a package."""
+    path = PROJECT.joinpath(*where.split("."))
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+
+
+@pytest.mark.parametrize("borrowed", BORROWED, ids=lambda row: f"{row.where} {row.owner}")
+def test_a_borrowed_name_is_where_it_was(borrowed: Borrowed) -> None:
+    where, path, names, why = borrowed
+    try:
+        owner = pkgutil.resolve_name(path)
+    except (AttributeError, ImportError) as error:
+        pytest.fail(f"{path} has moved ({error}). {where} uses it: {why}.")
+    moved = [name for name in names.split() if not has(owner, name)]
+
+    assert not moved, f"{path} has lost {', '.join(moved)}. {where} uses it: {why}."
+
+
+@pytest.mark.parametrize("borrowed", BORROWED, ids=lambda row: f"{row.where} {row.owner}")
+def test_a_borrowed_name_is_still_used(borrowed: Borrowed) -> None:
+    files = [path for path in sources(borrowed.where) if path != Path(__file__)]
+    assert all(path.exists() for path in files), f"There is no {borrowed.where}: mend the table."
+    text = "\n".join(path.read_text() for path in files)
+    names = borrowed.names.split() or [borrowed.owner.rpartition(".")[2]]
+    unused = [name for name in names if not re.search(rf"\b{name}\b", text)]
+
+    assert not unused, (
+        f"{borrowed.where} no longer uses {', '.join(unused)}: take it off the table."
+    )
+
+
+@pytest.mark.parametrize(("template", "text", "why"), IN_TEMPLATES)
+def test_a_template_of_a_library_has_what_ours_need(template: str, text: str, why: str) -> None:
+    assert text in source_of(template), f"{template} no longer has {text}: {why}."
+
+
+# ------------------------------------------------------------------------- that nothing is missing
+
+Tree = tuple[str, ast.Module]
+
+
+def trees() -> Iterator[Tree]:
+    """Yield each module of the project with its path, but for migrations."""
+    for package in (products, inventory_project):
+        for path in sorted(Path(str(package.__file__)).parent.rglob("*.py")):
+            if "migrations" not in path.parts:
+                yield str(path.relative_to(PROJECT)), ast.parse(path.read_text())
+
+
+def names_in_table() -> set[str]:
+    return {name for row in BORROWED for name in row.names.split()}
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__")
+
+
+def own_names(tree: ast.Module) -> Iterator[str]:
+    """Yield what a module defines: functions, classes, variables, and attributes of `self`."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef() | ast.ClassDef():
+                yield node.name
+            case ast.Name(ctx=ast.Store()):
+                yield node.id
+            case ast.Attribute(value=ast.Name(id="self" | "cls"), ctx=ast.Store()):
+                yield node.attr
+
+
+def test_every_private_attribute_of_a_library_is_in_the_table() -> None:
+    parsed = list(trees())
+    known = {name for _, tree in parsed for name in own_names(tree)}
+    known |= names_in_table() | DOCUMENTED_ATTRIBUTES
+    strangers = sorted(
+        f"{path} line {node.lineno}: {node.attr}"
+        for path, tree in parsed
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr not in known
+    )
+
+    assert not strangers, f"Private names of a library that the table lacks: {strangers}"
+
+
+def test_every_private_attribute_that_ours_replaces_is_in_the_table() -> None:
+    """A subclass that defines a private name of its library would not be noticed above."""
+    replaced = set()
+    for path, tree in trees():
+        if path.startswith("products/tests/"):
+            continue
+        module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef):
+                _, *bases = getattr(module, node.name).__mro__
+                foreign = [base for base in bases if not base.__module__.startswith("products.")]
+                replaced |= {
+                    f"{path}: {name}"
+                    for name in own_names(ast.Module(node.body, []))
+                    if is_private(name) and any(name in vars(base) for base in foreign)
+                    if name not in names_in_table()
+                }
+
+    assert not replaced, f"Private names of a library that the table lacks: {sorted(replaced)}"
+
+
+def test_every_undocumented_import_is_in_the_table() -> None:
+    listed = {row.owner for row in BORROWED}
+    listed |= {f"{row.owner}.{name}" for row in BORROWED for name in row.names.split()}
+    imported = {
+        (path, node.module, name.name)
+        for path, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in LIBRARIES
+        for name in node.names
+    }
+    strangers = sorted(
+        f"{path}: {module}.{name}"
+        for path, module, name in imported
+        if module not in DOCUMENTED and f"{module}.{name}" not in DOCUMENTED | listed
+    )
+
+    assert not strangers, f"Undocumented imports that the table lacks: {strangers}"
+
+
+# -------------------------------------------------------------------------------------- templates
+
+
+def source_of(name: str) -> str:
+    template: Any = get_template(name)
+    return Path(template.origin.name).read_text()
+
+
+OURS = sorted(path.relative_to(TEMPLATES).as_posix() for path in TEMPLATES.rglob("*.html"))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_template_uses_only_what_there_is(name: str) -> None:
+    """The tags that it loads, the templates that it includes or extends, the blocks it fills."""
+    text = source_of(name)
+
+    for other in re.findall(r"""["']([a-z_/]+\.html)["']""", text):
+        get_template(other)
+    inherited = ""
+    parent = text
+    while extended := re.search(r"""{% extends ["']([^"']+)["'] %}""", parent):
+        parent = source_of(extended[1])
+        inherited += parent
+    if inherited:
+        filled = set(re.findall(r"{% block (\S+)", text))
+        lost = filled - set(re.findall(r"{% block (\S+)", inherited))
+        assert not lost, f"{name} fills blocks that what it extends no longer has: {lost}"
