@@ -1,5 +1,4 @@
-"""Middleware that requests of the API pass by, because there are many of them: they have no
-session, no message and no file, and seldom another origin."""
+"""Middleware that requests of the API skip: they need no session, message or static file."""
 
 from typing import Any
 
@@ -13,12 +12,14 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 
 
 class SkipForApi:
+    """Passes requests of `/v1` straight on."""
+
     get_response: Any
 
     def __call__(self, request: HttpRequest) -> Any:
         if request.path_info.startswith("/v1/"):
             return self.get_response(request)
-        # That of the middleware which follows in the bases; mypy sees none in a class of its own.
+        # The next base is a middleware, which mypy cannot see here.
         return super().__call__(request)  # type: ignore[misc]
 
 
@@ -39,7 +40,7 @@ class Messages(SkipForApi, MessageMiddleware):
 
 
 class Cors(CorsMiddleware):
-    """Looks at the origin of a request, and with it at all headers, only where one is allowed."""
+    """Reads the origin of a request, and with it all headers, only if any origin is allowed."""
 
     def is_enabled(self, request: HttpRequest) -> bool:
         return bool(settings.CORS_ALLOWED_ORIGINS) and super().is_enabled(request)

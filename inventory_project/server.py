@@ -8,8 +8,8 @@ import os
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 
-# Four times as many as connections in a worker's pool: while the database keeps all of those
-# waiting, the others still say so, and answer /health/live.
+# More than the connections in a worker's pool: while those all wait for the database, the other
+# threads answer 503, and /health/live.
 THREADS_PER_WORKER = 8
 SECONDS_TO_FINISH = 15
 
@@ -22,11 +22,11 @@ def main() -> None:
         port=int(os.environ.get("PORT", "8000")),
         workers=int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1),
         blocking_threads=THREADS_PER_WORKER,
-        # A worker that dies is replaced, unless it does so twice within seconds: then all end.
+        # A worker that dies is replaced. If it dies twice within seconds, the server ends.
         respawn_failed_workers=True,
-        # One that does not end by itself is ended: what it had not committed, it had not answered.
+        # Killing a worker loses nothing: it answers only what it has committed.
         workers_kill_timeout=SECONDS_TO_FINISH,
-        # In HTTP/2 a body without a length cannot be told from an empty one by WSGI.
+        # WSGI cannot tell an HTTP/2 body without a length from an empty one.
         http=HTTPModes.http1,
         websockets=False,
     ).serve()

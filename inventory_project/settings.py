@@ -1,7 +1,7 @@
-"""Settings of the inventory service.
+"""Settings of the inventory service, for every environment.
 
-One file for every environment: what differs between development, test and production differs by
-environment variables alone. `.env.example` explains each of them.
+Development, test and production differ by environment variables alone; `.env.example` explains
+them.
 """
 
 import re
@@ -21,7 +21,7 @@ env = environ.Env()
 environ.Env.read_env(BASE_DIR / ".env")
 
 DEBUG = env.bool("DEBUG", default=False)
-# Without DEBUG there is no default: a service that signs sessions with a published key is open.
+# Without DEBUG there is no default: anyone can forge sessions signed with a published key.
 SECRET_KEY = env.str("SECRET_KEY", default="") or ("development-only-" + "0" * 40) * DEBUG
 if not SECRET_KEY:
     raise ImproperlyConfigured("SECRET_KEY must be set unless DEBUG is on; see .env.example.")
@@ -92,8 +92,8 @@ USE_TZ = True
 
 # ------------------------------------------------------------------------------------- database
 
-# How long a request waits for a connection, for a lock on PostgreSQL, and for the writer before
-# it on SQLite; how long a transaction may do nothing while it holds locks.
+# How long a request waits for a connection, for a lock on PostgreSQL, and for another writer on
+# SQLite; how long a transaction may be idle.
 CONNECTION_WAIT_SECONDS = 3
 LOCK_WAIT_SECONDS = 5
 SQLITE_BUSY_SECONDS = 20
@@ -108,9 +108,9 @@ def _database() -> dict[str, Any]:
     )
     options: dict[str, Any] = database.setdefault("OPTIONS", {})
     if database["ENGINE"].endswith("sqlite3"):
-        # IMMEDIATE takes the write lock before the first read, so that two transactions can
-        # never both read and then both want to write, which SQLite answers with "database is
-        # locked". FULL survives a power cut in WAL mode; NORMAL may lose the last commits.
+        # IMMEDIATE takes the write lock before the first read: of two transactions that read and
+        # then write, SQLite would refuse one with "database is locked". In WAL mode FULL survives
+        # a power cut; NORMAL may lose the last commits.
         options.setdefault("transaction_mode", "IMMEDIATE")
         options.setdefault("timeout", SQLITE_BUSY_SECONDS)
         options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
@@ -118,14 +118,14 @@ def _database() -> dict[str, Any]:
         pool_size = env.int("DATABASE_POOL_SIZE", default=2)
         statement_seconds = env.int("DATABASE_STATEMENT_TIMEOUT", default=15)
         options.setdefault("connect_timeout", CONNECTION_WAIT_SECONDS)
-        # A server that vanished without a word is noticed, too.
+        # Notices a server that vanished without closing the connection.
         options.setdefault("tcp_user_timeout", CONNECTION_WAIT_SECONDS * 1000)
         options["options"] = (
             f"-c lock_timeout={LOCK_WAIT_SECONDS}s "
             f"-c statement_timeout={statement_seconds}s "
             f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s "
-            # One plan serves every value of the statements that are prepared, which find rows by
-            # their keys. PostgreSQL would plan the lock anew each time, in hope of a better one.
+            # Prepared statements find rows by keys, so one plan fits every value. PostgreSQL would
+            # plan them again for each.
             "-c plan_cache_mode=force_generic_plan "
             f"{options.get('options', '')}"
         )
@@ -134,10 +134,9 @@ def _database() -> dict[str, Any]:
                 "min_size": 1,
                 "max_size": pool_size,
                 "timeout": CONNECTION_WAIT_SECONDS,
-                # The pause between attempts doubles up to here, and with it the time that it
-                # takes to notice that the database is back.
+                # The pause between attempts to reconnect doubles up to this.
                 "reconnect_timeout": CONNECTION_WAIT_SECONDS,
-                # The server's own time-out does not end a statement when the server hangs.
+                # A server that hangs does not end a statement by its own timeout.
                 "connection_class": connection_giving_up_after(
                     statement_seconds and statement_seconds + CONNECTION_WAIT_SECONDS
                 ),
@@ -146,7 +145,7 @@ def _database() -> dict[str, Any]:
 
 
 DATABASES = {"default": _database()}
-# Off behind a pooler that lends a connection for one transaction and does not know them.
+# Off behind a transaction-mode pooler that does not support prepared statements.
 PREPARED_STATEMENTS = env.bool("DATABASE_PREPARED_STATEMENTS", default=True)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -155,8 +154,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Larger bodies are refused with 413.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
-# How often an API key may ask. `SimpleRateThrottle` reads it later, and would take 1/solstice for
-# one a second.
+# The request rate of each API key. Checked here: REST framework would read 1/solstice as one a
+# second.
 API_THROTTLE_RATE = env.str("API_THROTTLE_RATE", default="") or None
 _RATE = r"[1-9][0-9]{0,8}/(s|sec|second|m|min|minute|h|hour|d|day)"
 if API_THROTTLE_RATE and not re.fullmatch(_RATE, API_THROTTLE_RATE):
@@ -164,8 +163,8 @@ if API_THROTTLE_RATE and not re.fullmatch(_RATE, API_THROTTLE_RATE):
         f"API_THROTTLE_RATE must be a rate such as 600/min or 10/s, not {API_THROTTLE_RATE!r}."
     )
 
-# How many proxies stand before the service, each adding the address that it was asked from to
-# X-Forwarded-For. Never None: that would believe whatever a client writes there.
+# The number of proxies in front of the service that append to X-Forwarded-For. Never None, which
+# would trust whatever a client writes there.
 NUM_PROXIES = env.int("NUM_PROXIES", default=0)
 if NUM_PROXIES < 0:
     raise ImproperlyConfigured(f"NUM_PROXIES must be 0 or more, not {NUM_PROXIES}.")
@@ -176,7 +175,7 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_CLASSES": ["products.api.access.KeyThrottle"],
     "DEFAULT_THROTTLE_RATES": {"key": API_THROTTLE_RATE, "failed_authentication": "30/min"},
     "NUM_PROXIES": NUM_PROXIES,
-    # Only the views of the API read a body, and name their parser themselves.
+    # The view sets, which alone read a body, name their parser.
     "DEFAULT_PARSER_CLASSES": [],
     "DEFAULT_RENDERER_CLASSES": ["products.api.drf.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "products.api.drf.JSONAlways",
@@ -219,7 +218,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SCHEMA_PATH_PREFIX": "/v1",
     "COMPONENT_SPLIT_REQUEST": True,
-    # A PATCH of ours takes the body of its POST, with the same fields required.
+    # A PATCH requires the same fields as its POST.
     "COMPONENT_SPLIT_PATCH": False,
     "PREPROCESSING_HOOKS": ["products.api.schema.only_canonical"],
     "SWAGGER_UI_DIST": "SIDECAR",
@@ -265,13 +264,12 @@ STORAGES = {
 # ------------------------------------------------------------------------------------- security
 
 SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=not DEBUG)
-# Load balancers and container health checks ask over plain HTTP.
+# Load balancers and container health checks use plain HTTP.
 SECURE_REDIRECT_EXEMPT = [r"^health(/live)?$"]
 SESSION_COOKIE_SECURE = env.bool("SESSION_COOKIE_SECURE", default=not DEBUG)
 CSRF_COOKIE_SECURE = env.bool("CSRF_COOKIE_SECURE", default=not DEBUG)
 SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=0)
-# Subdomains and the browsers' preload list concern other services of the same domain: not this
-# one's to decide.
+# HSTS for subdomains and preloading would affect other services of the domain.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 # Behind a proxy that ends TLS: the header that it sets to "https", e.g. X-Forwarded-Proto.
 TRUSTED_PROXY_SSL_HEADER = env.str("TRUSTED_PROXY_SSL_HEADER", default="")
@@ -291,13 +289,13 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
-# How many wrong passwords are looked at, in how many seconds.
+# The number of wrong passwords allowed, and in how many seconds.
 LOGIN_FAILURES_PER_NAME = (10, 60)
 LOGIN_FAILURES_PER_ADDRESS = (30, 60)
 
 # ---------------------------------------------------------------------------------- back office
 
-# What people choose from when they change stock by hand; a note can be added to it.
+# The reasons offered for a change of stock by hand.
 STOCK_REASONS = {
     "add": ["delivery", "return", "found", "correction"],
     "remove": ["breakage", "loss", "internal use", "correction"],
@@ -307,7 +305,7 @@ STOCK_REASONS = {
 
 
 def _page(title: str, icon: str, app: str, model: str) -> dict[str, Any]:
-    """Return a link of the sidebar, for those who may see what is behind it."""
+    """Return a link of the sidebar, shown to those who may view the model."""
     permission = f"{app}.view_{model}"
     return {
         "title": title,
@@ -405,9 +403,9 @@ LOGGING = {
     },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
-        # Replaces the handlers that Django gives it: one line per message, and in JSON.
+        # Without Django's own handlers: one line per message, in JSON.
         "django": {"handlers": [], "propagate": True},
-        # A request that the service answers is logged by products.api with what it did.
+        # `products.api` logs each request.
         "django.server": {"handlers": [], "level": "WARNING", "propagate": True},
         "django.request": {"level": "ERROR"},
     },

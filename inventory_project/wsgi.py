@@ -11,8 +11,7 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inventory_project.settings")
 
-# No line of the log shows these, so that nobody need find them out; see "Optimization" in Python's
-# Logging HOWTO.
+# The log shows none of these, so do not collect them: see "Optimization" in Python's Logging HOWTO.
 logging._srcfile = None
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
@@ -20,10 +19,10 @@ _django = get_wsgi_application()
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Any:
-    """Let Django read each request as UTF-8, whatever charset its `Content-Type` names.
+    """Serve a request as UTF-8, whatever charset its `Content-Type` names.
 
-    Django would decode the query by that charset as well, and where it does not know it, raise
-    before any middleware could answer.
+    Django would decode the query by that charset too, and raise before any middleware if it does
+    not know it.
     """
     kind, *parameters = environ.get("CONTENT_TYPE", "").split(";")
     if parameters:
@@ -32,7 +31,6 @@ def application(environ: dict[str, Any], start_response: Any) -> Any:
     return _django(environ, start_response)
 
 
-# What is loaded stays: the garbage collector need not go through it over and over, which took a
-# twelfth of a request. The views are loaded now, for that and for the first request.
+# Loaded modules stay, so keep them from the garbage collector. Load the views first.
 import_module(settings.ROOT_URLCONF)
 gc.freeze()

@@ -23,7 +23,7 @@ _MICROSECONDS = 1_000_000
 
 
 class Rate(NamedTuple):
-    """So many tries in so many seconds."""
+    """A number of tries in a number of seconds."""
 
     number: int
     seconds: int

@@ -1,4 +1,4 @@
-"""Who may ask, for what, and how often: API keys, roles and throttles."""
+"""Access to the API: keys, roles and throttles."""
 
 import hashlib
 import time
@@ -30,7 +30,7 @@ class KeyThrottle(DatabaseThrottle):
 
 
 class FailedAuthenticationThrottle(DatabaseThrottle):
-    """Counts the requests with a wrong key of each address."""
+    """Counts the requests with an invalid key from each address."""
 
     scope = "failed_authentication"
 
@@ -83,10 +83,10 @@ class _Found(NamedTuple):
 
 
 TRUSTED_SECONDS = 30
-"""For so long after it was looked up a key is served without asking the database, which would take
-a quarter of the time of a request. One that is revoked in another process stops after that."""
+"""How long a key is trusted after it was looked up. One that another process revokes works until
+then."""
 
-# By a hash of the whole key, so that no key lies about in memory. Only keys that there are.
+# By a hash of the whole key, so that no key is kept in memory. Holds valid keys alone.
 _found: dict[bytes, _Found] = {}
 
 
@@ -100,7 +100,7 @@ def _find(key: str) -> ApiKey:
 
 
 def forget_keys(**_: Any) -> None:
-    """Receive `post_save` and `post_delete` of a key: what this process changes holds at once."""
+    """Receive `post_save` and `post_delete` of a key: apply this process's changes at once."""
     _found.clear()
 
 
@@ -120,9 +120,9 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):
 
 
 class HasRole(BasePermission):
-    """Lets a key in whose role includes the one that the view's `required_roles` names.
+    """Requires the role that the view's `required_roles` names for the action.
 
-    An action that is not named there is refused to every key.
+    An action without an entry is refused to every key.
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
@@ -135,6 +135,6 @@ class HasRole(BasePermission):
 
 
 def require_role(api_key: ApiKey, required: Role | None) -> None:
-    """Refuse a key whose role does not include the required one, and every key if there is none."""
+    """Refuse a key without the required role, and every key if no role is given."""
     if required is None or not Role(api_key.role).includes(required):
         raise PermissionDenied(f"The role {required} is required.")

@@ -1,4 +1,4 @@
-"""The OpenAPI document and the pages that show it, with assets from this service alone."""
+"""The OpenAPI document and its pages, whose assets this service serves itself."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from products.api.filters import check_query
 
-# The pages start with a script of their own; beyond that the browser asks nobody but us.
+# The pages have an inline script. Everything else comes from this service.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; worker-src 'self' blob:"
@@ -21,7 +21,7 @@ class SchemaView(SpectacularAPIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        check_query(request, set())  # The library's own would go into a header.
+        check_query(request, set())  # drf-spectacular would put its own parameters into a header.
 
 
 class SwaggerView(SpectacularSwaggerView):

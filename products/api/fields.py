@@ -1,4 +1,4 @@
-"""The fields of request bodies: each takes a value as it is, or refuses it by a rule."""
+"""The fields of request bodies. Each takes a value unchanged or refuses it."""
 
 from typing import Any, ClassVar
 

@@ -1,4 +1,4 @@
-"""What lists may be filtered by. Anything else in a query is refused."""
+"""The filters of lists. Every other query parameter is refused."""
 
 import re
 from datetime import datetime
@@ -18,16 +18,16 @@ from products.validators import MAX_NAME_LENGTH, MAX_NOTE_LENGTH, SKU_PATTERN, T
 
 MAX_SKUS = 200
 REPLACEMENT = "\ufffd"
-"""What Django puts in the place of what is no UTF-8."""
+"""Django's replacement for bytes that are not UTF-8."""
 _BOOLEAN = [("true", "true"), ("false", "false")]
 
 PRODUCT_ORDERS = {"sku": "sku", "-sku": "-sku", "created_at": "id", "-created_at": "-id"}
-"""The column for each order. The id grows with the time of creation and is unique besides, as a
-page needs it; a batch of products has one time of creation."""
+"""The column of each order. Pages need a unique one, and a batch of products has one `created_at`;
+ids grow with it."""
 
 
 def check_query(request: Request, allowed: set[str]) -> None:
-    """Refuse a query with a parameter that is not `allowed`, given twice, empty or no UTF-8."""
+    """Refuse query parameters that are not `allowed`, repeated, empty or not UTF-8."""
     for name, values in request.query_params.lists():
         if name not in allowed:
             raise invalid_field(name, "There is no such parameter here.", "unknown")
@@ -40,7 +40,7 @@ def check_query(request: Request, allowed: set[str]) -> None:
 
 
 def read_moment(name: str, text: str) -> datetime:
-    """Return the moment that a parameter names, in UTC: RFC 3339, with an offset."""
+    """Return the moment in a parameter, in UTC. RFC 3339 with an offset is required."""
     try:
         return validators.read_moment(text)
     except ValidationError as error:
@@ -48,7 +48,7 @@ def read_moment(name: str, text: str) -> datetime:
 
 
 class TextFilter(filters.CharFilter):
-    """A text that is compared as it is given."""
+    """A text, compared without stripping it."""
 
     pattern = TEXT_PATTERN
 
@@ -77,7 +77,7 @@ class SkusFilter(TextFilter):
 
 
 class SkuFilter(TextFilter):
-    """One SKU, of a product in the reservation."""
+    """The SKU of one product of the reservation."""
 
     pattern = f"^{SKU_PATTERN}$"
 
@@ -86,14 +86,14 @@ class SkuFilter(TextFilter):
             return queryset
         if not re.fullmatch(SKU_PATTERN, value):
             raise invalid_field("sku", "A SKU is required.")
-        # Of one product, found beforehand, the index on lines has the reservations in their order:
-        # `line_order`, by which `ReservationViewSet.page_order` lets the pages go.
+        # The index on the lines of one product holds its reservations in the order of
+        # `line_order`, which `ReservationViewSet.page_order` uses.
         of_product = queryset.filter(lines__product=Product.objects.filter(sku=value)[:1])
         return of_product.annotate(line_order=F("lines__reservation_id"))
 
 
 class BooleanFilter(filters.ChoiceFilter):
-    """`true` or `false`, in just these letters."""
+    """Exactly `true` or `false`."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(choices=_BOOLEAN, **kwargs)
@@ -101,7 +101,7 @@ class BooleanFilter(filters.ChoiceFilter):
 
 @extend_schema_field({"type": "string", "enum": ["true", "false", "all"]})
 class ArchivedFilter(filters.ChoiceFilter):
-    """Retired products are left out unless they are asked for."""
+    """Leaves retired products out by default."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(choices=[*_BOOLEAN, ("all", "all")], **kwargs)
@@ -124,7 +124,7 @@ class ProductFilters(FilterSet):
         help_text="`true`: retired products alone; `all`: with them; `false` by default."
     )
 
-    # The page needs the order too, to know where it ends: see `ProductViewSet.page_order`.
+    # The pagination orders the rows, by `ProductViewSet.page_order`.
     ordering = filters.ChoiceFilter(
         choices=[(name, name) for name in PRODUCT_ORDERS],
         method="leave_order_to_page",

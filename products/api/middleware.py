@@ -1,4 +1,4 @@
-"""What holds for every request, also those that reach no view."""
+"""Middleware for every request, also for those that reach no view."""
 
 import json
 import re
@@ -47,11 +47,10 @@ def _is_host_ours(request: HttpRequest) -> bool:
 
 
 class ProblemResponses:
-    """Answer with a problem where Django itself would answer with an error page.
+    """Replace Django's own error pages by problems.
 
-    That is for requests that no view of the API has seen: unknown paths, refused hosts, faults in
-    a middleware. The admin, made for people, keeps its pages; its dialogs, sent by a script, take
-    problems.
+    They come from requests that reach no view of the API: unknown paths, refused hosts, faults in a
+    middleware. The admin keeps its pages; its dialogs, sent by a script, get problems.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -65,20 +64,20 @@ class ProblemResponses:
         body = problem_of_status(response.status_code, instance=request.path)
         if not _is_host_ours(request):
             body["detail"] = "The service is not known by the host name of this request."
-        # The headers that inner middleware has set stay, but for those of the page.
+        # Keep the headers of inner middleware; replace those that describe the page.
         response.content = json.dumps(body).encode()
         response["Content-Type"] = CONTENT_TYPE
         response["Content-Length"] = str(len(response.content))
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Answer for a view outside the API when the database is away or cannot take a value."""
+        """Answer a database error in a view outside the API."""
         if not isinstance(error, DatabaseError | InterfaceError):
             return None
         known = database_problem(error)
         if known is None:
             return None
-        # Django sends this itself only for what nobody answers.
+        # Django sends it only for exceptions that no middleware answers.
         got_request_exception.send(sender=None, request=request)
         body = problem(code=known.code, detail=str(known.detail), instance=request.path)
         response: HttpResponse

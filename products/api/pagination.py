@@ -15,7 +15,7 @@ MAX_PAGE_SIZE = 1_000
 
 
 def read_page_size(request: Request) -> int:
-    """Return how many rows the query asks for on a page."""
+    """Return the number of rows on a page, from the query."""
     text = request.query_params.get("page_size")
     if text is None:
         return PAGE_SIZE
@@ -25,10 +25,9 @@ def read_page_size(request: Request) -> int:
 
 
 class StrictCursorPagination(CursorPagination):
-    """Pages that cost the same however far they are: each starts after the last row of the other.
+    """Pages of one unique column: the view's `page_order`, a SKU or a number.
 
-    The view's `page_order` is one unique column, the SKU or a number. A bad `page_size` or
-    `cursor` is refused, not replaced by a default.
+    A bad `page_size` or `cursor` is refused, not replaced by a default.
     """
 
     page_size = PAGE_SIZE
@@ -57,11 +56,11 @@ class StrictCursorPagination(CursorPagination):
         is_place = is_end or re.fullmatch(pattern, position)
         if cursor.offset or order != self.ordering[0] or not is_place:
             raise invalid_field("cursor", "This is no cursor of a page in this order.")
-        place: Any = position or None  # A text in DRF itself, though its stubs know it as a number.
+        place: Any = position or None  # A text, which the stubs call a number.
         return Cursor(0, cursor.reverse, place)
 
     def encode_cursor(self, cursor: Cursor) -> str:
-        """Put the order into the cursor, which would mean something else in another one."""
+        """Add the order to the cursor: in another order its position means another row."""
         position: Any = f"{self.ordering[0]} {cursor.position or ''}"
         return super().encode_cursor(Cursor(0, cursor.reverse, position))
 

@@ -1,4 +1,4 @@
-"""JSON in, read strictly: what two readers could understand in two ways is refused."""
+"""A strict JSON parser: it refuses whatever two parsers may read differently."""
 
 import json
 from collections import Counter
@@ -18,8 +18,11 @@ _CONTAINERS = (dict, list)
 
 
 class StrictJSONParser(BaseParser):
-    """Refuses, besides what is not JSON: a body that is too large, not UTF-8 or nested too deep,
-    keys given twice, NaN and infinities, and NUL or surrogate characters anywhere."""
+    """Reads JSON in UTF-8.
+
+    Refuses bodies that are too large or nested too deep, repeated keys, NaN and infinities, and NUL
+    or surrogate characters anywhere.
+    """
 
     media_type = "application/json"
 
@@ -46,7 +49,7 @@ class StrictJSONParser(BaseParser):
         except ValueError as error:
             raise ParseError(f"The body is not JSON: {error}.") from error
         _check_depth(data)
-        if "\\u" in text:  # JSON and UTF-8 have no other way to write what cannot be stored.
+        if "\\u" in text:  # Only an escape can write a NUL or a surrogate.
             _check_texts(data, path="")
         return data
 
@@ -65,9 +68,9 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _int_of_bounded_length(digits: str) -> int:
-    """Read as much of a number as shows that it is too large for any field.
+    """Read the first digits of a number, enough to be too large for every field.
 
-    Python refuses to read thousands of digits, and would not say in which field they are.
+    Python refuses thousands of digits without naming the field.
     """
     return int(digits[:100])
 

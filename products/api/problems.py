@@ -48,7 +48,7 @@ STATUS_OF_CODE = {
     "database_unavailable": 503,
 }
 
-# The code for an answer of which only the status is known.
+# The code of an error that has only a status.
 _CODE_OF_STATUS = {
     400: "invalid",
     401: "not_authenticated",
@@ -63,7 +63,7 @@ _CODE_OF_STATUS = {
 
 
 def problem(*, code: str, detail: str, instance: str, **known: Any) -> dict[str, Any]:
-    """Return the body of an error; `known` is what the case knows besides."""
+    """Return the body of an error. `known` adds members such as `sku`."""
     return {
         "type": f"urn:inventory:problem:{code}",
         "title": _title(code),
@@ -82,7 +82,7 @@ def _title(code: str) -> str:
 
 
 def problem_of_status(status: int, *, instance: str) -> dict[str, Any]:
-    """Return the body of an error of which only the HTTP status is known."""
+    """Return the body of an error that has only an HTTP status."""
     code = _CODE_OF_STATUS.get(status, "invalid" if status < 500 else "internal_error")
     detail = HTTPStatus(status).description or HTTPStatus(status).phrase
     detail = f"{detail.rstrip('.')}."
@@ -90,7 +90,7 @@ def problem_of_status(status: int, *, instance: str) -> dict[str, Any]:
 
 
 class Problem(exceptions.APIException):
-    """An error with a code of ours, on its way to the formatter."""
+    """An exception with a code of `STATUS_OF_CODE`."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail, code)
@@ -101,7 +101,7 @@ class Problem(exceptions.APIException):
 
 
 def database_problem(error: Exception) -> Problem | None:
-    """Return the problem that a database error is to the caller, or none if it is our bug."""
+    """Return the problem for a database error, or none if the error is a bug."""
     if isinstance(error, DataError):
         return Problem("invalid", "The request holds a value that the database cannot hold.")
     if is_busy(error):
@@ -118,13 +118,13 @@ def database_problem(error: Exception) -> Problem | None:
 def invalid_field(
     field: str | None, detail: str, code: str = "invalid"
 ) -> exceptions.ValidationError:
-    """Return the error for a field that is wrong, or with no field for the body as a whole."""
+    """Return the error for a wrong field, or without one for the whole body."""
     error = exceptions.ErrorDetail(detail, code)
     return exceptions.ValidationError({field: [error]} if field else [error])
 
 
 class ProblemHandler(ExceptionHandler):
-    """Turns what a view raises into a problem."""
+    """Turns exceptions of views into problems."""
 
     def convert_known_exceptions(self, exc: Exception) -> Exception:
         match exc:
@@ -144,7 +144,7 @@ class ProblemHandler(ExceptionHandler):
         response = super().get_response(exc, data)
         response.content_type = CONTENT_TYPE
         if request := self.context["request"]:
-            # Also for a view that answers in HTML.
+            # Views that answer in HTML have another one.
             request.accepted_renderer = JSONRenderer()
         return response
 
@@ -174,7 +174,7 @@ class ProblemFormatter(ExceptionFormatter):
 
 
 def _field(path: str | None) -> str | None:
-    """Return the field that `path` names, or none for the body as a whole."""
+    """Return the field that `path` names, or none for the whole body."""
     whole = api_settings.NON_FIELD_ERRORS_KEY
     return None if path == whole else (path and path.removesuffix(f".{whole}"))
 

@@ -1,4 +1,4 @@
-"""What an action answers with."""
+"""The response of every action."""
 
 from typing import Any
 

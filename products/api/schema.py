@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of each operation, with an example of every answer."""
+"""The OpenAPI description of each operation, with an example of every answer."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ Endpoint = tuple[str, str, str, Any]
 
 
 def only_canonical(endpoints: list[Endpoint]) -> list[Endpoint]:
-    """Leave out the routes without `/v1`, which repeat those with it."""
+    """Leave out the routes without `/v1`: they repeat the others."""
     return [endpoint for endpoint in endpoints if endpoint[0].startswith(("/v1/", "/health"))]
 
 
@@ -100,7 +100,7 @@ def _ended(part: str) -> dict[str, Any]:
     return {**_RESERVATION, "status": part, "lines": [{**_LINE, "open": 0, part: 2}]}
 
 
-# The detail of each error, and what its case knows besides.
+# The detail of each error, and its additional members.
 _ERRORS: dict[str, tuple[str, dict[str, Any]]] = {
     "invalid": (
         "The request is invalid: amount.",
@@ -566,7 +566,7 @@ events = extend_schema_view(
 
 
 def health(summary: str, operation_id: str, *errors: str) -> Callable[[Any], Any]:
-    """Describe a health check and the errors that it can give."""
+    """Describe a health check and its errors."""
     return extend_schema(
         operation_id=operation_id,
         tags=["health"],

@@ -220,7 +220,7 @@ _OPERATIONS: dict[str, type[OperationSerializer]] = {
     PolymorphicProxySerializer("Operation", dict(_OPERATIONS), resource_type_field_name="operation")
 )
 class OperationField(FieldWithoutValidators):
-    """An add, a remove or an adjust; `operation` says which, and so which fields there are."""
+    """An add, a remove or an adjust, as its `operation` says."""
 
     def to_internal_value(self, data: Any) -> stock.Operation:
         if not isinstance(data, dict):

@@ -60,7 +60,7 @@ MAX_LOGGED_SKUS = 20
 
 @cache
 def _path_of(basename: str) -> str:
-    """Return the canonical path of a list, which Django would search for anew each time."""
+    """Return the canonical path of a list; `reverse` searches for it on each call."""
     return reverse(f"v1:{basename}-list")
 
 
@@ -68,15 +68,15 @@ _BY_SKU = CompiledQuery(lambda: Product.objects.filter(sku__any_of=[]))
 
 
 class InventoryViewSet(LeanViewMixin, GenericViewSet[Any]):
-    """What all entrances share: strict reading, one form of answers, and the log."""
+    """The base of all view sets: strict reading, one form of answers, and the log."""
 
     parser_classes = (StrictJSONParser,)
 
     required_roles: ClassVar[Mapping[str, Role]]
-    """The role that each action asks for."""
+    """The role that each action requires."""
 
     filtersets: ClassVar[Mapping[str, type[FilterSet] | None]]
-    """The filters of each action that answers with pages."""
+    """The filters of each action with pages."""
 
     @property
     def page_order(self) -> str:
@@ -84,7 +84,7 @@ class InventoryViewSet(LeanViewMixin, GenericViewSet[Any]):
         return "-id"
 
     actor_name: str | None = None
-    """The name of the key, once it is known."""
+    """The name of the key, after authentication."""
 
     def perform_authentication(self, request: Request) -> None:
         super().perform_authentication(request)
@@ -94,9 +94,9 @@ class InventoryViewSet(LeanViewMixin, GenericViewSet[Any]):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         if self.has_no_action:
-            raise MethodNotAllowed(str(request.method))  # Whatever its body and query are.
+            raise MethodNotAllowed(str(request.method))  # Before its body and query are read.
         if "HTTP_TRANSFER_ENCODING" in request.META:
-            # WSGI shows such a body as an empty one, which would fulfill all instead of a part.
+            # WSGI presents such a body as empty, which would fulfill all instead of a part.
             raise Problem("length_required", "A body needs a Content-Length.")
         paged = self.action in self.filtersets
         filters.check_query(request, self._filter_names() if paged else self.query_names())
@@ -108,7 +108,7 @@ class InventoryViewSet(LeanViewMixin, GenericViewSet[Any]):
             raise stock.ReservationNotFound(reservation_id)
 
     def query_names(self) -> set[str]:
-        """Return what the query of an action without pages may name."""
+        """Return the allowed query parameters of an action without pages."""
         return set()
 
     def _filter_names(self) -> set[str]:
@@ -124,16 +124,16 @@ class InventoryViewSet(LeanViewMixin, GenericViewSet[Any]):
         return stock.Actor(self.actor_name or "", StockEvent.Source.API, request_id.get() or "")
 
     def read(self, serializer_class: type[StrictSerializer]) -> dict[str, Any]:
-        """Return the request's body as the arguments of a call."""
+        """Return the request's body as keyword arguments."""
         values: dict[str, Any] = singleton(serializer_class).run_validation(self.request.data)
         return values
 
     def represent(self, serializer_class: type[BaseSerializer[Any]], instance: Any) -> Any:
-        """Return an answer's content."""
+        """Return the content of an answer."""
         return singleton(serializer_class).to_representation(instance)
 
     def page(self, queryset: QuerySet[Any], serializer: type[BaseSerializer[Any]]) -> Response:
-        """Answer with a page of what the filters leave of `queryset`."""
+        """Filter `queryset` and answer with a page of it."""
         rows = self.paginate_queryset(self.filter_queryset(queryset)) or []
         return self.get_paginated_response([self.represent(serializer, row) for row in rows])
 
