@@ -43,6 +43,10 @@ def singleton(made: type[Made]) -> Made:
 # ----------------------------------------------------------------------------------------- views
 
 
+NO_ACTION = (None, "metadata")
+"""The `action` of a view set for a method that it refuses with 405; the second is for OPTIONS."""
+
+
 class LeanViewMixin:
     """A view set that makes for each request only what differs between requests."""
 
@@ -66,14 +70,9 @@ class LeanViewMixin:
         return [singleton(cast(type[BasePermission], made)) for made in self.permission_classes]
 
     @property
-    def has_no_action(self) -> bool:
-        """Whether no action answers the request's method: the answer is 405."""
-        return self.action in (None, "metadata")
-
-    @property
     def default_response_headers(self) -> dict[str, str]:
         """`Allow` on a 405 alone, which needs it; REST framework sends it with each answer."""
-        return {"Allow": ", ".join(self.allowed_methods)} if self.has_no_action else {}
+        return {"Allow": ", ".join(self.allowed_methods)} if self.action in NO_ACTION else {}
 
 
 class JSONAlways(BaseContentNegotiation):

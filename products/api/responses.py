@@ -6,6 +6,8 @@ from django.http import HttpResponse
 
 from products.api.drf import JSONRenderer, singleton
 
+_render = singleton(JSONRenderer).render
+
 
 class JSONResponse(HttpResponse):
     """A response in JSON, rendered at once.
@@ -16,6 +18,5 @@ class JSONResponse(HttpResponse):
     def __init__(
         self, data: Any, *, content_type: str = JSONRenderer.media_type, **response: Any
     ) -> None:
-        rendered = singleton(JSONRenderer).render(data)
-        super().__init__(rendered, content_type=content_type, **response)
+        super().__init__(_render(data), content_type=content_type, **response)
         self.data = data

@@ -23,7 +23,7 @@ from rest_framework.viewsets import GenericViewSet
 from products import feed, stock
 from products.api import filters, schema
 from products.api.access import require_role
-from products.api.drf import LeanViewMixin, singleton
+from products.api.drf import NO_ACTION, LeanViewMixin, singleton
 from products.api.idempotency import idempotent
 from products.api.pagination import read_page_size
 from products.api.parsers import StrictJSONParser
@@ -93,7 +93,7 @@ class InventoryViewSet(LeanViewMixin, GenericViewSet[Any]):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        if self.has_no_action:
+        if self.action in NO_ACTION:
             raise MethodNotAllowed(str(request.method))  # Before its body and query are read.
         if "HTTP_TRANSFER_ENCODING" in request.META:
             # WSGI presents such a body as empty, which would fulfill all instead of a part.
