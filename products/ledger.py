@@ -18,9 +18,9 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Field, Model, QuerySet
-from django.db.models.functions import Now
 
 from products import events
+from products.db.clock import Now, SecondsFromNow
 from products.db.compiled import CompiledQuery, any_of
 from products.db.errors import RETRYABLE, sqlstate_of
 from products.db.prepared import array, execute_prepared
@@ -390,7 +390,7 @@ def _open_on_sqlite(opening: _Opening) -> None:
     reservation, lines = opening.reservation, opening.reservation.loaded_lines
     time_to_live = timedelta(seconds=opening.expires_in or 0)
     if time_to_live:
-        reservation.expires_at = Now() + time_to_live
+        reservation.expires_at = SecondsFromNow(opening.expires_in or 0)
     reservation.save(force_insert=True)
     if time_to_live:
         # Both times are of the one statement, so that the end need not be read back.
@@ -406,7 +406,7 @@ def _write_on_sqlite(prepared: _Prepared) -> tuple[list[int], datetime]:
         ids, moments = zip(*cursor.fetchall(), strict=True)
         convert: Any = connection.ops
         moment = convert.convert_datetimefield_value(moments[0], None, connection)
-        written_at = convert.adapt_datetimefield_value(moment)
+        written_at = _field(Product, "updated_at").get_db_prep_save(moment, connection)
         sql = _update_levels_sql(prepared.levels.sql, moment="%s")
         cursor.execute(sql, [written_at, *prepared.levels.parameters])
         return list(ids), moment

@@ -6,13 +6,11 @@ changes in one call of `stock`, which decides anew.
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 from typing import Any, ClassVar, NamedTuple
 
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db.models.functions import Now
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.defaultfilters import pluralize
@@ -23,6 +21,7 @@ from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidge
 
 from products import stock
 from products.admin.base import InventoryAdmin, actor_of
+from products.db.clock import SecondsFromNow
 from products.files.changes import (
     ADJUSTMENT_COLUMNS,
     DERIVED_COLUMNS,
@@ -44,7 +43,7 @@ _TYPES: dict[str, type[Change]] = {
     for change in (stock.Add, stock.Remove, stock.Adjust, stock.NewProduct, stock.Edit)
 }
 
-KEPT_FOR = timedelta(days=1)
+KEPT_FOR_SECONDS = 24 * 60 * 60
 """Older previews that nobody has confirmed are forgotten when the next file comes."""
 
 
@@ -230,7 +229,7 @@ IMPORTS: dict[str, Import] = {kind.name: kind for kind in (ProductImport(), Adju
 
 def keep(kind: Import, lines: Iterable[Line], *, user: Any) -> PendingImport:
     """Keep what was previewed until it is confirmed, and forget what nobody has confirmed."""
-    PendingImport.objects.filter(created_at__lt=Now() - KEPT_FOR).delete()
+    PendingImport.objects.filter(created_at__lt=SecondsFromNow(-KEPT_FOR_SECONDS)).delete()
     changes = [
         [line.number, type(line.change).__name__, dataclasses.asdict(line.change)]
         for line in lines

@@ -1,7 +1,6 @@
 """Products: what describes them can be edited, their stock is changed by dialogs alone."""
 
 import json
-from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,7 +10,6 @@ from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
@@ -27,6 +25,7 @@ from products.admin.batches import BatchActions
 from products.admin.dialogs import AddDialog, AdjustDialog, RemoveDialog, dialog_action
 from products.admin.exporting import ProductExportAdmin
 from products.admin.importing import ImportAdmin
+from products.db.clock import SecondsFromNow
 from products.models import Product, Reservation, StockEvent
 
 EVENTS_IN_CHART = 200
@@ -73,7 +72,7 @@ class UpdatedFilter(DropdownFilter):
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         if self.value() not in dict(self.lookup_choices):
             return queryset
-        return queryset.filter(updated_at__gte=timezone.now() - timedelta(hours=int(self.value())))
+        return queryset.filter(updated_at__gte=SecondsFromNow(-3600 * int(self.value())))
 
 
 class ArchivedFilter(DropdownFilter):

@@ -5,23 +5,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 from django.conf import settings
 from django.db import (
     connection,
 )
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import DateTimeField
-from django.db.models.lookups import (
-    FieldGetDbPrepValueMixin,
-    GreaterThan,
-    GreaterThanOrEqual,
-    LessThan,
-    LessThanOrEqual,
-)
-
-Result = TypeVar("Result")
 
 
 @cache
@@ -38,52 +28,6 @@ def raise_sqlite_parameter_limit(*, connection: BaseDatabaseWrapper, **_: Any) -
     """
     limit = connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
     connection.features.max_query_params = limit
-
-
-# SQLite compares moments as texts, and there are several of one moment: its own clock writes
-# 10:30:00.000 and 10:30:00.500, Django 10:30:00 and 10:30:00.500000.
-
-
-class _FromLeastText(FieldGetDbPrepValueMixin):
-    """A comparison that, on SQLite, puts the moment before all of its texts."""
-
-    def get_db_prep_lookup(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
-        prepared: Any = super().get_db_prep_lookup(value, connection)
-        if not is_sqlite():
-            return prepared
-        sql, [text] = prepared
-        return sql, [text.rstrip("0") if "." in text else text]
-
-
-class _FromGreatestText(FieldGetDbPrepValueMixin):
-    """A comparison that, on SQLite, puts the moment after all of its texts."""
-
-    def get_db_prep_lookup(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
-        prepared: Any = super().get_db_prep_lookup(value, connection)
-        if not is_sqlite():
-            return prepared
-        sql, [text] = prepared
-        return sql, [text if "." in text else f"{text}.000000"]
-
-
-@DateTimeField.register_lookup
-class _Before(_FromLeastText, LessThan):
-    pass
-
-
-@DateTimeField.register_lookup
-class _AtOrAfter(_FromLeastText, GreaterThanOrEqual):
-    pass
-
-
-@DateTimeField.register_lookup
-class _AtOrBefore(_FromGreatestText, LessThanOrEqual):
-    pass
-
-
-@DateTimeField.register_lookup
-class _After(_FromGreatestText, GreaterThan):
-    pass
 
 
 _writing = threading.RLock()

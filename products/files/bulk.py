@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, Protocol
 
 from django.db import OperationalError, connection, transaction
 from django.db.models import Count
-from django.db.models.functions import Now
 
 from products import stock
+from products.db.clock import Now
 from products.db.errors import LOCK_NOT_AVAILABLE, sqlstate_of
 from products.files.changes import Line, product_line, repeated
 from products.files.rows import Row

@@ -18,7 +18,7 @@ from products.models.events import (
     DailyTotalsCursor,
     StockEvent,
 )
-from products.models.fields import SkuField, WordsField, words_of
+from products.models.fields import MomentField, SkuField, WordsField, words_of
 from products.models.files import BulkRefusal, BulkRun, PendingImport
 from products.models.products import Levels, Product
 from products.models.reservations import Reservation, ReservationLine
@@ -34,6 +34,7 @@ __all__ = [
     "DailyTotalsCursor",
     "IdempotencyKey",
     "Levels",
+    "MomentField",
     "PendingImport",
     "Product",
     "Reservation",

@@ -4,8 +4,10 @@ from typing import Any
 
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Now
 from rest_framework_api_key.models import AbstractAPIKey
+
+from products.db.clock import Now
+from products.models.fields import MomentField
 
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
 MAX_THROTTLE_BUCKET_LENGTH = 64
@@ -69,7 +71,7 @@ class IdempotencyKey(models.Model):
     status = models.PositiveSmallIntegerField(null=True)
     body = models.BinaryField(default=b"")
     headers = models.JSONField(default=dict)
-    created_at = models.DateTimeField(db_default=Now(), db_index=True)
+    created_at = MomentField(db_default=Now(), db_index=True)
 
     class Meta:
         constraints = [

@@ -4,9 +4,9 @@ from datetime import datetime
 
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Now
 
-from products.models.fields import SkuField
+from products.db.clock import Now
+from products.models.fields import MomentField, SkuField
 from products.models.products import Product
 from products.models.reservations import Reservation
 from products.validators import (
@@ -68,7 +68,7 @@ class StockEvent(models.Model):
     request_id = models.CharField(max_length=MAX_REQUEST_ID_LENGTH, blank=True, default="")
     # The time of the inserting statement, which runs after the lock was had: `now()` would be
     # the transaction's start and could run backwards between two versions.
-    occurred_at = models.DateTimeField(db_default=Now())
+    occurred_at = MomentField(db_default=Now())
 
     objects = StockEventQuerySet.as_manager()
 

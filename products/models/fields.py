@@ -1,4 +1,4 @@
-"""Fields of our own: SKUs, and texts that are searched by their words."""
+"""Fields of our own: moments, SKUs, and texts that are searched by their words."""
 
 import json
 import re
@@ -16,6 +16,27 @@ def words_of(text: str) -> list[str]:
     """Return the words of `text` as they are compared: case folded, punctuation left out."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return re.findall(r"[^\W_]+", folded)
+
+
+class MomentField(models.DateTimeField):
+    """A `DateTimeField` whose text on SQLite always has six digits after the second.
+
+    SQLite compares moments as text. Django leaves out `.000000`, and SQLite's clock writes three
+    digits, so that one moment would have several texts. A check refuses every other text.
+    """
+
+    def db_check(self, connection: BaseDatabaseWrapper) -> str | None:
+        if connection.vendor != "sqlite":
+            return super().db_check(connection)
+        return f"\"{self.column}\" LIKE '____-__-__ __:__:__.______'"
+
+    def get_db_prep_value(
+        self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False
+    ) -> Any:
+        text = super().get_db_prep_value(value, connection, prepared)
+        if connection.vendor == "sqlite" and text is not None and "." not in text:
+            return f"{text}.000000"
+        return text
 
 
 class SkuField(models.CharField):

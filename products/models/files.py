@@ -2,9 +2,9 @@
 
 from django.conf import settings
 from django.db import models
-from django.db.models.functions import Now
 
-from products.models.fields import SkuField
+from products.db.clock import Now
+from products.models.fields import MomentField, SkuField
 from products.validators import (
     MAX_NOTE_LENGTH,
     MAX_SKU_LENGTH,
@@ -25,8 +25,8 @@ class BulkRun(models.Model):
     refused = models.BigIntegerField(default=0)
     last_sku = SkuField(max_length=MAX_SKU_LENGTH, default="")
     last_line = models.BigIntegerField(default=0)
-    started_at = models.DateTimeField(db_default=Now())
-    ended_at = models.DateTimeField(null=True)
+    started_at = MomentField(db_default=Now())
+    ended_at = MomentField(null=True)
 
     class Meta:
         default_permissions = ()
@@ -69,7 +69,7 @@ class PendingImport(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, db_index=False)
     kind = models.CharField(max_length=20)
     changes = models.JSONField()
-    created_at = models.DateTimeField(db_default=Now(), db_index=True)
+    created_at = MomentField(db_default=Now(), db_index=True)
 
     class Meta:
         default_permissions = ()

@@ -4,10 +4,10 @@ from typing import NamedTuple, Self
 
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Now
 from django.db.models.lookups import LessThan, LessThanOrEqual
 
-from products.models.fields import SkuField, WordsField, words_of
+from products.db.clock import Now
+from products.models.fields import MomentField, SkuField, WordsField, words_of
 from products.validators import (
     MAX_DESCRIPTION_LENGTH,
     MAX_NAME_LENGTH,
@@ -78,8 +78,8 @@ class Product(models.Model):
     minimum_stock_level = models.BigIntegerField("minimum", default=0)
     archived = models.BooleanField(default=False, db_default=False)
     version = models.BigIntegerField(default=1)
-    created_at = models.DateTimeField(db_default=Now())
-    updated_at = models.DateTimeField(db_default=Now())
+    created_at = MomentField(db_default=Now())
+    updated_at = MomentField(db_default=Now())
 
     # For filters and the partial indexes only: an instance's copies are stale after any change.
     low_stock = models.GeneratedField(

@@ -4,8 +4,9 @@ from typing import Self
 
 from django.db import models
 from django.db.models import F, Prefetch, Q
-from django.db.models.functions import Now
 
+from products.db.clock import Now
+from products.models.fields import MomentField
 from products.models.products import Product
 from products.validators import (
     MAX_NOTE_LENGTH,
@@ -35,8 +36,8 @@ class Reservation(models.Model):
 
     reference = models.CharField(max_length=MAX_NOTE_LENGTH, blank=True, default="")
     status = models.CharField(max_length=10, choices=Status, default=Status.OPEN)
-    expires_at = models.DateTimeField(null=True, blank=True)
-    created_at = models.DateTimeField(db_default=Now())
+    expires_at = MomentField(null=True, blank=True)
+    created_at = MomentField(db_default=Now())
 
     objects = ReservationQuerySet.as_manager()
     loaded_lines: list["ReservationLine"]

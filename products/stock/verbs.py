@@ -3,15 +3,14 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Min, Q, QuerySet, Sum
-from django.db.models.functions import Now
 
 from products import ledger, validators
+from products.db.clock import Now, SecondsFromNow
 from products.db.connection import per_sku_queue
 
 # Callers know these as `stock.Actor`, `stock.LevelChange` and `stock.transactional`.
@@ -776,9 +775,7 @@ def extend(*, reservation_id: int, expires_in: int) -> Reservation:
     """
     check("expires_in", expires_in, validators.DURATION)
     _lock_open(reservation_id)
-    Reservation.objects.filter(pk=reservation_id).update(
-        expires_at=Now() + timedelta(seconds=expires_in)
-    )
+    Reservation.objects.filter(pk=reservation_id).update(expires_at=SecondsFromNow(expires_in))
     return Reservation.objects.with_lines().get(pk=reservation_id)
 
 

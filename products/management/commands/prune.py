@@ -1,11 +1,10 @@
 import time
 from argparse import ArgumentParser
-from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db.models.functions import Now
 
+from products.db.clock import SecondsFromNow
 from products.management.base import ExitCode, InventoryCommand, whole_number
 from products.models import IdempotencyKey, ThrottleBucket
 
@@ -31,7 +30,7 @@ class Command(InventoryCommand):
             raise CommandError(
                 f"Keys are kept for {LEAST_HOURS} hours at least.", returncode=ExitCode.BAD_INPUT
             )
-        before = Now() - timedelta(hours=hours)
+        before = SecondsFromNow(-3600 * hours)
         keys, _ = IdempotencyKey.objects.filter(created_at__lt=before).delete()
         now = time.time_ns() // 1000
         buckets, _ = ThrottleBucket.objects.filter(used_until__lt=now).delete()

@@ -1,8 +1,6 @@
 """The statements of a change: how they are sent, and what happens when one fails."""
 
-import operator
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -17,13 +15,12 @@ from django.db import (
     connection,
     transaction,
 )
-from django.db.models.expressions import RawSQL
 from django.test import override_settings
 from rest_framework.test import APIClient
 
 from products import stock
 from products.db.prepared import array, execute_prepared
-from products.models import BulkRun, Product, Reservation, StockEvent
+from products.models import Product, Reservation, StockEvent
 from products.tests.concurrency import at_once
 from products.tests.factories import ACTOR, ProductFactory
 
@@ -316,24 +313,3 @@ def test_a_change_is_undone_with_the_transaction_that_it_is_a_part_of(
     assert Product.objects.get().levels == product.levels
     assert StockEvent.objects.count() == 1
     assert not Reservation.objects.exists()
-
-
-@pytest.mark.parametrize("compare", [operator.lt, operator.le, operator.gt, operator.ge])
-@pytest.mark.parametrize("asked", [0, 1, 499_999, 500_000, 500_001, 510_000, 999_000])
-def test_moments_are_compared_however_they_are_written(
-    compare: Callable[[int, int], bool], asked: int
-) -> None:
-    def insert(microsecond: int, written: str) -> None:
-        ended_at = RawSQL(f"'2026-11-22 10:30:00{written}'", [])
-        BulkRun.objects.create(reference=written, applied=microsecond, ended_at=ended_at)
-
-    insert(0, "")  # As Django does on SQLite.
-    for microsecond in (0, 1_000, 500_000, 501_000, 510_000):
-        insert(microsecond, f".{microsecond:06}")  # As Django does.
-        insert(microsecond, f".{microsecond // 1000:03}")  # As SQLite's clock does.
-    moment = datetime(2026, 11, 22, 10, 30, 0, asked, tzinfo=UTC)
-    lookup = {"lt": "lt", "le": "lte", "gt": "gt", "ge": "gte"}[compare.__name__]
-
-    found = BulkRun.objects.filter(**{f"ended_at__{lookup}": moment})
-
-    assert set(found) == {run for run in BulkRun.objects.all() if compare(run.applied, asked)}
