@@ -1,7 +1,6 @@
 """The front page: what needs somebody now, and what has happened of late."""
 
 import json
-from datetime import timedelta
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -9,18 +8,17 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html
 
 from products import daily_totals
 from products.admin import ledger
+from products.admin.reservations import SOON_SECONDS
 from products.models import DailyTotal, Product, Reservation, StockEvent
 
 admin.site.index_title = "Front page"
 admin.site.index_template = "admin/front_page.html"
 
 MAX_COUNTED = 1_000
-SOON = timedelta(hours=1)
 DAYS = 30
 LATEST_EVENTS = 10
 
@@ -77,26 +75,21 @@ def product_cards() -> list[Card]:
 
 
 def reservation_cards() -> list[Card]:
-    """Return the cards on reservations whose time is over, or nearly so."""
-    now = timezone.now()
-    soon = now + SOON
+    """Return the cards on reservations that are overdue or will be soon."""
     return [
         card(
             "Overdue",
             Reservation.objects.overdue(),
             "open reservations whose time is over",
             "red",
-            status__exact="open",
-            expires_at__lte=now.isoformat(),
+            expiry="overdue",
         ),
         card(
             "Expiring soon",
-            Reservation.objects.filter(status="open", expires_at__gt=now, expires_at__lte=soon),
+            Reservation.objects.expiring_within(SOON_SECONDS),
             "reservations that expire within the hour",
             "orange",
-            status__exact="open",
-            expires_at__gt=now.isoformat(),
-            expires_at__lte=soon.isoformat(),
+            expiry="soon",
         ),
     ]
 

@@ -6,24 +6,41 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from unfold.admin import TabularInline
+from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
 from products.admin.base import ReadOnlyAdmin, moment
 from products.admin.dialogs import ExtendDialog, FulfillDialog, ReleaseDialog, dialog_action
 from products.admin.exporting import ReservationExportAdmin
-from products.models import Product, Reservation, ReservationLine
+from products.models import Product, Reservation, ReservationLine, ReservationQuerySet
+
+SOON_SECONDS = 60 * 60
 
 STATE_COLOURS = {"Open": "info", "Overdue": "danger", "Fulfilled": "success", "Expired": "warning"}
 
 
 def state_of(reservation: Reservation) -> str:
-    """Return the status in a word, and for one that is open whether its time is over."""
-    is_open = reservation.status == Reservation.Status.OPEN
-    if is_open and reservation.expires_at and reservation.expires_at <= timezone.now():
-        return "Overdue"
-    return reservation.get_status_display()
+    """Return the status of a reservation from `with_overdue`, or "Overdue"."""
+    return "Overdue" if reservation.is_overdue else reservation.get_status_display()
+
+
+class ExpiryFilter(DropdownFilter):
+    """Open reservations by their expiry, on the database's clock."""
+
+    title = "expiry"
+    parameter_name = "expiry"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("overdue", "Overdue"), ("soon", "Within the hour")]
+
+    def queryset(self, request: HttpRequest, queryset: ReservationQuerySet) -> ReservationQuerySet:
+        match self.value():
+            case "overdue":
+                return queryset.overdue()
+            case "soon":
+                return queryset.expiring_within(SOON_SECONDS)
+        return queryset
 
 
 class ReservationLineInline(TabularInline):
@@ -41,7 +58,7 @@ class ReservationLineInline(TabularInline):
 class ReservationAdmin(ReservationExportAdmin, ReadOnlyAdmin):
     list_display = ("id", "reference", "state", "expires", "created")
     fields = ("reference", "state", "expires", "created")
-    list_filter = ("status",)
+    list_filter = ("status", ExpiryFilter)
     search_fields = ("reference",)  # Shows the field; `get_search_results` does the search.
     search_help_text = "A whole reference or SKU, or a reservation's number"
     ordering = ("-id",)
@@ -53,6 +70,9 @@ class ReservationAdmin(ReservationExportAdmin, ReadOnlyAdmin):
     fulfill = dialog_action("fulfill", FulfillDialog, permission="operate", icon="local_shipping")
     release = dialog_action("release", ReleaseDialog, permission="operate", icon="undo")
     extend = dialog_action("extend", ExtendDialog, permission="operate", icon="more_time")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Reservation]:
+        return super().get_queryset(request).with_overdue()
 
     @display(description="State", label=STATE_COLOURS)
     def state(self, reservation: Reservation) -> str:

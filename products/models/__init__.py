@@ -21,7 +21,7 @@ from products.models.events import (
 from products.models.fields import MomentField, SkuField, WordsField, words_of
 from products.models.files import BulkRefusal, BulkRun, PendingImport
 from products.models.products import Levels, Product
-from products.models.reservations import Reservation, ReservationLine
+from products.models.reservations import Reservation, ReservationLine, ReservationQuerySet
 
 __all__ = [
     "MAX_ACTOR_LENGTH",
@@ -39,6 +39,7 @@ __all__ = [
     "Product",
     "Reservation",
     "ReservationLine",
+    "ReservationQuerySet",
     "Role",
     "SkuField",
     "StockEvent",

@@ -3,9 +3,9 @@
 from typing import Self
 
 from django.db import models
-from django.db.models import F, Prefetch, Q
+from django.db.models import Case, F, Prefetch, Q, Value, When
 
-from products.db.clock import Now
+from products.db.clock import Now, SecondsFromNow
 from products.models.fields import MomentField
 from products.models.products import Product
 from products.validators import (
@@ -14,10 +14,25 @@ from products.validators import (
 )
 
 
+def _overdue(path: str = "") -> Q:
+    """Return the condition for an overdue reservation at `path`, such as `reservation__`."""
+    return Q(**{f"{path}status": "open", f"{path}expires_at__lte": Now()})
+
+
 class ReservationQuerySet(models.QuerySet["Reservation"]):
     def overdue(self) -> Self:
-        """Open reservations whose time is over, by the database's clock, and not expired yet."""
-        return self.filter(status="open", expires_at__lte=Now())
+        """Open reservations whose `expires_at` is now or past, by the database's clock."""
+        return self.filter(_overdue())
+
+    def expiring_within(self, seconds: int) -> Self:
+        """Reservations that will be overdue within that many seconds, and are not yet."""
+        soon = Q(expires_at__gt=Now(), expires_at__lte=SecondsFromNow(seconds))
+        return self.filter(soon, status="open")
+
+    def with_overdue(self) -> Self:
+        """Load whether each reservation is overdue, as `is_overdue`."""
+        is_overdue = Case(When(_overdue(), then=Value(True)), default=Value(False))
+        return self.annotate(is_overdue=is_overdue)
 
     def with_lines(self) -> Self:
         """Load the lines, in the order of the request, as `loaded_lines`, each with its product."""
@@ -41,6 +56,9 @@ class Reservation(models.Model):
 
     objects = ReservationQuerySet.as_manager()
     loaded_lines: list["ReservationLine"]
+    """Only on those that come from `with_lines`."""
+    is_overdue: bool
+    """Only on those that come from `with_overdue`."""
 
     class Meta:
         constraints = [
@@ -89,6 +107,16 @@ class Reservation(models.Model):
         return cls.Status.EXPIRED if expired else cls.Status.RELEASED
 
 
+class ReservationLineQuerySet(models.QuerySet["ReservationLine"]):
+    def overdue(self) -> Self:
+        """Lines that hold units for overdue reservations."""
+        return self.filter(_overdue("reservation__"), open__gt=0)
+
+    def holding(self) -> Self:
+        """Lines that hold units for reservations that are open and not overdue."""
+        return self.filter(~_overdue("reservation__"), open__gt=0, reservation__status="open")
+
+
 class ReservationLine(models.Model):
     """The units of one product in a reservation.
 
@@ -106,6 +134,8 @@ class ReservationLine(models.Model):
     released = models.BigIntegerField(default=0)
     expired = models.BigIntegerField(default=0)
     open = models.BigIntegerField()
+
+    objects = ReservationLineQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -7,10 +7,10 @@ from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Min, Q, QuerySet, Sum
+from django.db.models import Count, Min, QuerySet, Sum
 
 from products import ledger, validators
-from products.db.clock import Now, SecondsFromNow
+from products.db.clock import SecondsFromNow
 from products.db.connection import per_sku_queue
 
 # Callers know these as `stock.Actor`, `stock.LevelChange` and `stock.transactional`.
@@ -451,7 +451,9 @@ def _overdue_of_short(
     product need depends on each other, so that all that is overdue of it is given back.
     """
     # One query for all of them: most often nothing is overdue.
-    of_short = _overdue_lines().filter(product__in={products[_sku_of(error)].pk for error in short})
+    of_short = ReservationLine.objects.overdue().filter(
+        product__in={products[_sku_of(error)].pk for error in short}
+    )
     overdue = dict(of_short.values_list("product_id").annotate(Sum("open"))) if short else {}
     chosen: list[int] = []
     for sku, errors in groupby(sorted(short, key=_sku_of), key=_sku_of):
@@ -680,12 +682,8 @@ def _release_oldest(line: Line, *, reason: str, reference: str, by: Actor) -> Pr
     check_note(reason, reference)
     product = lock(sku=line.sku)
     # Nobody else can change a line of a locked product.
-    held_without_reference = ReservationLine.objects.filter(
-        Q(reservation__expires_at=None) | Q(reservation__expires_at__gt=Now()),
-        product=product,
-        open__gt=0,
-        reservation__status="open",
-        reservation__reference="",
+    held_without_reference = ReservationLine.objects.holding().filter(
+        product=product, reservation__reference=""
     )
     portions: list[tuple[ReservationLine, int]] = []
     missing, last_id = line.amount, 0
@@ -799,7 +797,7 @@ def expire_overdue(*, limit: int, passing_over: Collection[int] = (), by: Actor)
     ids: list[int] = []
     lines_left = limit
     overdue = (
-        _overdue_lines()
+        ReservationLine.objects.overdue()
         .exclude(reservation__in=passing_over)
         .values("reservation_id")
         .annotate(lines=Count("pk"), end=Min("reservation__expires_at"))
@@ -810,7 +808,7 @@ def expire_overdue(*, limit: int, passing_over: Collection[int] = (), by: Actor)
         if ids and lines_left < 0:
             break
         ids.append(row["reservation_id"])
-    of_found = _overdue_lines().filter(reservation__in=ids)
+    of_found = ReservationLine.objects.overdue().filter(reservation__in=ids)
     skus = of_found.values_list("product__sku", flat=True)
     products = ledger.lock_products(skus, skip_locked=True).values()
     posting = ledger.Posting(by=by)
@@ -819,14 +817,6 @@ def expire_overdue(*, limit: int, passing_over: Collection[int] = (), by: Actor)
     left = set(of_found.values_list("reservation_id", flat=True))
     posting.finish()
     return ExpiryResult(len(ids), expired, left)
-
-
-def _overdue_lines() -> QuerySet[ReservationLine]:
-    """Lines with open units whose time is over, by the database's clock."""
-    # A reservation is open while any of its lines is; the index on ends is of open ones alone.
-    return ReservationLine.objects.filter(
-        open__gt=0, reservation__status="open", reservation__expires_at__lte=Now()
-    )
 
 
 def _expire(
@@ -842,7 +832,7 @@ def _expire(
     locked, and to lock it now would be out of order. With `skip_locked`, reservations that
     somebody else has locked are left as they are.
     """
-    lines = _overdue_lines().filter(pk__in=list(line_ids))
+    lines = ReservationLine.objects.overdue().filter(pk__in=list(line_ids))
     reservations = ledger.lock_reservations(
         lines.values_list("reservation_id", flat=True), skip_locked=skip_locked
     )
