@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html
+from django.utils.text import Truncator
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
@@ -44,6 +45,8 @@ LINE_CHART_OPTIONS = json.dumps(
 
 # So many rows of a list can be paged through; who wants others filters or searches.
 MAX_LISTED = 10_000
+# Characters of an edited text in a table; a description may have 1,000.
+MAX_QUOTED = 60
 
 
 def actor_of(request: HttpRequest) -> stock.Actor:
@@ -69,6 +72,28 @@ def moment(when: datetime) -> str:
 def signed(change: int) -> str:
     """Return a change of units with its sign; nothing for none."""
     return f"{change:+,}" if change else ""
+
+
+def why(event: StockEvent) -> str:
+    """Return in a line what an event edited, its reason and its reference."""
+    return " · ".join(filter(None, [edited(event), event.reason, event.reference]))
+
+
+def edited(event: StockEvent) -> str:
+    """Return in a line what an edit changed, such as `name: "Cup" → "Mug"`."""
+    if event.type != StockEvent.Type.PRODUCT_EDITED:
+        return ""
+    return ", ".join(
+        f"{name.replace('_', ' ')}: {_quoted(change['old'])} → {_quoted(change['new'])}"
+        for name, change in event.details.items()
+    )
+
+
+def _quoted(value: str | int) -> str:
+    """Return a text in quotation marks, cut to what a table has room for; a number in digits."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f'"{Truncator(value).chars(MAX_QUOTED)}"'
 
 
 class BoundedPaginator(Paginator):

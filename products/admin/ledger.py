@@ -23,6 +23,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateFilter,
 from unfold.decorators import display
 from unfold.utils import parse_date_str
 
+from products.admin import base
 from products.admin.base import BoundedPaginator, ReadOnlyAdmin
 from products.admin.exporting import AnotherExport, OnlyExport
 from products.files.rows import escape_formula
@@ -143,7 +144,12 @@ def reserved(event: StockEvent) -> str:
 
 @display(description="Why")
 def why(event: StockEvent) -> str:
-    return " · ".join(filter(None, [event.reason, event.reference]))
+    return base.why(event)
+
+
+@display(description="Edited", empty_value="-")
+def edited(event: StockEvent) -> str:
+    return base.edited(event)
 
 
 @display(description="Who")
@@ -195,6 +201,8 @@ class StockEventAdmin(ReadOnlyAdmin):
         "reserved_change",
         "reserved_quantity",
         "available_quantity",
+        edited,
+        "undoes",
         "reservation",
         "reason",
         "reference",

@@ -20,6 +20,7 @@ from products.admin.base import (
     link_to,
     moment,
     signed,
+    why,
 )
 from products.admin.batches import BatchActions
 from products.admin.dialogs import AddDialog, AdjustDialog, RemoveDialog, dialog_action
@@ -203,7 +204,7 @@ def _ledger_table(product: Product, events: list[StockEvent]) -> dict[str, Any]:
             signed(event.reserved_change),
             intcomma(event.quantity),
             intcomma(event.available_quantity),
-            " · ".join(text for text in (event.reason, event.reference) if text),
+            why(event),
             event.actor,
         ]
         for event in events[:EVENTS_SHOWN]

@@ -93,6 +93,7 @@ _EVENT = {
     "source": "api",
     "request_id": "5f0c7a52e4c94b1c8f3f6f4f0d1f0a11",
     "occurred_at": _NOW,
+    "details": {},
 }
 
 

@@ -353,9 +353,27 @@ class OperationResultsSerializer(serializers.Serializer):
     results = ProductSerializer(many=True, help_text="The product of each operation, after all.")
 
 
+class GivenIntegerField(serializers.IntegerField):
+    """A number that the answer leaves out where it is null."""
+
+    def get_attribute(self, instance: Any) -> Any:
+        value = super().get_attribute(instance)
+        if value is None:
+            raise serializers.SkipField
+        return value
+
+
 class StockEventSerializer(serializers.ModelSerializer):
     reservation = serializers.IntegerField(source="reservation_id", allow_null=True)
     available_quantity = serializers.IntegerField()
+    details = serializers.DictField(
+        help_text="Of an edit: the old and the new value of each changed field. Else empty."
+    )
+    undoes = GivenIntegerField(
+        source="undoes_id",
+        required=False,
+        help_text="The id of the event that this one takes back.",
+    )
 
     class Meta:
         model = StockEvent
@@ -376,10 +394,12 @@ class StockEventSerializer(serializers.ModelSerializer):
             "source",
             "request_id",
             "occurred_at",
+            "details",
+            "undoes",
         ]
 
     def to_representation(self, instance: StockEvent) -> dict[str, Any]:
-        return {
+        event = {
             "id": instance.pk,
             "sku": instance.sku,
             "version": instance.version,
@@ -396,7 +416,11 @@ class StockEventSerializer(serializers.ModelSerializer):
             "source": instance.source,
             "request_id": instance.request_id,
             "occurred_at": instance.occurred_at,
+            "details": instance.details,
         }
+        if instance.undoes_id is not None:
+            event["undoes"] = instance.undoes_id
+        return event
 
 
 @extend_schema_serializer(many=False)

@@ -45,7 +45,7 @@ def write_six_digits(_: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> N
 
 
 class Migration(migrations.Migration):
-    dependencies = [("products", "0012_rename_daily_totals")]
+    dependencies = [("products", "0013_event_details")]
 
     # The fields come second: on SQLite they bring a check of the text. There, each makes its table
     # anew, without triggers, which `post_migrate` makes again.

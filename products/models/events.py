@@ -33,6 +33,9 @@ class StockEvent(models.Model):
 
     class Type(models.TextChoices):
         PRODUCT_CREATED = "ProductCreated"
+        PRODUCT_EDITED = "ProductEdited"
+        PRODUCT_ARCHIVED = "ProductArchived"
+        PRODUCT_RESTORED = "ProductRestored"
         ADDED = "InventoryAdded"
         REMOVED = "InventoryRemoved"
         RESERVED = "InventoryReserved"
@@ -69,12 +72,24 @@ class StockEvent(models.Model):
     # The time of the inserting statement, which runs after the lock was had: `now()` would be
     # the transaction's start and could run backwards between two versions.
     occurred_at = MomentField(db_default=Now())
+    # What an edit changed: `{"name": {"old": "Cup", "new": "Mug"}}`. The default is also in the
+    # database, because the ledger's SQL leaves the column out.
+    details = models.JSONField(blank=True, default=dict, db_default={})
+    # Unique by a constraint: the index of a one-to-one field would hold a row for every event.
+    undoes = models.ForeignKey(
+        "self", on_delete=models.PROTECT, related_name="undone_by", null=True, db_index=False
+    )
 
     objects = StockEventQuerySet.as_manager()
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["product", "version"], name="stockevent_version_once"),
+            models.UniqueConstraint(
+                fields=["undoes"],
+                condition=Q(undoes__isnull=False),
+                name="stockevent_undone_once",
+            ),
             models.CheckConstraint(condition=Q(version__gte=1), name="stockevent_version_positive"),
             models.CheckConstraint(
                 condition=Q(quantity__gte=0, quantity__lte=MAX_UNITS),

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
+from django.db.models import F
 from factory.base import Factory
 from factory.declarations import LazyAttribute, Sequence
 from factory.django import DjangoModelFactory
@@ -55,6 +56,25 @@ def product_with_past(sku: str, changes: Collection[tuple[datetime, int]]) -> Pr
             occurred_at=moment,
         )
     return product
+
+
+def record_event(product: Product, event_type: StockEvent.Type, **fields: Any) -> StockEvent:
+    """Record an event that changes no level, straight in the tables."""
+    Product.objects.filter(pk=product.pk).update(version=F("version") + 1)
+    product.refresh_from_db(fields=["quantity", "reserved_quantity", "version"])
+    event = StockEvent.objects.create(
+        product=product,
+        sku=product.sku,
+        version=product.version,
+        type=event_type,
+        quantity=product.quantity,
+        reserved_quantity=product.reserved_quantity,
+        actor=ACTOR.name,
+        source=ACTOR.source,
+        **fields,
+    )
+    event.refresh_from_db()
+    return event
 
 
 class ApiKeyFactory(DjangoModelFactory[ApiKey]):

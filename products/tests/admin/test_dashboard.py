@@ -17,9 +17,9 @@ from django.utils import timezone
 
 from products import daily_totals, stock
 from products.admin import dashboard
-from products.models import DailyTotal, DailyTotalsCursor, Reservation
+from products.models import DailyTotal, DailyTotalsCursor, Reservation, StockEvent
 from products.tests.concurrency import OpenChange, at_once
-from products.tests.factories import ACTOR, ProductFactory, product_with_past
+from products.tests.factories import ACTOR, ProductFactory, product_with_past, record_event
 
 # Settled events are those of transactions that have ended.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -199,6 +199,14 @@ def test_what_commits_late_is_not_missed(staff: Client, fails: bool) -> None:
     late.end(fails=fails)
 
     assert list(charted(staff).values()) == [(25 if fails else 26, 0)]
+
+
+def test_edits_are_neither_in_nor_out(staff: Client) -> None:
+    product = ProductFactory.create(quantity=25)
+    record_event(product, StockEvent.Type.PRODUCT_EDITED, details={"name": {"old": "", "new": "x"}})
+    record_event(product, StockEvent.Type.PRODUCT_ARCHIVED)
+
+    assert list(charted(staff).values()) == [(25, 0)]
 
 
 def test_a_large_backlog_is_added_up_over_several_looks(

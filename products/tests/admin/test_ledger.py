@@ -12,11 +12,12 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils.html import escape
 
 from products import stock
 from products.admin import base, ledger
 from products.models import StockEvent
-from products.tests.factories import ACTOR, ProductFactory, product_with_past
+from products.tests.factories import ACTOR, ProductFactory, product_with_past, record_event
 
 pytestmark = pytest.mark.django_db
 
@@ -78,6 +79,33 @@ def test_a_row_tells_what_changed_and_leads_to_the_product_and_the_reservation(
         assert text in page
     assert reverse("admin:products_product_change", args=[cup.pk]) in page
     assert reverse("admin:products_reservation_change", args=[held.pk]) in page
+
+
+def test_an_edit_tells_the_old_and_the_new_values(staff: Client) -> None:
+    cup = ProductFactory.create(sku="CUP")
+    text = "<b>" + "x" * 1000
+    details = {
+        "name": {"old": "Cup", "new": "Mug"},
+        "description": {"old": "", "new": text},
+        "minimum_stock_level": {"old": 0, "new": 1500},
+    }
+    event = record_event(cup, StockEvent.Type.PRODUCT_EDITED, details=details, reason="relaunch")
+    archived = record_event(cup, StockEvent.Type.PRODUCT_ARCHIVED, undoes=event)
+    short = f"<b>{'x' * (base.MAX_QUOTED - 4)}…"
+    edited = f'name: "Cup" → "Mug", description: "" → "{short}", minimum stock level: 0 → 1,500'
+
+    pages = [
+        staff.get(PAGE, {"type__exact": "ProductEdited"}),
+        staff.get(reverse("admin:products_stockevent_change", args=[event.pk])),
+        staff.get(reverse("admin:products_product_change", args=[cup.pk])),
+    ]
+    restored = staff.get(reverse("admin:products_stockevent_change", args=[archived.pk]))
+
+    assert listed(staff, type__exact="ProductEdited") == [("CUP", 2)]
+    for page in pages:
+        assert escape(edited) in page.content.decode()
+    assert escape(f"{edited} · relaunch") in pages[0].content.decode()
+    assert "ProductEdited CUP v2" in restored.content.decode()
 
 
 def test_search_finds_whole_values_alone(staff: Client) -> None:

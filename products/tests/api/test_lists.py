@@ -9,10 +9,10 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from products import stock
-from products.models import Product, Reservation
+from products.models import Product, Reservation, StockEvent
 from products.stock import Line
 from products.tests.checks import assert_problem
-from products.tests.factories import ACTOR, ProductFactory
+from products.tests.factories import ACTOR, ProductFactory, record_event
 
 pytestmark = pytest.mark.django_db
 
@@ -437,6 +437,22 @@ def test_events_newest_first_by_type_and_reference(
     events = rows(api, "/v1/products/CUP/events", **query)
 
     assert [event["version"] for event in events] == versions
+
+
+def test_edits_are_found_by_their_type(api: APIClient) -> None:
+    product = ProductFactory.create(sku="CUP")
+    edit = {"name": {"old": "Cup", "new": "Mug"}}
+    record_event(product, StockEvent.Type.PRODUCT_EDITED, details=edit)
+    record_event(product, StockEvent.Type.PRODUCT_ARCHIVED)
+    record_event(product, StockEvent.Type.PRODUCT_RESTORED)
+
+    def found(event_type: str) -> list[tuple[int, object]]:
+        events = rows(api, "/v1/products/CUP/events", type=event_type)
+        return [(event["version"], event["details"]) for event in events]
+
+    assert found("ProductEdited") == [(2, edit)]
+    assert found("ProductArchived") == [(3, {})]
+    assert found("ProductRestored") == [(4, {})]
 
 
 def test_events_come_in_pages_also_while_more_happen(api: APIClient) -> None:

@@ -356,6 +356,7 @@ def test_event_tells_what_changed_and_who_why_and_through_what(
         "actor": ApiKey.objects.get().name,
         "source": "api",
         "request_id": "scan-0815",
+        "details": {},
     }
 
 

@@ -18,7 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from products import ledger, stock, triggers
 from products.models import Product, ReservationLine, StockEvent
 from products.stock import Line, NewProduct
-from products.tests.factories import ACTOR, ProductFactory
+from products.tests.factories import ACTOR, ProductFactory, record_event
 
 pytestmark = pytest.mark.django_db
 
@@ -74,6 +74,22 @@ def test_events_of_before_are_given_the_sku_of_their_product() -> None:
     assert list(StockEvent.objects.values_list("sku", flat=True)) == ["CUP", "POT"]
     with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
         StockEvent.objects.update(sku="MUG")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_events_of_before_get_empty_details_and_stay_append_only() -> None:
+    """On SQLite the migration rebuilds the table."""
+    ProductFactory.create(sku="CUP")
+
+    call_command("migrate", "products", "0012", verbosity=0)
+    call_command("migrate", verbosity=0)
+    stock.add(sku="CUP", amount=1, by=ACTOR)
+
+    events = StockEvent.objects.order_by("pk")
+    assert list(events.values_list("details", "undoes")) == [({}, None)] * 2
+    for change in (lambda: events.update(details={"a": 1}), lambda: events.order_by().delete()):
+        with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+            change()
 
 
 def test_a_product_with_events_cannot_be_deleted() -> None:
@@ -138,6 +154,17 @@ def test_the_database_refuses_a_version_twice() -> None:
 
     with pytest.raises(IntegrityError), transaction.atomic():
         StockEvent.objects.bulk_create([event])
+
+
+def test_the_database_refuses_to_undo_an_event_twice() -> None:
+    product = ProductFactory.create()
+    event = StockEvent.objects.get(product=product)
+    edit = StockEvent.Type.PRODUCT_EDITED
+    record_event(product, edit, undoes=event)
+    record_event(product, edit)
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        record_event(product, edit, undoes=event)
 
 
 # ------------------------------------------------------------------------------ the transaction

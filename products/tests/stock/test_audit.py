@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from products import stock, triggers
 from products.models import Product, Reservation, ReservationLine, StockEvent
 from products.stock import Line
-from products.tests.factories import ACTOR, ProductFactory
+from products.tests.factories import ACTOR, ProductFactory, record_event
 
 pytestmark = pytest.mark.django_db
 
@@ -45,6 +45,17 @@ def delete_event(version: int) -> None:
 
 
 def test_sound_books_are_said_to_be_so() -> None:
+    assert verify() == (0, ["The ledger explains every level."])
+
+
+def test_edits_are_versions_that_change_no_level() -> None:
+    cup = Product.objects.get(sku="CUP")
+    edit = {"minimum_stock_level": {"old": 0, "new": 7}}
+    record_event(cup, StockEvent.Type.PRODUCT_EDITED, details=edit)
+    record_event(cup, StockEvent.Type.PRODUCT_ARCHIVED)
+    record_event(cup, StockEvent.Type.PRODUCT_RESTORED)
+    stock.add(sku="CUP", amount=1, by=ACTOR)
+
     assert verify() == (0, ["The ledger explains every level."])
 
 
