@@ -95,11 +95,20 @@ def _print_table(events: int) -> None:
     print(f"{'page':>8} {'after':>12} {'median ms':>10} {'worst ms':>9}")
     for limit in (100, 1_000):
         for after in (0, events // 2, events - limit - 1, events):
-            times = [_database_milliseconds(after, limit) for _ in range(READINGS)]
+            times = [_database_milliseconds(_cursor_after(after), limit) for _ in range(READINGS)]
             print(f"{limit:>8,} {after:>12,} {statistics.median(times):>10.2f} {max(times):>9.2f}")
 
 
-def _database_milliseconds(after: int, limit: int) -> float:
+def _cursor_after(event_id: int) -> str:
+    from products import feed
+    from products.models import StockEvent
+
+    if event_id == 0:
+        return feed.START
+    return feed.cursor_after(StockEvent.objects.get(pk=event_id))
+
+
+def _database_milliseconds(after: str, limit: int) -> float:
     """Return what the database says that the statements of a page take, planning included."""
     from django.db import connection
 

@@ -31,9 +31,9 @@ def of_last_days(days: int) -> list[DailyTotal]:
 def catch_up() -> bool:
     """Add up what the ledger has got since the last call, and return whether that was all of it.
 
-    Takes a bounded time. Must not be called in a transaction, as `feed.last_id` says why.
+    Takes a bounded time. Must not be called in a transaction, as `feed.read` says.
     """
-    settled = feed.last_id()
+    settled = feed.last_settled_id()
     if DailyTotalsCursor.objects.filter(last_id__gte=settled).exists():
         return True
     with transaction.atomic():

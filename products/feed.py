@@ -1,11 +1,13 @@
 """The change feed: all stock events, in an order in which a follower misses none.
 
 Ids are drawn before commit, so that a reader who goes on after the highest id that it has seen
-misses what commits late. On PostgreSQL each statement that inserts events therefore first takes a
-shared lock on the next id (`products.triggers`) and holds it until its transaction ends. Below the
-lowest id that is locked everything is settled: committed and visible, or never to come.
+misses events that commit late. On PostgreSQL each statement that inserts events therefore first
+takes a shared lock on the next id (`products.triggers`) and holds it until its transaction ends.
+Below the lowest id that is locked everything is settled: committed and visible, or never to come.
 """
 
+import re
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from django.db import connection
@@ -26,49 +28,74 @@ _LOWEST_ID_LOCKED = """
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
+START = "start"
+"""The cursor before the first event."""
 
-class UnknownPlace(Exception):
-    """A follower asked for what comes after an event that this ledger has never had."""
+# The id and the moment (microseconds since 1970) of the last event. A ledger that was restored from
+# a backup draws the same ids again for other events; the moment tells them apart.
+_CURSOR = re.compile("([1-9][0-9]{0,17})-([1-9][0-9]{0,17})")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class UnknownCursor(Exception):
+    """No event of the ledger has the id and the moment of this cursor."""
 
 
 class FeedPage(NamedTuple):
-    """Some stock events, oldest first; the id to go on after; and whether there are more yet."""
+    """Some stock events, oldest first, the cursor after them, and whether there are more yet."""
 
     events: list[StockEvent]
-    last_id: int
+    cursor: str
     more: bool
 
 
-def read(*, after: int, limit: int) -> FeedPage:
-    """Return up to `limit` settled events that follow the one with the id `after`.
+def read(*, after: str = START, limit: int) -> FeedPage:
+    """Return up to `limit` settled events that follow the cursor `after`.
 
     The events of each product come in the order of their versions. Must not be called in a
-    transaction that sees one state of the database throughout. Raises `UnknownPlace` where `after`
-    lies beyond the last event, as it does once the database was restored from a backup.
+    transaction that sees one state of the database throughout. Raises `UnknownCursor`.
     """
-    settled, last_drawn = _settled()
-    if after > last_drawn:
-        raise UnknownPlace
-    following = StockEvent.objects.filter(pk__gt=after, pk__lte=settled)
-    events = list(following.order_by("pk")[: limit + 1])
+    last_id = 0 if after == START else _id_in(after)
+    # A writer that announces itself late may lock an id that a page has shown already.
+    settled = max(last_settled_id(), last_id)
+    # One more than the page, to know whether there are more, and the cursor's own event.
+    rows = StockEvent.objects.filter(pk__gte=last_id, pk__lte=settled).order_by("pk")
+    events = list(rows[: limit + 2])
+    if after != START and (not events or cursor_after(events.pop(0)) != after):
+        raise UnknownCursor(after)
     page = events[:limit]
-    return FeedPage(page, page[-1].pk if page else after, more=len(events) > limit)
+    cursor = cursor_after(page[-1]) if page else after
+    return FeedPage(page, cursor, more=len(events) > limit)
 
 
-def last_id() -> int:
-    """Return the id to go on after for whoever wants only what is new from now on."""
-    return _settled()[0]
+def latest() -> FeedPage:
+    """Return an empty page with the cursor after the last settled event."""
+    settled = StockEvent.objects.filter(pk__lte=last_settled_id())
+    last = settled.order_by("-pk").first()
+    return FeedPage([], START if last is None else cursor_after(last), more=False)
 
 
-def _settled() -> tuple[int, int]:
-    """Return the id up to which everything is settled, and the last one drawn."""
+def cursor_after(event: StockEvent) -> str:
+    """Return the cursor that names `event` as the last one read."""
+    moment = (event.occurred_at - _EPOCH) // timedelta(microseconds=1)
+    return f"{event.pk}-{moment}"
+
+
+def _id_in(cursor: str) -> int:
+    match = _CURSOR.fullmatch(cursor)
+    if match is None:
+        raise UnknownCursor(cursor)
+    return int(match[1])
+
+
+def last_settled_id() -> int:
+    """Return the id up to which every event is committed and visible, or will never exist."""
     if is_sqlite():
         # Writers come one after the other: ids are in the order of the commits.
-        last = StockEvent.objects.aggregate(last=Max("pk"))["last"] or 0
-        return last, last
+        return StockEvent.objects.aggregate(last=Max("pk"))["last"] or 0
     with connection.cursor() as cursor:
         cursor.execute(_LAST_ID_DRAWN)
         (last,) = cursor.fetchone()
         cursor.execute(_LOWEST_ID_LOCKED, [ANNOUNCEMENT_TAG])
         (lowest_locked,) = cursor.fetchone()
-    return (last if lowest_locked is None else min(last, lowest_locked - 1)), last
+    return last if lowest_locked is None else min(last, lowest_locked - 1)

@@ -544,15 +544,15 @@ events = extend_schema_view(
         group="events",
         name="follow",
         answer=EventFeedSerializer,
-        example={"results": [_EVENT], "cursor": "1234", "more": False},
+        example={"results": [_EVENT], "cursor": "1234-1795167000125000", "more": False},
         parameters=[
             OpenApiParameter(
                 "after",
-                {"type": "string", "pattern": "^([0-9]{1,18}|latest)$"},
+                {"type": "string", "minLength": 1},
                 OpenApiParameter.QUERY,
                 description=(
-                    "The `cursor` of the last answer; without it, from the first event; `latest` "
-                    "answers with the cursor for all that is to come."
+                    "The `cursor` of the last answer. Without it, the feed starts with the first "
+                    "event; `latest` answers with the cursor for all events to come."
                 ),
             ),
             OpenApiParameter(

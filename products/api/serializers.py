@@ -428,7 +428,7 @@ class EventFeedSerializer(serializers.Serializer):
     """A page of the change feed."""
 
     results = StockEventSerializer(source="events", many=True, help_text="Oldest first.")
-    cursor = serializers.CharField(source="last_id", help_text="To go on `after`.")
+    cursor = serializers.CharField(help_text="To go on `after`; opaque.")
     more = serializers.BooleanField(help_text="Whether there are more events already.")
 
 

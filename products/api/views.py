@@ -57,6 +57,11 @@ logger = logging.getLogger(__name__)
 
 MAX_LOGGED_SKUS = 20
 
+_UNKNOWN_CURSOR = (
+    "The ledger has no event for this cursor. It may have been restored from a backup. "
+    "Start again without `after`, or with `after=latest`."
+)
+
 
 @cache
 def _path_of(basename: str) -> str:
@@ -380,19 +385,11 @@ class EventViewSet(InventoryViewSet):
 
     def list(self, request: Request) -> JSONResponse:
         limit = read_page_size(request)
-        after = request.query_params.get("after", "0")
-        if after == "latest":
-            return self._answer(feed.FeedPage([], feed.last_id(), more=False))
-        if not re.fullmatch("[0-9]{1,18}", after):
-            raise invalid_field("after", "A cursor of this feed, or latest, is required.")
+        after = request.query_params.get("after", feed.START)
         try:
-            return self._answer(feed.read(after=int(after), limit=limit))
-        except feed.UnknownPlace:
-            raise invalid_field(
-                "after", "The ledger ends before this cursor: it is another one.", "unknown"
-            ) from None
-
-    def _answer(self, page: feed.FeedPage) -> JSONResponse:
+            page = feed.latest() if after == "latest" else feed.read(after=after, limit=limit)
+        except feed.UnknownCursor:
+            raise invalid_field("after", _UNKNOWN_CURSOR, "unknown") from None
         return JSONResponse(EventFeedSerializer(page).data)
 
 

@@ -11,12 +11,12 @@ import pytest
 from django.db import connection, transaction
 from rest_framework.test import APIClient
 
-from products import feed, stock
-from products.models import Role, StockEvent
+from products import feed, stock, triggers
+from products.models import Product, Role, StockEvent
 from products.stock import Add, Line, Remove
 from products.tests.checks import assert_problem
 from products.tests.concurrency import OpenChange, at_once, in_another_thread
-from products.tests.factories import ACTOR, ProductFactory
+from products.tests.factories import ACTOR, ProductFactory, record_event
 
 # Real commits: what a transaction has not committed is not in the feed.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -50,10 +50,10 @@ def test_the_feed_is_read_from_the_start_page_by_page(api: APIClient) -> None:
 
 
 def test_an_empty_feed_has_a_cursor_too(api: APIClient) -> None:
-    start = read(api)
+    start, latest = read(api), read(api, after="latest")
     ProductFactory.create(sku="CUP")
 
-    assert (start["results"], start["more"]) == ([], False)
+    assert start == {"results": [], "cursor": "start", "more": False} == latest
     assert seen(read(api, after=start["cursor"])) == [("CUP", 1)]
 
 
@@ -83,14 +83,21 @@ def test_a_reader_may_follow_and_nobody_without_a_key(
     assert_problem(APIClient().get(f"{prefix}/events"), 401, "not_authenticated")
 
 
-BAD_AFTER = ["", "x", "-1", "1.0", "%2B1", "LATEST", "latest%20", "1%00", "٣", "1&after=2"]
+MANY_DIGITS = "9" * 5000
+BAD_AFTER = [
+    *("", "x", "-1", "1.0", "%2B1", "LATEST", "latest%20", "START", "start%00", "1%00"),
+    *("1&after=2", "0", "1", "9" * 18, "9" * 19, "\u0663", "\u0663-1", "\uff11-1"),
+    *("-", "1-", "-1-1", "1--1", "%2B1-1", "1-%2B1", "1-1-1", "1-1%00", "%001-1", "1-1%0A"),
+    *("0-0", "0-1", "1-0", "01-1", "1.0-1", f"{'9' * 18}-{'9' * 18}"),
+    *(f"{'9' * 19}-1", f"1-{'9' * 19}", f"{MANY_DIGITS}-1", f"1-{MANY_DIGITS}"),
+]
 BAD_PAGE_SIZE = ["", "0", "-1", "1001", "x", "1e2", "٣", "1&page_size=1"]
 
 
 @pytest.mark.parametrize(
     "query",
     [
-        *(f"after={value}" for value in [*BAD_AFTER, "9" * 18, "9" * 19]),
+        *(f"after={value}" for value in BAD_AFTER),
         *(f"page_size={value}" for value in BAD_PAGE_SIZE),
         *("cursor=1", "type=InventoryAdded", "sku=CUP"),
     ],
@@ -103,13 +110,80 @@ def test_a_bad_query_is_refused(api: APIClient, query: str) -> None:
     assert [error["field"] for error in problem["errors"]] == [query.partition("=")[0]]
 
 
+def assert_to_start_again(api: APIClient, cursor: str) -> None:
+    """Assert that a cursor is refused, with the advice that its follower needs."""
+    problem = assert_problem(api.get("/v1/events", {"after": cursor}), 400, "invalid")
+
+    [error] = problem["errors"]
+    assert (error["field"], error["code"]) == ("after", "unknown")
+    assert "Start again without `after`, or with `after=latest`." in error["detail"]
+
+
 def test_a_cursor_of_another_ledger_is_refused(api: APIClient) -> None:
     ProductFactory.create(sku="CUP")
-    beyond = int(read(api)["cursor"]) + 1
+    event_id, moment = map(int, read(api)["cursor"].split("-"))
 
-    problem = assert_problem(api.get(f"/v1/events?after={beyond}"), 400, "invalid")
+    for unknown in (f"{event_id + 1}-{moment}", f"{event_id}-{moment + 1}", str(event_id)):
+        assert_to_start_again(api, unknown)
 
-    assert problem["errors"][0]["code"] == "unknown"
+
+def restore_to(event: StockEvent) -> None:
+    """Bring the ledger back to where `event` was the last, as a restore from a backup does."""
+    triggers.remove(connection)
+    StockEvent.objects.filter(pk__gt=event.pk).delete()
+    triggers.install(connection)
+    Product.objects.update(quantity=event.quantity, version=event.version)
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            sql = "UPDATE sqlite_sequence SET seq = %s WHERE name = 'products_stockevent'"
+        else:
+            sql = "SELECT setval('products_stockevent_id_seq', %s)"
+        cursor.execute(sql, [event.pk])
+
+
+def test_a_cursor_from_before_a_restore_is_refused_where_its_event_is_gone(api: APIClient) -> None:
+    ProductFactory.create(sku="CUP")
+    stock.add(sku="CUP", amount=1, by=ACTOR)
+    kept = read(api)["cursor"]
+    stock.add(sku="CUP", amount=2, by=ACTOR)
+    lost = read(api)
+    last_kept, last_lost = StockEvent.objects.order_by("pk")[1:]
+
+    restore_to(last_kept)
+    assert_to_start_again(api, lost["cursor"])
+    for _ in range(2):
+        stock.remove(sku="CUP", amount=1, by=ACTOR)
+
+    # Another event has the id of the lost one, and there are events after it.
+    assert StockEvent.objects.get(pk=last_lost.pk).type == StockEvent.Type.REMOVED
+    assert_to_start_again(api, lost["cursor"])
+    assert seen(read(api, after=kept)) == [("CUP", 3), ("CUP", 4)]
+
+
+def test_the_feed_tells_what_an_event_edited_and_which_it_undoes(api: APIClient) -> None:
+    product = ProductFactory.create(sku="CUP")
+    edit = {"name": {"old": "Cup", "new": "Mug"}, "minimum_stock_level": {"old": 0, "new": 7}}
+    edited = record_event(product, StockEvent.Type.PRODUCT_EDITED, details=edit)
+    record_event(product, StockEvent.Type.PRODUCT_ARCHIVED, undoes=edited)
+
+    created, edited_row, archived = read(api)["results"]
+
+    assert (created["details"], "undoes" in created) == ({}, False)
+    assert (edited_row["type"], edited_row["details"]) == ("ProductEdited", edit)
+    assert "undoes" not in edited_row
+    assert (archived["type"], archived["undoes"]) == ("ProductArchived", edited.pk)
+
+
+def test_latest_is_the_last_event_though_a_change_that_failed_drew_ids(api: APIClient) -> None:
+    ProductFactory.create(sku="CUP")
+    with transaction.atomic():
+        stock.add(sku="CUP", amount=1, by=ACTOR)
+        transaction.set_rollback(True)
+
+    latest = read(api, after="latest")["cursor"]
+    stock.add(sku="CUP", amount=1, by=ACTOR)
+
+    assert seen(read(api, after=latest)) == [("CUP", 2)]
 
 
 def skip_on_sqlite() -> None:
@@ -127,8 +201,7 @@ def test_what_commits_late_is_not_missed(api: APIClient, fails: bool) -> None:
 
     late = OpenChange(partial(stock.add, sku="LATE", amount=1, by=ACTOR))
     stock.add(sku="EARLY", amount=1, by=ACTOR)
-    higher_ids = StockEvent.objects.filter(pk__gt=int(start))
-    visible = [event.product.sku for event in higher_ids]
+    visible = [event.sku for event in StockEvent.objects.filter(version=2)]
     before, latest = read(api, after=start), read(api, after="latest")
     late.end(fails=fails)
     stock.add(sku="NEXT", amount=1, by=ACTOR)
@@ -151,7 +224,7 @@ def test_no_moment_is_a_bad_one_for_a_reader(starts: int, overtaken: int, ends: 
     skip_on_sqlite()
     for sku in ("EARLY", "LATE"):
         ProductFactory.create(sku=sku)
-    start = feed.last_id()
+    start = feed.latest().cursor
     moment = 0
     late: list[OpenChange] = []
 
@@ -172,7 +245,7 @@ def test_no_moment_is_a_bad_one_for_a_reader(starts: int, overtaken: int, ends: 
     with connection.execute_wrapper(happen_and_execute):
         first = feed.read(after=start, limit=10)
     happen()
-    second = feed.read(after=first.last_id, limit=10)
+    second = feed.read(after=first.cursor, limit=10)
 
     assert moment == len(MOMENTS)
     assert [event.product.sku for event in [*first.events, *second.events]] == ["LATE", "EARLY"]
@@ -186,6 +259,20 @@ def test_a_lock_of_somebody_else_does_not_hold_the_feed_back(api: APIClient) -> 
         cursor.execute("SELECT pg_advisory_xact_lock(1), pg_advisory_xact_lock_shared(1, 2)")
 
         assert seen(read(api)) == [("CUP", 1)]
+
+
+def test_a_cursor_stays_good_while_a_late_writer_locks_its_id(api: APIClient) -> None:
+    """A writer reads the next id, and locks it only after another has drawn it and committed."""
+    skip_on_sqlite()
+    ProductFactory.create(sku="CUP")
+    page = read(api)
+    lock = (triggers.ANNOUNCEMENT_TAG << 48) | page["results"][0]["id"]
+
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock])
+
+        assert read(api) == {"results": [], "cursor": "start", "more": False}
+        assert read(api, after=page["cursor"]) == {**page, "results": []}
 
 
 WRITERS = 8
@@ -213,7 +300,7 @@ def test_a_follower_under_eight_writers_sees_every_event_once_and_in_order(api: 
 
     def follow() -> list[Any]:
         events: list[Any] = []
-        cursor, ended = "0", 0
+        cursor, ended = feed.START, 0
         while True:
             ended += writing.acquire(blocking=False)
             page = read(api, after=cursor, page_size=50)
