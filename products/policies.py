@@ -3,14 +3,12 @@
 from products.models import Levels, StockEvent
 
 
-class StockLevelMonitor:
-    """Notices when a product becomes low on stock, and when it no longer is."""
+def low_stock_event(before: Levels | None, after: Levels) -> StockEvent.Type | None:
+    """Return the event of a product that became low on stock, or no longer is, if any.
 
-    def events_for(self, before: Levels | None, after: Levels) -> list[StockEvent.Type]:
-        """Return what the step from `before` (none: a new product) to `after` gives rise to."""
-        was_low = before is not None and before.is_low
-        if after.is_low and not was_low:
-            return [StockEvent.Type.LOW_STOCK_DETECTED]
-        if was_low and not after.is_low:
-            return [StockEvent.Type.LOW_STOCK_RESOLVED]
-        return []
+    `before` is None for a new product.
+    """
+    was_low = before is not None and before.is_low
+    if after.is_low == was_low:
+        return None
+    return StockEvent.Type.LOW_STOCK_RESOLVED if was_low else StockEvent.Type.LOW_STOCK_DETECTED

@@ -142,25 +142,31 @@ _TOO_MANY_UNITS = f"At most {MAX_UNITS} units are allowed."
 Rule = Callable[[Any], None]
 """Raises Django's `ValidationError` for a value that it refuses."""
 
-SKU: list[Rule] = [validate_sku]
-NAME: list[Rule] = [TextValidator(MAX_NAME_LENGTH), validate_not_blank]
-DESCRIPTION: list[Rule] = [TextValidator(MAX_DESCRIPTION_LENGTH)]
-NOTE: list[Rule] = [TextValidator(MAX_NOTE_LENGTH)]
-REASON: list[Rule] = [*NOTE, validate_not_blank]
+Rules = tuple[Rule, ...]
+
+SKU: Rules = (validate_sku,)
+NAME: Rules = (
+    TextValidator(MAX_NAME_LENGTH),
+    validate_not_blank,
+)
+DESCRIPTION: Rules = (TextValidator(MAX_DESCRIPTION_LENGTH),)
+NOTE: Rules = (TextValidator(MAX_NOTE_LENGTH),)
+REASON: Rules = (
+    *NOTE,
+    validate_not_blank,
+)
 """A reason that must be given."""
-BOOLEAN: list[Rule] = [validate_boolean]
-LEVEL: list[Rule] = [
-    WholeNumber(0, "The number of units may not be negative.", MAX_UNITS, _TOO_MANY_UNITS)
-]
-AMOUNT: list[Rule] = [WholeNumber(1, "At least 1 unit is required.", MAX_UNITS, _TOO_MANY_UNITS)]
-DURATION: list[Rule] = [
+BOOLEAN: Rules = (validate_boolean,)
+LEVEL: Rules = (
+    WholeNumber(0, "The number of units may not be negative.", MAX_UNITS, _TOO_MANY_UNITS),
+)
+AMOUNT: Rules = (WholeNumber(1, "At least 1 unit is required.", MAX_UNITS, _TOO_MANY_UNITS),)
+DURATION: Rules = (
     WholeNumber(
         1,
         "At least 1 second is required.",
         MAX_SECONDS,
         f"At most {MAX_SECONDS} seconds are allowed.",
-    )
-]
-ID: list[Rule] = [
-    WholeNumber(1, "An id is 1 or more.", MAX_ID, "This number is too large for an id.")
-]
+    ),
+)
+ID: Rules = (WholeNumber(1, "An id is 1 or more.", MAX_ID, "This number is too large for an id."),)

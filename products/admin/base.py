@@ -1,6 +1,7 @@
 """What the pages of the back office share."""
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, cast
 
@@ -52,6 +53,17 @@ MAX_QUOTED = 60
 def actor_of(request: HttpRequest) -> stock.Actor:
     """Return the person who is logged in, as the ledger names them."""
     return stock.Actor(request.user.get_username(), StockEvent.Source.ADMIN, request_id.get() or "")
+
+
+def once_for(by: stock.Actor, key: str, told: Callable[[Any], str]) -> stock.Once[stock.Answer]:
+    """Return how something that a person has sent is carried out once, and what they are told."""
+    return stock.Once(
+        source=by.source,
+        caller=by.name,
+        key=key,
+        fingerprint="",
+        render=lambda result: stock.Answer(200, told(result).encode()),
+    )
 
 
 def link_to(row: Model, text: Any) -> str:

@@ -5,7 +5,6 @@ They run outside any transaction of the admin, so that `stock` owns its own and 
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -27,7 +26,7 @@ from unfold.widgets import (
 )
 
 from products import stock
-from products.admin.base import actor_of
+from products.admin.base import actor_of, once_for
 from products.models import Product, Reservation
 from products.validators import MAX_NOTE_LENGTH, MAX_SECONDS, MAX_UNITS
 
@@ -177,11 +176,11 @@ class ProductDialog(Dialog):
 class MoveDialog(ProductDialog):
     """A dialog that would count twice if it were carried out twice.
 
-    Where an answer is lost, the dialog stays open and is sent again. So each opening has an id, its
-    event has that as `request_id`, and an opening that has its event is not carried out again.
+    Where an answer is lost, the dialog stays open and is sent again. So each opening has an id, and
+    is carried out once.
     """
 
-    move: ClassVar[Callable[..., Product]]
+    move: ClassVar[Callable[..., Any]]
     done: ClassVar[str]
 
     amount = WholeNumberField(min_value=1)
@@ -192,25 +191,25 @@ class MoveDialog(ProductDialog):
     field_order = ("amount", "reason", "note", "reference")
 
     def carry_out(self, by: stock.Actor) -> str:
-        by = replace(by, request_id=self.cleaned_data["opening"].hex)
-        sku = self.product.sku
-        product = self._move_once(sku, by)
-        if product is None:
-            return f"{sku} is left as it is: this was sent before, and done then."
-        return f"{self.cleaned_data['amount']} of {sku} {self.done}: {product.quantity} on hand."
-
-    @stock.transactional
-    def _move_once(self, sku: str, by: stock.Actor) -> Product | None:
-        of_product = stock.lock(sku=sku).events
-        if of_product.filter(request_id=by.request_id, source=by.source, actor=by.name).exists():
-            return None
-        return self.move(
+        sku, amount = self.product.sku, self.cleaned_data["amount"]
+        opening = self.cleaned_data["opening"].hex
+        # What was sent first under this opening counts, also if it was changed since.
+        once = once_for(
+            by,
+            f"{type(self).__name__} {sku} {opening}",
+            lambda product: f"{amount} of {sku} {self.done}: {product.quantity} on hand.",
+        )
+        answer = self.move(
             sku=sku,
-            amount=self.cleaned_data["amount"],
+            amount=amount,
             reason=self.full_reason(),
             reference=self.cleaned_data["reference"],
             by=by,
+            once=once,
         )
+        if answer.is_replay:
+            return f"{sku} is left as it is: this was sent before, and done then."
+        return str(answer.body, "utf-8")
 
 
 class AddDialog(MoveDialog):
@@ -317,5 +316,5 @@ class ExtendDialog(ReservationDialog):
 
     def carry_out(self, by: stock.Actor) -> str:
         minutes = self.cleaned_data["minutes"]
-        stock.extend(reservation_id=self.reservation.pk, expires_in=minutes * 60)
+        stock.extend(reservation_id=self.reservation.pk, expires_in=minutes * 60, by=by)
         return f"Reservation {self.reservation} holds for {minutes} minutes from now."

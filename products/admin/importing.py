@@ -20,7 +20,7 @@ from django.views.decorators.http import require_POST
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidget
 
 from products import stock
-from products.admin.base import InventoryAdmin, actor_of
+from products.admin.base import InventoryAdmin, actor_of, once_for
 from products.db.clock import SecondsFromNow
 from products.files.changes import (
     ADJUSTMENT_COLUMNS,
@@ -44,7 +44,7 @@ _TYPES: dict[str, type[Change]] = {
 }
 
 KEPT_FOR_SECONDS = 24 * 60 * 60
-"""Older previews that nobody has confirmed are forgotten when the next file comes."""
+"""How long a preview can be confirmed. No longer than the claim of its confirmation is kept."""
 
 
 WRONG_LINES_NAMED = 10
@@ -108,8 +108,10 @@ class Import:
         """Return what the lines would change now, and note at each what refuses it."""
         raise NotImplementedError
 
-    def carry_out(self, changes: Sequence[Any], *, by: stock.Actor) -> None:
-        """Make all changes or none. Raises `stock.StockError`, with every refused line."""
+    def carry_out(
+        self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.Answer]
+    ) -> Any:
+        """Make all changes or none, once. Raises `stock.StockError`, with every refused line."""
         raise NotImplementedError
 
 
@@ -147,8 +149,10 @@ class ProductImport(Import):
                 return PreviewRow(line, "Changed", _edits(edit, product))
         return PreviewRow(line, "" if line.problems else "As it is", [])
 
-    def carry_out(self, changes: Sequence[Any], *, by: stock.Actor) -> None:
-        stock.save_products(changes, by=by)
+    def carry_out(
+        self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.Answer]
+    ) -> Any:
+        return stock.save_products(changes, by=by, once=once)
 
 
 def _products(skus: Iterable[str]) -> dict[str, Product]:
@@ -205,8 +209,10 @@ class AdjustmentImport(Import):
         ]
         return PreviewRow(line, label, differences, note)
 
-    def carry_out(self, changes: Sequence[Any], *, by: stock.Actor) -> None:
-        stock.apply(changes, by=by)
+    def carry_out(
+        self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.Answer]
+    ) -> Any:
+        return stock.apply(changes, by=by, once=once)
 
 
 def _asked(operation: stock.Operation) -> str:
@@ -287,20 +293,30 @@ class ImportAdmin(InventoryAdmin):
         """Make the changes that were previewed, all or none, and once."""
         kind = _kind(request, name)
         user: Any = request.user
-        pending = PendingImport.objects.filter(pk=pk, kind=name, user=user).first()
-        lines = _lines_of(pending) if pending else []
+        oldest = SecondsFromNow(-KEPT_FOR_SECONDS)
+        young = PendingImport.objects.filter(created_at__gte=oldest)
+        pending = young.filter(pk=pk, kind=name, user=user).first()
+        if pending is None:
+            return self._done_already(request, kind)
+        lines = _lines_of(pending)
+        rows = f"{len(lines):,} row{pluralize(lines)}"
+        by = actor_of(request)
+        once = once_for(by, f"import {pk}", lambda _: f"{kind.title}: {rows} carried out.")
         try:
-            done = pending is not None and _carry_out(pending, kind, lines, by=actor_of(request))
+            answer = kind.carry_out([line.change for line in lines], by=by, once=once)
         except stock.StockError as refusal:
             for index, problem in refusal.lines:
                 lines[index].problems.append(problem)
             return self._preview(request, kind, lines, refused=True)
-        if not done:
-            messages.warning(request, "This import was carried out already, or is too old.")
-            return redirect("admin:products_product_import", name)
-        rows = f"{len(lines):,} row{pluralize(lines)}"
-        messages.success(request, f"{kind.title}: {rows} carried out.")
+        pending.delete()
+        if answer.is_replay:
+            return self._done_already(request, kind)
+        messages.success(request, str(answer.body, "utf-8"))
         return redirect("admin:products_product_changelist")
+
+    def _done_already(self, request: HttpRequest, kind: Import) -> HttpResponse:
+        messages.warning(request, "This import was carried out already, or is too old.")
+        return redirect("admin:products_product_import", kind.name)
 
     def _preview(
         self, request: HttpRequest, kind: Import, lines: Sequence[Line], *, refused: bool = False
@@ -340,18 +356,3 @@ def _kind(request: HttpRequest, name: str) -> Import:
     if not request.user.has_perms(kind.permissions):
         raise PermissionDenied
     return kind
-
-
-@stock.transactional
-def _carry_out(
-    pending: PendingImport, kind: Import, lines: Sequence[Line], *, by: stock.Actor
-) -> bool:
-    """Make the changes and end the pending import, both or neither; false if it has ended before.
-
-    Whoever confirms at the same time waits at the delete, and then finds the row gone, or still
-    there if the changes were refused.
-    """
-    ended, _ = PendingImport.objects.filter(pk=pending.pk).delete()
-    if ended:
-        kind.carry_out([line.change for line in lines], by=by)
-    return bool(ended)

@@ -24,7 +24,7 @@ from products.validators import (
 class StrictField(FieldWithoutValidators):
     """A value that all `rules` must accept, taken unchanged."""
 
-    rules: ClassVar[list[validators.Rule]]
+    rules: ClassVar[validators.Rules]
 
     def to_internal_value(self, data: Any) -> Any:
         try:

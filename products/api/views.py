@@ -3,12 +3,13 @@
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, ClassVar, cast
 
 from django.db import connection
 from django.db.models import QuerySet
+from django.http import HttpResponse
 from django.urls import reverse
 from django_filters import FilterSet
 from rest_framework.decorators import action
@@ -24,12 +25,11 @@ from products import feed, stock
 from products.api import filters, schema
 from products.api.access import require_role
 from products.api.drf import NO_ACTION, LeanViewMixin, singleton
-from products.api.idempotency import idempotent
 from products.api.pagination import read_page_size
 from products.api.parsers import StrictJSONParser
-from products.api.preconditions import conditional, product_etag
 from products.api.problems import Problem, invalid_field
 from products.api.responses import JSONResponse
+from products.api.retries import answer_of, once_of, product_etag, response_of, versions_of
 from products.api.serializers import (
     AdjustSerializer,
     AmountSerializer,
@@ -133,6 +133,23 @@ class InventoryViewSet(LeanViewMixin, GenericViewSet[Any]):
         values: dict[str, Any] = singleton(serializer_class).run_validation(self.request.data)
         return values
 
+    def change(
+        self, verb: Callable[..., Any], render: Callable[[Any], HttpResponse], **arguments: Any
+    ) -> HttpResponse:
+        """Make one call of `stock`, under the request's `Idempotency-Key` once, and answer."""
+        rendered: HttpResponse | None = None
+
+        def render_and_keep(result: Any) -> stock.Answer:
+            nonlocal rendered
+            rendered = render(result)
+            return answer_of(rendered)
+
+        once = once_of(self, render_and_keep)
+        result = verb(**arguments, by=self.actor, once=once)
+        if once is None:
+            return render(result)
+        return rendered if rendered and not result.is_replay else response_of(result)
+
     def represent(self, serializer_class: type[BaseSerializer[Any]], instance: Any) -> Any:
         """Return the content of an answer."""
         return singleton(serializer_class).to_representation(instance)
@@ -213,11 +230,8 @@ class ProductViewSet(InventoryViewSet):
     def low_stock(self, request: Request) -> Response:
         return self.page(Product.objects.active().low_stock(), ProductSerializer)
 
-    @idempotent
-    def create(self, request: Request) -> JSONResponse:
-        product = stock.create(**self.read(ProductCreateSerializer), by=self.actor)
-        location = f"{_path_of('product')}/{product.sku}"
-        return self._answer(product, status=201, location=location)
+    def create(self, request: Request) -> HttpResponse:
+        return self.change(stock.create, self._created, **self.read(ProductCreateSerializer))
 
     def retrieve(self, request: Request, sku: str) -> JSONResponse:
         product = self._get(sku)
@@ -230,43 +244,28 @@ class ProductViewSet(InventoryViewSet):
             raise stock.ProductNotFound(sku)
         return JSONResponse(ProductAsOfSerializer({"as_of": moment, "event": event}).data)
 
-    @conditional
-    def partial_update(self, request: Request, sku: str) -> JSONResponse:
-        return self._answer(stock.edit(sku=sku, **self.read(ProductEditSerializer), by=self.actor))
+    def partial_update(self, request: Request, sku: str) -> HttpResponse:
+        return self._change(stock.edit, ProductEditSerializer)
 
     @action(detail=True, methods=["post", "patch"])
-    @idempotent
-    @conditional
-    def add(self, request: Request, sku: str) -> JSONResponse:
-        return self._answer(stock.add(sku=sku, **self.read(AmountSerializer), by=self.actor))
+    def add(self, request: Request, sku: str) -> HttpResponse:
+        return self._change(stock.add, AmountSerializer)
 
     @action(detail=True, methods=["post", "patch"])
-    @idempotent
-    @conditional
-    def remove(self, request: Request, sku: str) -> JSONResponse:
-        return self._answer(stock.remove(sku=sku, **self.read(AmountSerializer), by=self.actor))
+    def remove(self, request: Request, sku: str) -> HttpResponse:
+        return self._change(stock.remove, AmountSerializer)
 
     @action(detail=True, methods=["post"])
-    @idempotent
-    @conditional
-    def reserve(self, request: Request, sku: str) -> JSONResponse:
-        reservation = stock.reserve(sku=sku, **self.read(ReserveSerializer), by=self.actor)
-        return self._answer(reservation.loaded_lines[0].product, reservation=reservation)
+    def reserve(self, request: Request, sku: str) -> HttpResponse:
+        return self._change(stock.reserve, ReserveSerializer, self._reserved)
 
     @action(detail=True, methods=["post"])
-    @idempotent
-    @conditional
-    def release(self, request: Request, sku: str) -> JSONResponse:
-        product = stock.release_product(
-            sku=sku, **self.read(ProductReleaseSerializer), by=self.actor
-        )
-        return self._answer(product)
+    def release(self, request: Request, sku: str) -> HttpResponse:
+        return self._change(stock.release_product, ProductReleaseSerializer)
 
     @action(detail=True, methods=["post"])
-    @idempotent
-    @conditional
-    def adjust(self, request: Request, sku: str) -> JSONResponse:
-        return self._answer(stock.adjust(sku=sku, **self.read(AdjustSerializer), by=self.actor))
+    def adjust(self, request: Request, sku: str) -> HttpResponse:
+        return self._change(stock.adjust, AdjustSerializer)
 
     @action(detail=True)
     def events(self, request: Request, sku: str) -> Response:
@@ -279,21 +278,37 @@ class ProductViewSet(InventoryViewSet):
             raise stock.ProductNotFound(sku)
         return found[0]
 
-    def _answer(
+    def _change(
         self,
-        product: Product,
-        *,
-        reservation: Reservation | None = None,
-        status: int = 200,
-        location: str | None = None,
-    ) -> JSONResponse:
+        verb: Callable[..., Any],
+        serializer: type[StrictSerializer],
+        render: Callable[[Any], HttpResponse] | None = None,
+    ) -> HttpResponse:
+        """Change the product of the path, if it is as `If-Match` says."""
+        return self.change(
+            verb,
+            render or self._answer,
+            **self.kwargs,
+            **self.read(serializer),
+            if_match=versions_of(self.request.META.get("HTTP_IF_MATCH")),
+        )
+
+    def _answer(self, product: Product) -> JSONResponse:
         data = self.represent(ProductSerializer, product)
-        if reservation is not None:
-            data["reservation"] = self.represent(ReservationSerializer, reservation)
-        headers = {"ETag": product_etag(product)}
-        if location is not None:
-            headers["Location"] = location
-        return JSONResponse(data, status=status, headers=headers)
+        return JSONResponse(data, headers={"ETag": product_etag(product)})
+
+    def _created(self, product: Product) -> JSONResponse:
+        headers = {
+            "ETag": product_etag(product),
+            "Location": f"{_path_of('product')}/{product.sku}",
+        }
+        return JSONResponse(self.represent(ProductSerializer, product), status=201, headers=headers)
+
+    def _reserved(self, reservation: Reservation) -> JSONResponse:
+        product = reservation.loaded_lines[0].product
+        data = self.represent(ProductSerializer, product)
+        data["reservation"] = self.represent(ReservationSerializer, reservation)
+        return JSONResponse(data, headers={"ETag": product_etag(product)})
 
 
 @schema.reservations
@@ -319,11 +334,9 @@ class ReservationViewSet(InventoryViewSet):
     def list(self, request: Request) -> Response:
         return self.page(Reservation.objects.with_lines(), ReservationSerializer)
 
-    @idempotent
-    def create(self, request: Request) -> JSONResponse:
-        reservation = stock.reserve_lines(**self.read(ReservationCreateSerializer), by=self.actor)
-        location = f"{_path_of('reservation')}/{reservation.pk}"
-        return self._answer(reservation, status=201, headers={"Location": location})
+    def create(self, request: Request) -> HttpResponse:
+        arguments = self.read(ReservationCreateSerializer)
+        return self.change(stock.reserve_lines, self._created, **arguments)
 
     def retrieve(self, request: Request, pk: str) -> JSONResponse:
         try:
@@ -332,25 +345,32 @@ class ReservationViewSet(InventoryViewSet):
             raise stock.ReservationNotFound(int(pk)) from None
 
     @action(detail=True, methods=["post"])
-    @idempotent
-    def fulfill(self, request: Request, pk: str) -> JSONResponse:
-        arguments = self.read(ReservationEndSerializer)
-        return self._answer(stock.fulfill(reservation_id=int(pk), **arguments, by=self.actor))
+    def fulfill(self, request: Request, pk: str) -> HttpResponse:
+        return self._change(stock.fulfill, ReservationEndSerializer)
 
     @action(detail=True, methods=["post"])
-    @idempotent
-    def release(self, request: Request, pk: str) -> JSONResponse:
-        arguments = self.read(ReservationEndSerializer)
-        return self._answer(stock.release(reservation_id=int(pk), **arguments, by=self.actor))
+    def release(self, request: Request, pk: str) -> HttpResponse:
+        return self._change(stock.release, ReservationEndSerializer)
 
     @action(detail=True, methods=["post"])
-    @idempotent
-    def extend(self, request: Request, pk: str) -> JSONResponse:
-        arguments = self.read(ReservationExtendSerializer)
-        return self._answer(stock.extend(reservation_id=int(pk), **arguments))
+    def extend(self, request: Request, pk: str) -> HttpResponse:
+        return self._change(stock.extend, ReservationExtendSerializer)
 
-    def _answer(self, reservation: Reservation, **response: Any) -> JSONResponse:
-        return JSONResponse(self.represent(ReservationSerializer, reservation), **response)
+    def _change(self, verb: Callable[..., Any], serializer: type[StrictSerializer]) -> HttpResponse:
+        """Change the reservation of the path."""
+        reservation_id = int(self.kwargs["pk"])
+        arguments = self.read(serializer)
+        return self.change(verb, self._answer, reservation_id=reservation_id, **arguments)
+
+    def _answer(self, reservation: Reservation) -> JSONResponse:
+        return JSONResponse(self.represent(ReservationSerializer, reservation))
+
+    def _created(self, reservation: Reservation) -> JSONResponse:
+        return JSONResponse(
+            self.represent(ReservationSerializer, reservation),
+            status=201,
+            headers={"Location": f"{_path_of('reservation')}/{reservation.pk}"},
+        )
 
 
 @schema.operations
@@ -361,12 +381,13 @@ class OperationViewSet(InventoryViewSet):
     required_roles = {"create": Role.OPERATE}
     filtersets = {}
 
-    @idempotent
-    def create(self, request: Request) -> JSONResponse:
+    def create(self, request: Request) -> HttpResponse:
         operations = self.read(OperationsSerializer)["operations"]
         if any(isinstance(operation, stock.Adjust) for operation in operations):
             require_role(cast(ApiKey, request.auth), Role.COUNT)
-        products = stock.apply(operations, by=self.actor)
+        return self.change(stock.apply, self._answer, operations=operations)
+
+    def _answer(self, products: list[Product]) -> JSONResponse:
         results = [self.represent(ProductSerializer, product) for product in products]
         return JSONResponse({"results": results})
 

@@ -92,7 +92,7 @@ _turns: "WeakValueDictionary[str, threading.Lock]" = WeakValueDictionary()
 
 
 @contextmanager
-def per_sku_queue(sku: str) -> Iterator[None]:
+def per_sku_queue(sku: str | None) -> Iterator[None]:
     """On PostgreSQL, let the threads of this process change a product one after the other.
 
     Whoever waits for the lock of its row keeps one of the few connections, which others need for
@@ -100,7 +100,7 @@ def per_sku_queue(sku: str) -> Iterator[None]:
     wait here; one that waits for as long as for a connection is told that the lock is not to be
     had, by the `OperationalError` that PostgreSQL would raise.
     """
-    if is_sqlite() or connection.connection is not None:
+    if sku is None or is_sqlite() or connection.connection is not None:
         yield
         return
     turn = _turns.setdefault(sku, threading.Lock())
@@ -111,3 +111,18 @@ def per_sku_queue(sku: str) -> Iterator[None]:
         yield
     finally:
         turn.release()
+
+
+def wait_for_locks(seconds: int) -> None:
+    """On PostgreSQL, let the statements of this transaction wait that long for locks, as a file
+    needs it, and plan them for its batches."""
+    if is_sqlite():
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SET LOCAL lock_timeout = '{seconds}s'; "
+            # The products of a batch lie side by side: no reason to read all others, too.
+            "SET LOCAL random_page_cost = 1; "
+            # So many lines are worth a plan of their own.
+            "SET LOCAL plan_cache_mode = auto"
+        )

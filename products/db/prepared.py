@@ -229,3 +229,8 @@ def array(values: Collection[Any]) -> str:
         raise DataError(_NUL)
     quoted = joined.replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","')
     return f'{{"{quoted}"}}'
+
+
+def binary(value: bytes) -> bytes | str:
+    """Return a value for a parameter that is binary."""
+    return value if is_sqlite() else f"\\x{value.hex()}"

@@ -7,6 +7,7 @@ from django.db.models import Q
 from rest_framework_api_key.models import AbstractAPIKey
 
 from products.db.clock import Now
+from products.models.events import MAX_ACTOR_LENGTH, StockEvent
 from products.models.fields import MomentField
 
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
@@ -62,12 +63,14 @@ class ApiKey(AbstractAPIKey):
 
 
 class IdempotencyKey(models.Model):
-    """A key under which a client sent a request, and the answer that it was given."""
+    """A change that was carried out once: who asked for it under which key, and the answer."""
 
-    api_key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, db_index=False)
+    source = models.CharField(max_length=10, choices=StockEvent.Source)
+    # The caller's name, not its API key: a renewed key of a client is the same client.
+    caller = models.CharField(max_length=MAX_ACTOR_LENGTH)
     key = models.CharField(max_length=MAX_IDEMPOTENCY_KEY_LENGTH)
     fingerprint = models.CharField(max_length=64)
-    # Null only inside the transaction that carries the request out.
+    # Null only inside the transaction that carries the change out.
     status = models.PositiveSmallIntegerField(null=True)
     body = models.BinaryField(default=b"")
     headers = models.JSONField(default=dict)
@@ -75,7 +78,7 @@ class IdempotencyKey(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["api_key", "key"], name="idempotencykey_once"),
+            models.UniqueConstraint(fields=["source", "caller", "key"], name="idempotencykey_once"),
         ]
 
     def __str__(self) -> str:

@@ -59,6 +59,8 @@ class Reservation(models.Model):
     """Only on those that come from `with_lines`."""
     is_overdue: bool
     """Only on those that come from `with_overdue`."""
+    units: dict[str, int]
+    """Units of all lines by their part (`open`, `fulfilled`, ...); only on locked reservations."""
 
     class Meta:
         constraints = [

@@ -1,15 +1,16 @@
 """The one door: every change of stock is a call of one of these functions.
 
-Each names its changes and then goes the same way, for one SKU as for a thousand: lock the
-products, check every line and collect every failure, write the levels, record an event for each
-change. It happens whole or not at all. All numbers are units. `by` is who does it.
+Each checks every line and collects every failure, then happens whole or not at all, with one event
+for each change. All numbers are units. `by` is who does it. `once` carries a change out once, and
+returns an `Answer`; `if_match` names the versions of the product that the caller knows.
 
 Every function raises a subclass of `StockError` where the request cannot be met, and `Invalid`
-where a value is not of the kind that `products.validators` asks for.
+where a value breaks the rules of `products.validators`.
 """
 
-from products.ledger import Actor, LevelChange, transactional
-from products.stock.audit import REPAIR_ACTOR, Difference, differences
+from products.ledger.posting import Actor, LevelChange
+from products.stock.audit import REPAIR_ACTOR, Difference, differences, reconcile
+from products.stock.catalogue import SavePossible, create, edit, save_products
 from products.stock.errors import (
     BelowReserved,
     CannotReconcile,
@@ -17,6 +18,7 @@ from products.stock.errors import (
     InsufficientReserved,
     InsufficientStock,
     Invalid,
+    KeyReused,
     PreconditionFailed,
     ProductArchived,
     ProductNotFound,
@@ -27,36 +29,28 @@ from products.stock.errors import (
     StockError,
     StockLimitExceeded,
 )
+from products.stock.expiry import ExpiryResult, expire_overdue
+from products.stock.levels import ApplyPossible, add, adjust, apply, preview, remove
+from products.stock.once import Answer, Once
 from products.stock.requests import Add, Adjust, Edit, Line, NewProduct, Operation, Remove
-from products.stock.verbs import (
-    ExpiryResult,
-    add,
-    adjust,
-    apply,
-    apply_possible,
-    create,
-    create_many,
-    edit,
-    expire_overdue,
+from products.stock.reservations import (
     extend,
     fulfill,
-    lock,
-    lock_all,
-    preview,
-    reconcile,
     release,
     release_product,
-    remove,
     reserve,
     reserve_lines,
-    save_products,
 )
+from products.stock.runner import Batches, Outcomes, Verb, run_batches
 
 __all__ = [
     "REPAIR_ACTOR",
     "Actor",
     "Add",
     "Adjust",
+    "Answer",
+    "ApplyPossible",
+    "Batches",
     "BelowReserved",
     "CannotReconcile",
     "Difference",
@@ -66,10 +60,13 @@ __all__ = [
     "InsufficientReserved",
     "InsufficientStock",
     "Invalid",
+    "KeyReused",
     "LevelChange",
     "Line",
     "NewProduct",
+    "Once",
     "Operation",
+    "Outcomes",
     "PreconditionFailed",
     "ProductArchived",
     "ProductNotFound",
@@ -78,21 +75,19 @@ __all__ = [
     "ReservationClosed",
     "ReservationExpired",
     "ReservationNotFound",
+    "SavePossible",
     "StockError",
     "StockLimitExceeded",
+    "Verb",
     "add",
     "adjust",
     "apply",
-    "apply_possible",
     "create",
-    "create_many",
     "differences",
     "edit",
     "expire_overdue",
     "extend",
     "fulfill",
-    "lock",
-    "lock_all",
     "preview",
     "reconcile",
     "release",
@@ -100,6 +95,6 @@ __all__ = [
     "remove",
     "reserve",
     "reserve_lines",
+    "run_batches",
     "save_products",
-    "transactional",
 ]

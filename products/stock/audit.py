@@ -1,4 +1,4 @@
-"""Whether the ledger explains the levels: what `manage.py verify_stock` finds. Reads only.
+"""Whether the ledger explains the levels, and a repair where it does not.
 
 For each product the ledger is replayed: its events are numbered without a gap, each carries the
 levels that follow from the one before, their sums are the product's levels, and what is reserved
@@ -8,13 +8,18 @@ time, so that memory stays as it is however large the ledger.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import Count, F, Max, Q, QuerySet, Sum, Window
 from django.db.models.functions import Coalesce, Lag
 
+from products.ledger.locking import Locked, Unqueued, lock_products
+from products.ledger.posting import Actor, Posting
 from products.models import Product, Reservation, ReservationLine, StockEvent
+from products.stock.errors import CannotReconcile, ProductNotFound
+from products.stock.runner import Verb, run
 
 BATCH = 1_000
 REPAIR_ACTOR = "verify_stock"
@@ -194,3 +199,65 @@ def _of_reservations(ids: list[int]) -> list[Difference]:
             detail = f"reservation {reservation.pk} is {reservation.status}, {status} by its lines"
             found.append(Difference("", "status", detail))
     return found
+
+
+def reconcile(*, sku: str, by: Actor) -> bool:
+    """Explain the levels of a product by an `InventoryAdjusted`, and return whether one was needed.
+
+    What is on hand stays: it is what the warehouse was told. The reserved quantity becomes the open
+    units of reservations. A gap in the versions stays a gap. Raises `ProductNotFound`, and
+    `CannotReconcile` where more is held than is on hand, or where the product's version lies behind
+    its last event's.
+    """
+    return run(_Reconcile(sku), by=by)
+
+
+@dataclass
+class _LockedAccount(Locked):
+    account: Account | None
+
+
+@dataclass(frozen=True)
+class _ProductWithAccount(Unqueued):
+    sku: str
+
+    def lock(self) -> _LockedAccount:
+        products = lock_products([self.sku])
+        if self.sku not in products:
+            return _LockedAccount(products, None)
+        product_id = products[self.sku].pk
+        return _LockedAccount(products, accounts_of([product_id])[product_id])
+
+
+class _Reconcile(Verb[_LockedAccount, bool]):
+    def __init__(self, sku: str) -> None:
+        self._sku = sku
+        self.wants = _ProductWithAccount(sku)
+
+    def decide(self, locked: _LockedAccount, posting: Posting) -> bool:
+        sku, account = self._sku, locked.account
+        if account is None:
+            raise ProductNotFound(sku)
+        product = locked.products[sku]
+        quantity_change = product.quantity - account.quantity
+        reserved_change = account.held - account.reserved_quantity
+        if (
+            not quantity_change
+            and not reserved_change
+            and product.reserved_quantity == account.held
+        ):
+            return False
+        if account.held > product.quantity:
+            detail = f"{account.held} of {sku} are held, {product.quantity} are on hand."
+            raise CannotReconcile(detail, sku=sku)
+        if account.last_version > product.version:
+            detail = f"{sku} has version {product.version}, its last event {account.last_version}."
+            raise CannotReconcile(detail, sku=sku)
+        posting.reconcile(
+            product,
+            quantity_change=quantity_change,
+            reserved_change=reserved_change,
+            reserved_quantity=account.held,
+            reason="the ledger did not explain the levels",
+        )
+        return True

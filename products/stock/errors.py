@@ -1,15 +1,9 @@
-"""Why a request cannot be met."""
+"""Refusals: why a request cannot be met."""
 
-from typing import TypeVar
+from collections.abc import Iterable
 
-# Callers know these as `stock.Actor`, `stock.LevelChange` and `stock.transactional`.
-from products.ledger import Actor as Actor
-from products.ledger import LevelChange as LevelChange
-from products.ledger import transactional as transactional
 from products.models import Levels, Product, Reservation
 from products.validators import MAX_UNITS
-
-R = TypeVar("R")
 
 
 class StockError(Exception):
@@ -35,6 +29,11 @@ class StockError(Exception):
         self.requested = requested
         self.available = available
         self.lines: list[tuple[int, StockError]] = []
+
+    @property
+    def shortages(self) -> "list[Shortage]":
+        """The refused lines that lack units which overdue reservations may hold."""
+        return shortages_among([error for _, error in self.lines] or [self])
 
 
 class Invalid(StockError):
@@ -123,8 +122,10 @@ class PreconditionFailed(StockError):
 
     code = "precondition_failed"
 
-    def __init__(self, sku: str, current: str) -> None:
-        super().__init__(f"{sku} has changed: it is {current} now.", sku=sku)
+    def __init__(self, product: Product) -> None:
+        super().__init__(
+            f"{product.sku} has changed: its version is {product.version} now.", sku=product.sku
+        )
 
 
 class StockLimitExceeded(StockError):
@@ -181,3 +182,41 @@ class CannotReconcile(StockError):
     """The books of a product are such that no adjustment can mend them."""
 
     code = "cannot_reconcile"
+
+
+class KeyReused(StockError):
+    """An idempotency key was used for another request before."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self, key: str) -> None:
+        super().__init__("This key was used for another request. Use a new key.")
+
+
+Shortage = InsufficientStock | BelowReserved
+
+
+def shortages_among(outcomes: Iterable[object]) -> list[Shortage]:
+    """Return the outcomes that are shortages."""
+    return [outcome for outcome in outcomes if isinstance(outcome, Shortage)]
+
+
+class Refusals:
+    """Collects the refused lines of a request, each with its index."""
+
+    def __init__(self) -> None:
+        self._lines: list[tuple[int, StockError]] = []
+
+    def add(self, index: int, error: StockError) -> None:
+        """Refuse the line at `index`."""
+        self._lines.append((index, error))
+
+    def raise_any(self, *, has_lines: bool = True) -> None:
+        """Raise the first refusal, if any, with all lines, or alone if the request has no lines."""
+        if not self._lines:
+            return
+        self._lines.sort(key=lambda line: line[0])
+        _, error = self._lines[0]
+        if has_lines:
+            error.lines = self._lines
+        raise error

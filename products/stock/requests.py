@@ -1,17 +1,12 @@
-"""What is asked for, checked on construction."""
+"""Requests to change stock: checked on construction, each value by the rules of its type."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
 from django.core.exceptions import ValidationError
 
 from products import validators
-
-# Callers know these as `stock.Actor`, `stock.LevelChange` and `stock.transactional`.
-from products.ledger import Actor as Actor
-from products.ledger import LevelChange as LevelChange
-from products.ledger import transactional as transactional
 from products.models import Product, StockEvent
 from products.stock.errors import (
     BelowReserved,
@@ -21,10 +16,20 @@ from products.stock.errors import (
     QuantityChanged,
     StockLimitExceeded,
 )
-from products.validators import MAX_UNITS
+from products.validators import MAX_UNITS, Rules
+
+Sku = Annotated[str, validators.SKU]
+Name = Annotated[str, validators.NAME]
+Description = Annotated[str, validators.DESCRIPTION]
+Note = Annotated[str, validators.NOTE]
+Reason = Annotated[str, validators.REASON]
+Level = Annotated[int, validators.LEVEL]
+Amount = Annotated[int, validators.AMOUNT]
+Boolean = Annotated[bool, validators.BOOLEAN]
 
 
-def check(field: str, value: Any, rules: Iterable[validators.Rule]) -> None:
+def check(field: str, value: Any, rules: Rules) -> None:
+    """Raise `Invalid` if a value breaks one of the rules."""
     try:
         for rule in rules:
             rule(value)
@@ -32,84 +37,88 @@ def check(field: str, value: Any, rules: Iterable[validators.Rule]) -> None:
         raise Invalid(field, error.messages[0]) from error
 
 
-def check_note(reason: str, reference: str) -> None:
-    if reason != "":  # As in most lines.
-        check("reason", reason, validators.NOTE)
-    if reference != "":
-        check("reference", reference, validators.NOTE)
+@cache
+def _checks(kind: Any) -> list[tuple[str, Rules, Any]]:
+    """Return each field's name, its rules, and the default that needs no check."""
+    hints = get_type_hints(kind, include_extras=True)
+    return [
+        (field.name, rules, field.default if _is_exempt(field.default, rules) else MISSING)
+        for field in fields(kind)
+        for rules in [_rules(hints[field.name])]
+    ]
+
+
+def _is_exempt(default: Any, rules: Rules) -> bool:
+    """Return whether a field may be left at its default. A required reason may not."""
+    if default is None:
+        return True
+    try:
+        check("", default, rules)
+    except Invalid:
+        return False
+    return True
+
+
+def _rules(hint: Any) -> Rules:
+    if get_origin(hint) is Annotated:
+        rules: Rules = hint.__metadata__[0]
+        return rules
+    return next(filter(None, map(_rules, get_args(hint))), ())  # Of `Sku | None`.
+
+
+class _Checked:
+    def __post_init__(self) -> None:
+        kind: Any = type(self)
+        for name, rules, default in _checks(kind):
+            value = getattr(self, name)
+            if value is not default:
+                check(name, value, rules)
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewProduct:
+class NewProduct(_Checked):
     """A product to create; `quantity` is its opening stock."""
 
-    sku: str
-    name: str
-    description: str = ""
-    quantity: int = 0
-    minimum_stock_level: int = 0
-    reason: str = ""
-    reference: str = ""
-
-    def __post_init__(self) -> None:
-        check("sku", self.sku, validators.SKU)
-        check("name", self.name, validators.NAME)
-        check("description", self.description, validators.DESCRIPTION)
-        check("quantity", self.quantity, validators.LEVEL)
-        check("minimum_stock_level", self.minimum_stock_level, validators.LEVEL)
-        check_note(self.reason, self.reference)
+    sku: Sku
+    name: Name
+    description: Description = ""
+    quantity: Level = 0
+    minimum_stock_level: Level = 0
+    reason: Note = ""
+    reference: Note = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Edit:
-    """What describes a product, anew; what is None stays as it is."""
+class Edit(_Checked):
+    """New values of a product's descriptive fields. None leaves a field as it is."""
 
-    sku: str
-    name: str | None = None
-    description: str | None = None
-    minimum_stock_level: int | None = None
-    archived: bool | None = None
-
-    def __post_init__(self) -> None:
-        check("sku", self.sku, validators.SKU)
-        if self.name is not None:
-            check("name", self.name, validators.NAME)
-        if self.description is not None:
-            check("description", self.description, validators.DESCRIPTION)
-        if self.minimum_stock_level is not None:
-            check("minimum_stock_level", self.minimum_stock_level, validators.LEVEL)
-        if self.archived is not None:
-            check("archived", self.archived, validators.BOOLEAN)
+    sku: Sku
+    name: Name | None = None
+    description: Description | None = None
+    minimum_stock_level: Level | None = None
+    archived: Boolean | None = None
 
 
 @dataclass(frozen=True)
-class Line:
-    """So many units of one product, in a reservation."""
+class Line(_Checked):
+    """Units of one product in a reservation."""
 
-    sku: str
-    amount: int
-
-    def __post_init__(self) -> None:
-        check("sku", self.sku, validators.SKU)
-        check("amount", self.amount, validators.AMOUNT)
+    sku: Sku
+    amount: Amount
 
 
 @dataclass(frozen=True, kw_only=True)
-class Operation:
-    """A change of what is on hand of one product: `Add`, `Remove` or `Adjust`."""
+class Operation(_Checked):
+    """A change of one product's quantity on hand: `Add`, `Remove` or `Adjust`."""
 
-    sku: str
-    reason: str = ""
-    reference: str = ""
+    sku: Sku
+    reason: Note = ""
+    reference: Note = ""
 
     event_type: ClassVar[StockEvent.Type]
 
-    def __post_init__(self) -> None:
-        check("sku", self.sku, validators.SKU)
-        check_note(self.reason, self.reference)
-
     def quantity_change(self, product: Product) -> int:
-        """Return by how many units `product.quantity` changes, or raise why it cannot."""
+        """Return by how many units `product.quantity` changes. Raises a `StockError`."""
         raise NotImplementedError
 
 
@@ -117,13 +126,9 @@ class Operation:
 class Add(Operation):
     """Goods come in."""
 
-    amount: int
+    amount: Amount
 
     event_type = StockEvent.Type.ADDED
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check("amount", self.amount, validators.AMOUNT)
 
     def quantity_change(self, product: Product) -> int:
         if product.archived:
@@ -137,13 +142,9 @@ class Add(Operation):
 class Remove(Operation):
     """Goods go out, from what is available."""
 
-    amount: int
+    amount: Amount
 
     event_type = StockEvent.Type.REMOVED
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check("amount", self.amount, validators.AMOUNT)
 
     def quantity_change(self, product: Product) -> int:
         if self.amount > product.available_quantity:
@@ -153,19 +154,13 @@ class Remove(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class Adjust(Operation):
-    """A stocktake's result: what is on hand becomes what was counted."""
+    """A stocktake's result: the quantity on hand becomes the count."""
 
-    quantity: int
-    expected_quantity: int | None = None
+    quantity: Level
+    expected_quantity: Level | None = None
+    reason: Reason = ""
 
     event_type = StockEvent.Type.ADJUSTED
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check("quantity", self.quantity, validators.LEVEL)
-        if self.expected_quantity is not None:
-            check("expected_quantity", self.expected_quantity, validators.LEVEL)
-        check("reason", self.reason, validators.REASON)
 
     def quantity_change(self, product: Product) -> int:
         if self.expected_quantity not in (None, product.quantity):

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -13,6 +14,7 @@ from rest_framework.test import APIClient
 
 from products import triggers
 from products.models import Role
+from products.stock.runner import Verb
 from products.tests import planted
 from products.tests.checks import assert_sound
 from products.tests.factories import ApiKeyFactory
@@ -98,6 +100,26 @@ def _flushable_ledger() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", remove_triggers_and_flush)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _verbs_decide_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a verb fail that sends more than a SELECT while it decides: it must not write before it
+    has refused, nor after the commit."""
+
+    def send(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        assert sql.lstrip().upper().startswith("SELECT"), f"A verb decides in memory, not by {sql}"
+        return execute(sql, params, many, context)
+
+    def guarded(decide: Callable[..., Any]) -> Callable[..., Any]:
+        def decide_without_writing(*arguments: Any) -> Any:
+            with connection.execute_wrapper(send):
+                return decide(*arguments)
+
+        return decide_without_writing
+
+    for verb in Verb.__subclasses__():
+        monkeypatch.setattr(verb, "decide", guarded(verb.decide))
 
 
 @pytest.fixture(autouse=True)

@@ -29,48 +29,46 @@ one thing at a time: it is run with every bug to say so."""
 
 def double_apply(patch: Any) -> None:
     """The answer is kept only after the transaction, so that a retry finds none."""
-    from products.api import idempotency
+    from products.stock import runner
 
-    patch.setattr(idempotency, "_keep", lambda kept, answer: None)
+    patch.setattr(runner, "claim", lambda once: 0)
 
 
 def late_fulfill(patch: Any) -> None:
     """Only what the sweeper has given back counts as expired, not what is overdue."""
-    from products import ledger, stock
+    from products.ledger.locking import LockedReservation
     from products.models import Reservation
+    from products.stock import reservations
 
-    def lock_open(reservation_id: int) -> Reservation:
-        reservation = ledger.lock_reservations([reservation_id]).get(reservation_id)
-        if reservation is None:
-            raise stock.ReservationNotFound(reservation_id)
-        if reservation.status == Reservation.Status.EXPIRED:
-            raise stock.ReservationExpired(reservation)
-        if reservation.status != Reservation.Status.OPEN:
-            raise stock.ReservationClosed(reservation)
-        return reservation
+    open_reservation = reservations.open_reservation
 
-    patch.setattr(stock, "_lock_open", lock_open)
+    def open_or_overdue(locked: LockedReservation, reservation_id: int) -> Reservation:
+        if locked.reservation is not None:
+            locked.reservation.is_overdue = False
+        return open_reservation(locked, reservation_id)
+
+    patch.setattr(reservations, "open_reservation", open_or_overdue)
 
 
 def no_fingerprint(patch: Any) -> None:
     """A key is looked up without asking whether it is for the same request."""
-    from products.api import idempotency
+    from products.api import retries
 
-    patch.setattr(idempotency, "_fingerprint", lambda view, target, body: "")
+    patch.setattr(retries, "fingerprint", lambda view: "")
 
 
 def lost_event(patch: Any) -> None:
     """An adjust that finds a difference changes the levels, but forgets its event."""
-    from products import ledger
+    from products.ledger.posting import Posting
     from products.models import Product, StockEvent
 
-    record = ledger.Posting.record
+    record = Posting.record
 
     def record_or_forget(
-        self: ledger.Posting, product: Product, event_type: StockEvent.Type, **change: Any
-    ) -> None:
+        self: Posting, product: Product, event_type: StockEvent.Type, **change: Any
+    ) -> Any:
         version = product.version
-        record(self, product, event_type, **change)
+        level_change = record(self, product, event_type, **change)
         if event_type == StockEvent.Type.ADJUSTED and change["quantity_change"]:
             product.version = version
             self._events = [
@@ -78,8 +76,9 @@ def lost_event(patch: Any) -> None:
                 for event in self._events
                 if event.product is not product or event.version <= version
             ]
+        return level_change
 
-    patch.setattr(ledger.Posting, "record", record_or_forget)
+    patch.setattr(Posting, "record", record_or_forget)
 
 
 def partial_order(patch: Any) -> None:

@@ -64,7 +64,7 @@ BORROWED = [
         "its connections get their settings",
     ),
     Borrowed(
-        "products.ledger",
+        "products.stock.runner",
         "django.db.backends.base.base.BaseDatabaseWrapper",
         "in_atomic_block savepoint_ids",
         "the COMMIT goes along with a write only outside of other transactions",
@@ -72,8 +72,8 @@ BORROWED = [
     Borrowed(
         "products.ledger",
         "django.db.backends.sqlite3.operations.DatabaseOperations",
-        "convert_datetimefield_value adapt_datetimefield_value",
-        "SQLite returns and takes moments as text",
+        "convert_datetimefield_value",
+        "SQLite returns moments without a time zone",
     ),
     Borrowed(
         "products.files",
@@ -119,12 +119,6 @@ BORROWED = [
         "the type of a lookup's argument",
     ),
     Borrowed(
-        "products.db.sqlite",
-        "django.db.models.lookups.FieldGetDbPrepValueMixin",
-        "get_db_prep_lookup",
-        "moments are compared as texts on SQLite",
-    ),
-    Borrowed(
         "products.management",
         "django.db.models.expressions.Combinable",
         "",
@@ -132,7 +126,13 @@ BORROWED = [
     ),
     # Django: the rest
     Borrowed(
-        "products.api.preconditions",
+        "products.admin.base",
+        "django.utils.text",
+        "Truncator",
+        "long texts of an edit are cut in tables",
+    ),
+    Borrowed(
+        "products.api.retries",
         "django.utils.http",
         "parse_etags",
         "If-Match is read as Django reads it",

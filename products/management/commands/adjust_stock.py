@@ -48,15 +48,13 @@ class Command(StockCommand):
             raise CommandError(
                 "--expected-quantity is for --set alone.", returncode=ExitCode.BAD_INPUT
             )
-        note = {"reason": reason, "reference": reference}
+        change: dict[str, Any] = {"sku": sku, "reason": reason, "reference": reference, "by": by}
         if add is not None:
-            product = stock.add(sku=sku, amount=add, **note, by=by)
+            product = stock.add(amount=add, **change)
         elif remove is not None:
-            product = stock.remove(sku=sku, amount=remove, **note, by=by)
+            product = stock.remove(amount=remove, **change)
         elif quantity is not None:
-            product = stock.adjust(
-                sku=sku, quantity=quantity, expected_quantity=expected_quantity, **note, by=by
-            )
+            product = stock.adjust(quantity=quantity, expected_quantity=expected_quantity, **change)
         self.report(
             f"{product.sku}: {product.quantity} on hand, {product.reserved_quantity} reserved, "
             f"{product.available_quantity} available, version {product.version}"

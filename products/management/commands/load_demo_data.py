@@ -21,7 +21,7 @@ class Command(InventoryCommand):
         for line in lines:
             amounts[line.sku] += line.amount
         existing = set(Product.objects.values_list("sku", flat=True))
-        created = stock.create_many(
+        created = stock.save_products(
             [
                 stock.NewProduct(
                     sku=sku,

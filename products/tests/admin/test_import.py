@@ -23,6 +23,7 @@ from django.utils import timezone
 from openpyxl import Workbook
 
 from products import demo, stock
+from products.ledger.locking import lock_products
 from products.models import PendingImport, Product, StockEvent
 from products.tests.checks import stored
 from products.tests.concurrency import at_once
@@ -261,7 +262,7 @@ def test_a_preview_does_not_wait_for_a_locked_product() -> None:
     def hold() -> None:
         try:
             with transaction.atomic():
-                stock.lock(sku="CUP")
+                lock_products(["CUP"])
                 is_locked.set()
                 assert may_end.wait(timeout=60)
         finally:

@@ -132,7 +132,7 @@ def test_a_thousand_lines_cost_the_same_queries_as_one(api: APIClient) -> None:
         stock.NewProduct(sku=f"CUP-{number}", name="Cup", quantity=1, minimum_stock_level=1)
         for number in range(1001)
     ]
-    stock.create_many(products, by=ACTOR)
+    stock.save_products(products, by=ACTOR)
 
     def queries_of(skus: list[str]) -> int:
         removals = [{"operation": "remove", "sku": sku, "amount": 1} for sku in skus]

@@ -844,7 +844,7 @@ def test_an_amount_of_a_billion_is_taken(api: APIClient) -> None:
 @pytest.mark.parametrize("products", [1, 1000])
 def test_a_thousand_lines_are_taken(api: APIClient, products: int) -> None:
     new = [stock.NewProduct(sku=f"P-{n}", name="x", quantity=1000) for n in range(products)]
-    stock.create_many(new, by=ACTOR)
+    stock.save_products(new, by=ACTOR)
     lines = [{"sku": f"P-{n % products}", "amount": 1} for n in range(1000)]
 
     made = send(api, ORDER, json.dumps({"lines": lines}))

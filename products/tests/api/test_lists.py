@@ -156,7 +156,7 @@ def test_the_links_of_a_page_that_has_become_empty_leave_nothing_out(api: APICli
 
 def test_a_page_holds_100_rows_unless_told(api: APIClient) -> None:
     products = [stock.NewProduct(sku=f"P-{number:04}", name="x") for number in range(1002)]
-    stock.create_many(products, by=ACTOR)
+    stock.save_products(products, by=ACTOR)
 
     sizes = [
         len(api.get(f"/v1/products{query}").json()["results"])

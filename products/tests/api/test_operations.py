@@ -117,9 +117,16 @@ def test_patch_changes_what_is_given_and_nothing_else(
     response = api.patch("/v1/products/CUP", change, format="json")
 
     assert response.status_code == 200
-    assert without_times(response.json()) == {**without_times(before), **change}
+    version = 2 if change else 1
+    assert without_times(response.json()) == {**without_times(before), **change, "version": version}
     assert api.get("/v1/products/CUP").json() == response.json()
-    assert StockEvent.objects.count() == 1
+    created, *edits = StockEvent.objects.order_by("version")
+    assert [edit.type for edit in edits] == ["ProductEdited"] * bool(change)
+    for edit in edits:
+        assert edit.details == {
+            name: {"old": before[name], "new": value} for name, value in change.items()
+        }
+        assert (edit.quantity, edit.quantity_change) == (created.quantity, 0)
 
 
 def test_patch_of_the_minimum_may_make_a_product_low_on_stock(api: APIClient) -> None:
@@ -127,7 +134,7 @@ def test_patch_of_the_minimum_may_make_a_product_low_on_stock(api: APIClient) ->
 
     response = api.patch("/v1/products/CUP", {"minimum_stock_level": 26}, format="json")
 
-    assert (response.json()["low_stock"], response.json()["version"]) == (True, 2)
+    assert (response.json()["low_stock"], response.json()["version"]) == (True, 3)
     assert api.get("/v1/products/CUP").json() == response.json()
 
 

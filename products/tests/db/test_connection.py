@@ -118,8 +118,8 @@ ROW = "SELECT 1 FROM products_product FOR NO KEY UPDATE"
 PRODUCTS = "LOCK TABLE products_product IN ACCESS EXCLUSIVE MODE"
 KEYS = "LOCK TABLE products_apikey IN ACCESS EXCLUSIVE MODE"
 SAME_IDEMPOTENCY_KEY = """
-    INSERT INTO products_idempotencykey (api_key_id, key, fingerprint, body, headers)
-    SELECT id, 'order-1', '', '', '{}' FROM products_apikey
+    INSERT INTO products_idempotencykey (source, caller, key, fingerprint, body, headers)
+    SELECT 'api', name, 'order-1', '', '', '{}' FROM products_apikey
 """
 
 
@@ -222,7 +222,7 @@ def test_a_turn_that_does_not_come_is_busy() -> None:
     connection.close()  # Whoever has a connection does not wait for a turn.
 
     with per_sku_queue("CUP"), ThreadPoolExecutor() as executor:
-        error = executor.submit(stock.add, sku="CUP", amount=1, by=ACTOR).exception()
+        error = executor.submit(lambda: stock.add(sku="CUP", amount=1, by=ACTOR)).exception()
 
     assert isinstance(error, OperationalError)
     problem = database_problem(error)

@@ -295,13 +295,12 @@ def test_a_change_is_made_although_the_server_has_forgotten_its_statements(
 
 
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("whole", [transaction.atomic, stock.transactional])
 def test_a_change_is_undone_with_the_transaction_that_it_is_a_part_of(
-    verb: Callable[[], object], whole: Callable[[Any], Any]
+    verb: Callable[[], object],
 ) -> None:
     product = ProductFactory.create(sku="CUP", quantity=5)
 
-    @whole
+    @transaction.atomic
     def change_and_fail() -> None:
         verb()
         raise NoDeal

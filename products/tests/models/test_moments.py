@@ -144,7 +144,7 @@ def test_stock_can_be_changed_at_a_full_second() -> None:
     stock.add(sku="CUP", amount=1, by=ACTOR)
     stock.edit(sku="CUP", name="Mug", by=ACTOR)
     held = stock.reserve(sku="CUP", amount=1, expires_in=60, by=ACTOR)
-    stock.extend(reservation_id=held.pk, expires_in=120)
+    stock.extend(reservation_id=held.pk, expires_in=120, by=ACTOR)
     stock.release(reservation_id=held.pk, by=ACTOR)
 
     full_second = datetime(2999, 1, 1, tzinfo=UTC)
@@ -180,7 +180,7 @@ def make_rows() -> None:
         ProductFactory.create()
         stock.reserve(sku="CUP", amount=1, expires_in=60, by=ACTOR)
         BulkRun.objects.create(reference=n)
-        IdempotencyKey.objects.create(api_key=api_key, key=n, fingerprint="")
+        IdempotencyKey.objects.create(source="api", caller=api_key.name, key=n, fingerprint="")
         PendingImport.objects.create(user=user, kind="products", changes=[])
 
 

@@ -13,7 +13,8 @@ from django.db import connection
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from products import ledger, stock
+from products import stock
+from products.ledger import locking
 from products.models import Product, Reservation, StockEvent
 from products.stock import Line
 from products.tests.checks import assert_problem
@@ -193,14 +194,14 @@ def test_release_of_a_product_goes_on_to_the_next_when_one_ends_meanwhile(
     oldest, next_one = [
         stock.reserve(sku=product.sku, amount=amount, by=ACTOR) for amount in (2, 5)
     ]
-    lock = ledger.lock_reservations
+    lock = locking.lock_reservations
 
     def lock_late(*args: Any, **kwargs: Any) -> dict[int, Reservation]:
         past = timezone.now() - timedelta(minutes=1)
         Reservation.objects.filter(pk=oldest.pk).update(expires_at=past)
         return lock(*args, **kwargs)
 
-    monkeypatch.setattr(ledger, "lock_reservations", lock_late)
+    monkeypatch.setattr(locking, "lock_reservations", lock_late)
     stock.release_product(sku=product.sku, amount=2, by=ACTOR)
 
     assert levels_of(product) == (9, 5)
@@ -365,7 +366,7 @@ def test_the_sweeper_passes_over_what_others_have_locked() -> None:
     for _ in range(3):
         overdue(Line(second.sku, 1))
     hold_product = partial(stock.add, sku=first.sku, amount=1, by=ACTOR)
-    hold_order = partial(ledger.lock_reservations, [order.pk])
+    hold_order = partial(locking.lock_reservations, [order.pk])
 
     with OpenChange(hold_product):
         said = expire()
@@ -390,7 +391,7 @@ def test_a_file_does_not_wait_for_an_overdue_reservation_while_it_holds_products
     path = tmp_path / "lines.csv"
     path.write_text("sku,remove\nCUP,1\n")
 
-    with OpenChange(partial(ledger.lock_reservations, [order.pk])), pytest.raises(SystemExit):
+    with OpenChange(partial(locking.lock_reservations, [order.pk])), pytest.raises(SystemExit):
         call_command("bulk_adjust", str(path), stdout=StringIO())
     assert (levels_of(cup), levels_of(pot)) == ((2, 2), (25, 1))
 

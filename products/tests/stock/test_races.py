@@ -10,12 +10,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 from rest_framework.test import APIClient
 
-from products import demo, ledger, stock
+from products import demo, stock
+from products.ledger import locking
 from products.models import Product, Reservation, ReservationLine, StockEvent
 from products.stock import Line
 from products.tests.concurrency import at_once
@@ -41,12 +43,12 @@ def test_without_the_lock_two_callers_would_sell_the_same_unit(
     product = ProductFactory.create(quantity=1)
     both_have_read = threading.Barrier(2)
 
-    def read_without_lock(skus: Iterable[str]) -> dict[str, Product]:
+    def read_without_lock(skus: Iterable[str], **_: Any) -> dict[str, Product]:
         found = {found.sku: found for found in Product.objects.filter(sku__in=set(skus))}
         both_have_read.wait(timeout=60)
         return found
 
-    monkeypatch.setattr(ledger, "lock_products", read_without_lock)
+    monkeypatch.setattr(locking, "lock_products", read_without_lock)
     outcomes = at_once([partial(stock.remove, sku=product.sku, amount=1, by=ACTOR)] * 2)
 
     assert kinds(outcomes) == {"Product": 1, "IntegrityError": 1}
@@ -157,7 +159,7 @@ def test_those_who_create_the_same_products_in_opposite_order_do_not_deadlock(
 ) -> None:
     new = [stock.NewProduct(sku=f"NEW-{number:03}", name="x") for number in range(2_000)]
 
-    outcomes = at_once([partial(stock.create_many, new[::step], by=ACTOR) for step in (1, -1)])
+    outcomes = at_once([partial(stock.save_products, new[::step], by=ACTOR) for step in (1, -1)])
 
     assert kinds(outcomes) == {"list": 1, "DuplicateSku": 1}
     assert "transaction is run again" not in caplog.text
@@ -183,9 +185,9 @@ def test_a_caller_that_cannot_have_the_lock_in_time_is_told_so(api: APIClient) -
     product = ProductFactory.create(quantity=10)
     locked, answered = threading.Event(), threading.Event()
 
-    @ledger.transactional
+    @transaction.atomic
     def hold_the_lock() -> None:
-        ledger.lock_products([product.sku])
+        locking.lock_products([product.sku])
         locked.set()
         answered.wait(timeout=60)
 
@@ -209,7 +211,7 @@ def test_real_orders_placed_and_fulfilled_by_eight_clients_at_once(
         wanted.update({line.sku: 0 for line in lines})
         for line in lines:
             wanted[line.sku] += line.amount
-    stock.create_many(
+    stock.save_products(
         [
             stock.NewProduct(sku=sku, name=sku, quantity=amount * 9 // 10 + 1)
             for sku, amount in wanted.items()

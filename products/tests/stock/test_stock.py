@@ -56,7 +56,7 @@ def test_create_many_refuses_every_taken_or_repeated_sku_and_creates_none() -> N
     wanted = [stock.NewProduct(sku=sku, name=sku) for sku in ("NEW", "TAKEN", "NEW")]
 
     with pytest.raises(stock.DuplicateSku) as refused:
-        stock.create_many(wanted, by=ACTOR)
+        stock.save_products(wanted, by=ACTOR)
 
     assert [(index, error.sku) for index, error in refused.value.lines] == [
         (1, "TAKEN"),
@@ -398,8 +398,11 @@ def test_a_changed_minimum_counts_as_a_change() -> None:
     assert (raised.is_low_stock, lowered.is_low_stock) == (True, False)
     assert [event_type for event_type, _, _ in ledger_of(product)] == [
         Type.PRODUCT_CREATED,
+        Type.PRODUCT_EDITED,
         Type.LOW_STOCK_DETECTED,
+        Type.PRODUCT_EDITED,
         Type.LOW_STOCK_RESOLVED,
+        Type.PRODUCT_EDITED,
     ]
     assert Product.objects.get(pk=product.pk).minimum_stock_level == 9
 
@@ -444,7 +447,7 @@ def test_products_are_created_and_edited_in_one_go() -> None:
     assert [product.sku for product in saved] == ["MUG", "CUP"]
     cup.refresh_from_db()
     assert (cup.name, cup.levels) == ("Big cup", (10, 0, 11))
-    assert ledger_of(cup)[1:] == [(Type.LOW_STOCK_DETECTED, 0, 0)]
+    assert ledger_of(cup)[1:] == [(Type.PRODUCT_EDITED, 0, 0), (Type.LOW_STOCK_DETECTED, 0, 0)]
     assert ledger_of(saved[0]) == [(Type.PRODUCT_CREATED, 3, 0)]
 
 

@@ -1,0 +1,1 @@
+"""Locks rows, writes levels and records events. Only `products.stock` may use it."""

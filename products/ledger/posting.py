@@ -1,0 +1,382 @@
+"""Collects the changes of locked rows in memory, and writes them together with their events."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from operator import attrgetter
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from django.db import IntegrityError, connection
+
+from products import events, policies
+from products.db.clock import SecondsFromNow
+from products.db.prepared import execute_prepared
+from products.db.sqlite import is_sqlite
+from products.ledger import statements
+from products.ledger.statements import Opening, Rows, Write, rows_of
+from products.models import Levels, Product, Reservation, ReservationLine, StockEvent
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who makes a change, and through what."""
+
+    name: str
+    source: StockEvent.Source
+    request_id: str = ""
+
+
+class LevelChange(NamedTuple):
+    """A product's levels before and after a change."""
+
+    before: Levels
+    after: Levels
+
+
+class SkuTaken(Exception):
+    """Another transaction has just created a product with a SKU that this one wanted to create."""
+
+
+class _Event(NamedTuple):
+    """A row of the ledger to write.
+
+    A product that is to be created has no id yet, nor has a reservation that is to be opened.
+    """
+
+    product: Product
+    version: int
+    type: StockEvent.Type
+    quantity: int
+    reserved_quantity: int
+    quantity_change: int = 0
+    reserved_change: int = 0
+    reservation: Reservation | None = None
+    reason: str = ""
+    reference: str = ""
+    details: Mapping[str, Any] = MappingProxyType({})
+
+    def row(self, *, pk: int, by: Actor, occurred_at: datetime) -> StockEvent:
+        """Return the row as it was written."""
+        return StockEvent(
+            pk=pk,
+            sku=self.product.sku,
+            actor=by.name,
+            source=by.source,
+            request_id=by.request_id,
+            occurred_at=occurred_at,
+            **self._asdict(),
+        )
+
+
+class Posting:
+    """Changes of locked rows, collected in memory and then written in one go.
+
+    Each change moves the levels of the instance in memory, so that a second change of the same
+    product starts where the first ended. Nothing is written before `write`.
+    """
+
+    def __init__(self, *, by: Actor) -> None:
+        self._by = by
+        self._events: list[_Event] = []
+        self._changed: dict[int, Product] = {}
+        self._edited_columns: set[str] = set()
+        self._created: list[Product] = []
+        self._opened: tuple[Reservation, int | None] | None = None
+        self._extended: list[tuple[Reservation, int]] = []
+        self._lines: dict[int, ReservationLine] = {}
+        self._line_columns: set[str] = {"open"}
+        self._write: Write | None = None
+
+    # -------------------------------------------------------------------------------- collecting
+
+    def record(
+        self,
+        product: Product,
+        event_type: StockEvent.Type,
+        *,
+        quantity_change: int = 0,
+        reserved_change: int = 0,
+        reservation: Reservation | None = None,
+        reason: str = "",
+        reference: str = "",
+    ) -> LevelChange:
+        """Change the levels of a locked product by so many units, as an event."""
+        before = product.levels
+        product.quantity += quantity_change
+        product.reserved_quantity += reserved_change
+        self._changed[product.pk] = product
+        self._append(
+            product,
+            event_type,
+            quantity_change=quantity_change,
+            reserved_change=reserved_change,
+            reservation=reservation,
+            reason=reason,
+            reference=reference,
+        )
+        after = product.levels
+        self._watch(product, before, after, reference)
+        return LevelChange(before, after)
+
+    def create(self, product: Product, *, reason: str = "", reference: str = "") -> None:
+        """Create `product`, which is not saved yet, with its opening stock as an event."""
+        self._created.append(product)
+        product.version = 0
+        self._append(
+            product,
+            StockEvent.Type.PRODUCT_CREATED,
+            quantity_change=product.quantity,
+            reason=reason,
+            reference=reference,
+        )
+        self._watch(product, None, product.levels, reference)
+
+    def edit(
+        self,
+        product: Product,
+        event_type: StockEvent.Type,
+        columns: Mapping[str, Any],
+        details: Mapping[str, Any],
+    ) -> None:
+        """Change columns of a locked product that are no levels, as an event."""
+        before = product.levels
+        for name, value in columns.items():
+            setattr(product, name, value)
+        self._edited_columns |= columns.keys()
+        self._changed[product.pk] = product
+        self._append(product, event_type, details=details)
+        self._watch(product, before, product.levels)
+
+    def reconcile(
+        self,
+        product: Product,
+        *,
+        quantity_change: int,
+        reserved_change: int,
+        reserved_quantity: int,
+        reason: str,
+    ) -> None:
+        """Explain the levels of a locked product by an adjustment.
+
+        The changes are those that the ledger lacks. `quantity` stays as it is.
+        """
+        before = product.levels
+        product.reserved_quantity = reserved_quantity
+        self._changed[product.pk] = product
+        self._append(
+            product,
+            StockEvent.Type.ADJUSTED,
+            quantity_change=quantity_change,
+            reserved_change=reserved_change,
+            reason=reason,
+        )
+        self._watch(product, before, product.levels)
+
+    def open(self, reservation: Reservation, *, expires_in: int | None) -> None:
+        """Open a reservation, which is not saved yet, with its `loaded_lines`.
+
+        It holds for `expires_in` seconds, or without an end. Record its events as well.
+        """
+        self._opened = reservation, expires_in
+
+    def extend(self, reservation: Reservation, *, expires_in: int) -> None:
+        """Let a locked reservation hold for `expires_in` seconds from now, without an event."""
+        self._extended.append((reservation, expires_in))
+
+    def end(self, line: ReservationLine, amount: int, *, part: str) -> None:
+        """Move open units of a line to its `part`, such as `fulfilled`. Record the event as well.
+
+        Line, product and reservation are locked. The reservation is closed with its last open unit.
+        """
+        line.open -= amount
+        setattr(line, part, getattr(line, part) + amount)
+        self._line_columns.add(part)
+        self._lines[line.pk] = line
+        units = line.reservation.units
+        units["open"] -= amount
+        units[part] += amount
+        line.reservation.status = Reservation.status_for(
+            open_units=units["open"], fulfilled=units["fulfilled"], expired=units["expired"]
+        )
+
+    def _append(self, product: Product, event_type: StockEvent.Type, **change: Any) -> None:
+        product.version += 1
+        self._events.append(
+            _Event(
+                product,
+                product.version,
+                event_type,
+                product.quantity,
+                product.reserved_quantity,
+                **change,
+            )
+        )
+
+    def _watch(
+        self, product: Product, before: Levels | None, after: Levels, reference: str = ""
+    ) -> None:
+        event_type = policies.low_stock_event(before, after)
+        if event_type is not None:
+            self._append(product, event_type, reference=reference)
+
+    # ----------------------------------------------------------------------------------- writing
+
+    def prepare(self) -> None:
+        """Do the part of `write` that needs no database, after the last change."""
+        if not self._events or self._write is not None:
+            return
+        if any(product.pk is None for product in self._created):
+            return  # Their events need the ids.
+        # By product, as `products.feed` asks for.
+        self._events.sort(key=lambda event: (event.product.id, event.version))
+        self._write = Write(
+            self._event_rows(),
+            [self._by.name, self._by.source, self._by.request_id],
+            _rows(
+                Product,
+                (*statements.LEVEL_COLUMNS, *sorted(self._edited_columns)),
+                self._changed.values(),
+            ),
+            self._line_rows(),
+            self._status_rows(),
+            self._opening(),
+        )
+
+    def write(self, *, commits: bool = False, waits: bool = True) -> bool:
+        """Insert the events, write the levels, and tell the receivers after the commit.
+
+        With `commits`, the transaction is committed in the same round trip, on PostgreSQL and if
+        there is an event: returns whether it was. Without `waits`, the products do not learn when
+        they were updated, and the next use of the connection raises what the statement raised.
+
+        Raises `SkuTaken`.
+        """
+        self._create_products()
+        for reservation, expires_in in self._extended:
+            _extend(reservation, expires_in)
+        if self._opened and is_sqlite():
+            _open_on_sqlite(*self._opened)
+        self.prepare()
+        if self._write is None:
+            return False
+        # Only receivers want the ids.
+        waits = waits or events.are_wanted()
+        if is_sqlite():
+            ids, moment = _write_on_sqlite(self._write)
+        else:
+            written = execute_prepared(
+                self._write.sql, self._write.parameters, commits=commits, waits=waits
+            )
+            if not waits:
+                return False
+            [(moment, ids, *opened)] = written
+            if self._opened:
+                _learn(self._opened[0], moment, *opened)
+        for product in self._changed.values():
+            product.updated_at = moment
+        if events.are_wanted():
+            self._publish(ids, moment)
+        return commits and not is_sqlite()
+
+    def _create_products(self) -> None:
+        try:
+            # By SKU: two who create the same ones shall not wait in a circle.
+            Product.objects.bulk_create(sorted(self._created, key=attrgetter("sku")))
+        except IntegrityError as error:
+            raise SkuTaken from error
+
+    def _event_rows(self) -> Rows:
+        products, *columns = zip(*self._events, strict=True)
+        reservations = _Event._fields.index("reservation") - 1
+        columns[reservations] = tuple(
+            None if reservation is None else reservation.pk or statements.OPENED_HERE
+            for reservation in columns[reservations]
+        )
+        columns[-1] = tuple(json.dumps(details) if details else "{}" for details in columns[-1])
+        ids_and_skus = [[product.id for product in products], [each.sku for each in products]]
+        return rows_of(StockEvent, statements.EVENT_COLUMNS, [*ids_and_skus, *columns])
+
+    def _line_rows(self) -> Rows | None:
+        columns = ("id", *sorted(self._line_columns))
+        return _rows(ReservationLine, columns, self._lines.values()) if self._lines else None
+
+    def _status_rows(self) -> Rows | None:
+        reservations = {line.reservation_id: line.reservation for line in self._lines.values()}
+        closed = [held for held in reservations.values() if held.status != Reservation.Status.OPEN]
+        return _rows(Reservation, statements.STATUS_COLUMNS, closed) if closed else None
+
+    def _opening(self) -> Opening | None:
+        if self._opened is None or is_sqlite():
+            return None
+        reservation, expires_in = self._opened
+        lines = _rows(ReservationLine, statements.OPENED_LINE_COLUMNS, reservation.loaded_lines)
+        return Opening(lines, [reservation.reference, reservation.status, expires_in])
+
+    def _publish(self, ids: Iterable[int], moment: datetime) -> None:
+        events.publish_on_commit(
+            [
+                event.row(pk=pk, by=self._by, occurred_at=moment)
+                for pk, event in zip(ids, self._events, strict=True)
+            ]
+        )
+
+
+def _rows(model: Any, columns: tuple[str, ...], rows: Collection[Any]) -> Rows:
+    return rows_of(model, columns, [[getattr(row, name) for row in rows] for name in columns])
+
+
+def _learn(
+    reservation: Reservation,
+    moment: datetime,
+    pk: int,
+    expires_at: datetime | None,
+    line_ids: Sequence[int],
+) -> None:
+    """Put into a reservation that was opened what the database gave it."""
+    reservation.pk, reservation.expires_at, reservation.created_at = pk, expires_at, moment
+    for line, line_id in zip(reservation.loaded_lines, line_ids, strict=True):
+        line.pk, line.reservation = line_id, reservation
+
+
+def _extend(reservation: Reservation, expires_in: int) -> None:
+    rows = Reservation.objects.filter(pk=reservation.pk)
+    rows.update(expires_at=SecondsFromNow(expires_in))
+    reservation.expires_at = rows.values_list("expires_at", flat=True).get()
+
+
+# SQLite has no statement that writes several tables.
+
+
+def _open_on_sqlite(reservation: Reservation, expires_in: int | None) -> None:
+    if expires_in is not None:
+        reservation.expires_at = SecondsFromNow(expires_in)
+    reservation.save(force_insert=True)
+    if expires_in is not None:
+        # Both times are of the one statement, so that the end need not be read back.
+        reservation.expires_at = reservation.created_at + timedelta(seconds=expires_in)
+    for line in reservation.loaded_lines:
+        line.reservation = reservation
+    ReservationLine.objects.bulk_create(reservation.loaded_lines)
+
+
+def _write_on_sqlite(write: Write) -> tuple[list[int], datetime]:
+    with connection.cursor() as cursor:
+        if write.lines:
+            sql = statements.update_lines(write.lines.sql, write.lines.columns)
+            cursor.execute(sql, write.lines.parameters)
+        if write.statuses:
+            sql = statements.update_statuses(write.statuses.sql, write.statuses.columns)
+            cursor.execute(sql, write.statuses.parameters)
+        cursor.execute(
+            statements.insert_events(write.events.sql),
+            [*write.event_parameters, *write.events.parameters],
+        )
+        ids, moments = zip(*cursor.fetchall(), strict=True)
+        convert: Any = connection.ops
+        moment = convert.convert_datetimefield_value(moments[0], None, connection)
+        updated_at = Product._meta.get_field("updated_at").get_db_prep_save(moment, connection)
+        sql = statements.update_products(write.levels.sql, write.levels.columns, moment="%s")
+        cursor.execute(sql, [updated_at, *write.levels.parameters])
+    return list(ids), moment

@@ -1,0 +1,205 @@
+"""Products are created, edited, archived and restored."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from products.ledger.locking import Catalogue, LockedCatalogue
+from products.ledger.posting import Actor, Posting
+from products.models import Product, StockEvent, words_of
+from products.stock.errors import DuplicateSku, ProductNotFound, Refusals, StockError
+from products.stock.once import A, Once
+from products.stock.requests import Edit, NewProduct
+from products.stock.runner import Verb, run
+
+Change = NewProduct | Edit
+
+_DESCRIPTION = ("name", "description", "minimum_stock_level")
+"""The fields whose changes an event of an edit has in its `details`."""
+
+
+def create(
+    *,
+    sku: str,
+    name: str,
+    description: str = "",
+    quantity: int = 0,
+    minimum_stock_level: int = 0,
+    by: Actor,
+    once: Once[A] | None = None,
+) -> Product | A:
+    """Create a product with its opening stock.
+
+    Raises `DuplicateSku`.
+    """
+    product = NewProduct(
+        sku=sku,
+        name=name,
+        description=description,
+        quantity=quantity,
+        minimum_stock_level=minimum_stock_level,
+    )
+    return run(_SaveOne(product), by=by, once=once)
+
+
+def edit(
+    *,
+    sku: str,
+    name: str | None = None,
+    description: str | None = None,
+    minimum_stock_level: int | None = None,
+    archived: bool | None = None,
+    by: Actor,
+    once: Once[A] | None = None,
+    if_match: Collection[int] | None = None,
+) -> Product | A:
+    """Change descriptive fields of a product. None leaves a field as it is. Never changes stock.
+
+    Records a `ProductEdited`, and a `ProductArchived` or `ProductRestored`, if anything changes.
+    Nothing is added to an archived product or reserved of it. Raises `ProductNotFound`.
+    """
+    edited = Edit(
+        sku=sku,
+        name=name,
+        description=description,
+        minimum_stock_level=minimum_stock_level,
+        archived=archived,
+    )
+    return run(_SaveOne(edited), by=by, once=once, if_match=if_match)
+
+
+def save_products(
+    changes: Sequence[Change], *, by: Actor, once: Once[A] | None = None
+) -> list[Product] | A:
+    """Create and edit several products, all or none, and return the product of each change.
+
+    A new one gets its opening stock, an edited one keeps its stock. Raises `DuplicateSku` for a new
+    SKU that exists or is repeated, `ProductNotFound` for an edit of an unknown one, with every
+    refused line.
+    """
+    return run(_SaveAll(changes), by=by, once=once)
+
+
+def _wants(changes: Sequence[Change]) -> Catalogue:
+    return Catalogue(
+        edited={change.sku for change in changes if isinstance(change, Edit)},
+        created={change.sku for change in changes if isinstance(change, NewProduct)},
+    )
+
+
+class _SaveOne(Verb[LockedCatalogue, Product]):
+    def __init__(self, change: Change) -> None:
+        self._change = change
+        self.wants = _wants([change])
+
+    def decide(self, locked: LockedCatalogue, posting: Posting) -> Product:
+        return _save([self._change], locked, posting, has_lines=False)[0]
+
+
+class _SaveAll(Verb[LockedCatalogue, list[Product]]):
+    def __init__(self, changes: Sequence[Change]) -> None:
+        self._changes = changes
+        self.wants = _wants(changes)
+
+    def decide(self, locked: LockedCatalogue, posting: Posting) -> list[Product]:
+        return _save(self._changes, locked, posting)
+
+
+class SavePossible(Verb[LockedCatalogue, list[StockError | None]]):
+    """A batch of a file: all of its lines, or none and what refuses each.
+
+    A line is a change, None if it changes nothing, or the error that refuses it already.
+    """
+
+    def __init__(self, lines: Sequence[Change | StockError | None]) -> None:
+        self._errors = [line if isinstance(line, StockError) else None for line in lines]
+        self._changes = {
+            index: line
+            for index, line in enumerate(lines)
+            if line is not None and not isinstance(line, StockError)
+        }
+        self.wants = _wants([] if any(self._errors) else list(self._changes.values()))
+
+    def decide(self, locked: LockedCatalogue, posting: Posting) -> list[StockError | None]:
+        outcomes = [*self._errors]
+        if any(outcomes):
+            return outcomes
+        try:
+            _save(list(self._changes.values()), locked, posting)
+        except StockError as refused:
+            indexes = list(self._changes)
+            for index, error in refused.lines:
+                outcomes[indexes[index]] = error
+        return outcomes
+
+
+def _save(
+    changes: Sequence[Change], locked: LockedCatalogue, posting: Posting, *, has_lines: bool = True
+) -> list[Product]:
+    _refuse_duplicates(changes, locked.taken, has_lines=has_lines)
+    _refuse_unknown(changes, locked.products, has_lines=has_lines)
+    return [
+        _create(change, posting)
+        if isinstance(change, NewProduct)
+        else _edit(locked.products[change.sku], change, posting)
+        for change in changes
+    ]
+
+
+def _refuse_duplicates(
+    changes: Sequence[Change], taken: Collection[str], *, has_lines: bool
+) -> None:
+    refusals, known = Refusals(), set(taken)
+    for index, change in enumerate(changes):
+        if isinstance(change, NewProduct):
+            if change.sku in known:
+                refusals.add(index, DuplicateSku(change.sku))
+            known.add(change.sku)
+    refusals.raise_any(has_lines=has_lines)
+
+
+def _refuse_unknown(
+    changes: Sequence[Change], products: Mapping[str, Product], *, has_lines: bool
+) -> None:
+    refusals = Refusals()
+    for index, change in enumerate(changes):
+        if isinstance(change, Edit) and change.sku not in products:
+            refusals.add(index, ProductNotFound(change.sku))
+    refusals.raise_any(has_lines=has_lines)
+
+
+def _create(new: NewProduct, posting: Posting) -> Product:
+    product = Product(
+        sku=new.sku,
+        name=new.name,
+        name_words=_name_words(new.name),
+        description=new.description,
+        quantity=new.quantity,
+        minimum_stock_level=new.minimum_stock_level,
+    )
+    posting.create(product, reason=new.reason, reference=new.reference)
+    return product
+
+
+def _edit(product: Product, edit: Edit, posting: Posting) -> Product:
+    columns = {name: getattr(edit, name) for name in _DESCRIPTION if _differs(product, edit, name)}
+    if columns:
+        details = {
+            name: {"old": getattr(product, name), "new": value} for name, value in columns.items()
+        }
+        if "name" in columns:
+            columns["name_words"] = _name_words(columns["name"])
+        posting.edit(product, StockEvent.Type.PRODUCT_EDITED, columns, details)
+    if _differs(product, edit, "archived"):
+        archived, restored = StockEvent.Type.PRODUCT_ARCHIVED, StockEvent.Type.PRODUCT_RESTORED
+        event = archived if edit.archived else restored
+        posting.edit(product, event, {"archived": edit.archived}, {})
+    return product
+
+
+def _differs(product: Product, edit: Edit, name: str) -> bool:
+    new: Any = getattr(edit, name)
+    return new is not None and new != getattr(product, name)
+
+
+def _name_words(name: str) -> str:
+    return f" {' '.join(words_of(name))} "

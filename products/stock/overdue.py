@@ -1,0 +1,80 @@
+"""Overdue reservations of products that are short: their units are given back at once, instead of
+waiting for the next sweep."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from django.db.models import QuerySet, Sum
+
+from products.ledger.locking import Products, Wants, oldest_covering
+from products.ledger.posting import Posting
+from products.models import Product, ReservationLine
+from products.stock.endings import EXPIRE, end_portions
+from products.stock.errors import Shortage
+from products.validators import MAX_UNITS
+
+
+def lines_for(
+    shortages: Sequence[Shortage],
+    wants: Wants[Any],
+    products: Mapping[str, Product],
+    *,
+    whole: bool,
+) -> QuerySet[ReservationLine] | None:
+    """Return the overdue lines, the oldest first, that may end the shortages.
+
+    None if they cannot, or for a request that need not be met as a `whole`, if they cannot end any
+    of them. Only lines of locked products are returned: to lock another product of the same
+    reservation now would be out of order.
+    """
+    if not shortages or not isinstance(wants, Products):
+        return None
+    chosen = _chosen(shortages, products, Counter(wants.skus), whole=whole)
+    return ReservationLine.objects.overdue().filter(pk__in=chosen) if chosen else None
+
+
+def expire(lines: Iterable[ReservationLine], posting: Posting) -> set[int]:
+    """Record that all open units of locked lines expired, and return the ids of the
+    reservations."""
+    lines = list(lines)
+    portions = [(line, line.open) for line in lines]
+    end_portions(EXPIRE, portions, posting, reason="expired")
+    return {line.reservation_id for line in lines}
+
+
+def _chosen(
+    shortages: Sequence[Shortage],
+    products: Mapping[str, Product],
+    times_asked: Counter[str],
+    *,
+    whole: bool,
+) -> list[int]:
+    """Return the ids of the lines.
+
+    A product that the request names once needs the units that it misses. What several operations
+    on one product need depends on each other, so all its overdue units are given back.
+    """
+    # One query for all of them: most often nothing is overdue.
+    of_short = ReservationLine.objects.overdue().filter(
+        product__in={products[error.sku or ""].pk for error in shortages}
+    )
+    overdue = dict(of_short.values_list("product_id").annotate(Sum("open")))
+    chosen: list[int] = []
+    for sku, errors in groupby(sorted(shortages, key=_sku_of), key=_sku_of):
+        missing = max(error.missing for error in errors)
+        product = products[sku]
+        is_enough = overdue.get(product.pk, 0) >= missing
+        if whole and not is_enough:
+            return []
+        is_asked_once = times_asked[sku] == 1
+        if product.pk not in overdue or (is_asked_once and not is_enough):
+            continue
+        units = missing if is_asked_once else MAX_UNITS
+        chosen += [line.pk for line in oldest_covering(of_short.filter(product=product), units)]
+    return chosen
+
+
+def _sku_of(error: Shortage) -> str:
+    return error.sku or ""

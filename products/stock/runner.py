@@ -1,0 +1,197 @@
+"""Carries out verbs: the only owner of the transactions in which stock changes.
+
+A verb declares what it wants locked, and decides in memory. The runner locks, lets it decide,
+writes and commits, always in this order (ADR 15).
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from django.db import DatabaseError, connection, transaction
+from django.db.models import QuerySet
+from psycopg.pq import TransactionStatus
+
+from products.db.connection import per_sku_queue, wait_for_locks
+from products.db.errors import RETRYABLE, sqlstate_of
+from products.db.sqlite import sqlite_writer_lock
+from products.ledger.locking import Locked, Wants, lock_lines, lock_next, lock_rows
+from products.ledger.posting import Actor, Posting, SkuTaken
+from products.models import Product
+from products.stock import overdue
+from products.stock.errors import PreconditionFailed, StockError, shortages_among
+from products.stock.once import Answer, Once, claim, keep
+
+logger = logging.getLogger(__name__)
+
+MAX_RETRIES = 3
+RETRY_PAUSE_SECONDS = 0.05
+
+L = TypeVar("L", bound=Locked)
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+A = TypeVar("A", bound=Answer)
+
+
+class Verb(Generic[L, R_co]):
+    """A change of stock: what it wants locked, and how it decides."""
+
+    wants: Wants[L]
+
+    def decide(self, locked: L, posting: Posting) -> R_co:
+        """Record the change in `posting`, or raise a `StockError`. Works in memory alone."""
+        raise NotImplementedError
+
+
+def run(
+    verb: Verb[L, R],
+    *,
+    by: Actor,
+    once: Once[A] | None = None,
+    if_match: Collection[int] | None = None,
+) -> R | A:
+    """Carry out a verb in a transaction, and return its result.
+
+    With `once`, return the answer that `once` renders, or the one that was kept. With `if_match`,
+    raise `PreconditionFailed` unless the version of each locked product is one of these.
+
+    Run again what the database broke off to end a deadlock. Inside another transaction, which only
+    tests open, that cannot be done, nor is anything committed.
+    """
+
+    def attempt() -> R | A:
+        claimed = claim(once) if once else None
+        if isinstance(claimed, Answer):
+            return cast(A, claimed)
+        result, posting = _decide(verb, by, if_match)
+        commits = not connection.savepoint_ids
+        committed = posting.write(commits=commits and once is None)
+        if once is None or claimed is None:
+            _assert_committed(committed)
+            return result
+        answer = once.render(result)
+        _assert_committed(keep(claimed, answer, commits=commits))
+        return answer
+
+    with per_sku_queue(verb.wants.only_sku):
+        return _in_transaction(attempt)
+
+
+def _decide(verb: Verb[L, R], by: Actor, if_match: Collection[int] | None) -> tuple[R, Posting]:
+    locked = verb.wants.lock()
+    if if_match is not None:
+        _check_versions(locked, if_match)
+    posting = Posting(by=by)
+    try:
+        return verb.decide(locked, posting), posting
+    except StockError as refused:
+        held = overdue.lines_for(refused.shortages, verb.wants, locked.products, whole=True)
+        if held is None:
+            raise
+        # Read again: the levels in memory have moved.
+        locked, posting = verb.wants.lock(), Posting(by=by)
+        if not overdue.expire(lock_lines(held, locked.products.values()), posting):
+            raise
+        return verb.decide(locked, posting), posting
+
+
+def _check_versions(locked: Locked, versions: Collection[int]) -> None:
+    for product in locked.products.values():
+        if product.version not in versions:
+            raise PreconditionFailed(product)
+
+
+def _in_transaction(attempt: Callable[[], R]) -> R:
+    if connection.in_atomic_block:
+        with transaction.atomic():
+            return attempt()
+    retries = MAX_RETRIES
+    while True:
+        try:
+            with sqlite_writer_lock(), transaction.atomic():
+                return attempt()
+        except SkuTaken:
+            if retries == 0:
+                raise
+            logger.info("a product was created meanwhile: decided again")
+        except DatabaseError as error:
+            sqlstate = sqlstate_of(error)
+            if retries == 0 or sqlstate not in RETRYABLE:
+                raise
+            logger.warning("transaction is run again", extra={"sqlstate": sqlstate})
+            time.sleep(RETRY_PAUSE_SECONDS * random.random())
+        retries -= 1
+
+
+def _assert_committed(committed: bool) -> None:
+    """Raise `AssertionError` if anything used the connection after the COMMIT."""
+    if committed and connection.connection.info.transaction_status != TransactionStatus.IDLE:
+        raise AssertionError("A statement ran after the COMMIT: it would be part of no change.")
+
+
+# ------------------------------------------------------------------------------------------- files
+
+
+Outcomes = Sequence[Any]
+"""What each line of a batch does, or the `StockError` that refuses it."""
+
+
+class Batches(Protocol):
+    """A file, or a part of one, that is carried out in one transaction."""
+
+    lock_seconds: int
+    """How long each of its statements waits for a lock."""
+
+    def begin(self) -> bool:
+        """Write the rows of the file itself. Return whether there is anything to carry out."""
+
+    def products(self) -> QuerySet[Product] | None:
+        """Return the products to lock before the first batch, so that several batches cannot lock
+        out of order; None for a single batch."""
+
+    def verbs(self) -> Iterable[Verb[Any, Outcomes]]:
+        """Yield a verb for each batch, which refuses lines instead of raising."""
+
+    def decided(self, outcomes: Outcomes) -> None:
+        """Take the outcomes of a batch, in the order of the verbs."""
+
+    def end(self) -> None:
+        """Write what became of the file. Raise to undo all of it."""
+
+
+def run_batches(batches: Batches, *, by: Actor) -> None:
+    """Carry out the batches of a file, one after the other, in one transaction."""
+
+    def attempt() -> None:
+        wait_for_locks(batches.lock_seconds)
+        if not batches.begin():
+            return
+        if (products := batches.products()) is not None:
+            lock_rows(products)
+        for outcomes in _carry_out(batches.verbs(), by):
+            batches.decided(outcomes)
+        batches.end()
+
+    _in_transaction(attempt)
+
+
+def _carry_out(verbs: Iterable[Verb[Any, Outcomes]], by: Actor) -> Iterator[Outcomes]:
+    """While the database writes a batch, decide the next."""
+    locked, posting = Locked({}), Posting(by=by)
+    for verb in verbs:
+        locked = lock_next(verb.wants, before=locked)
+        posting.write(waits=False)
+        posting = Posting(by=by)
+        outcomes = verb.decide(locked, posting)
+        shortages = shortages_among(outcomes)
+        held = overdue.lines_for(shortages, verb.wants, locked.products, whole=False)
+        if held is not None:
+            locked, posting = verb.wants.lock(), Posting(by=by)
+            # To wait for a reservation would be out of order: earlier batches hold others.
+            overdue.expire(lock_lines(held, locked.products.values(), skip_locked=True), posting)
+            outcomes = verb.decide(locked, posting)
+        posting.prepare()
+        yield outcomes
+    posting.write()
