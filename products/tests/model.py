@@ -54,6 +54,8 @@ class Model:
         return {
             "sku": sku,
             "name": product["name"],
+            "description": product["description"],
+            "archived": product["archived"],
             "quantity": product["quantity"],
             "reserved_quantity": product["reserved_quantity"],
             "available_quantity": available,
@@ -96,6 +98,8 @@ class Model:
             raise Refused(409, "duplicate_sku", sku=sku)
         self.products[sku] = {
             "name": name,
+            "description": "",
+            "archived": False,
             "quantity": 0,
             "reserved_quantity": 0,
             "minimum_stock_level": minimum,
@@ -105,10 +109,21 @@ class Model:
         self._record(sku, "ProductCreated", quantity_change=quantity)
         return self.product(sku)
 
-    def edit(self, sku: str, **fields: Any) -> dict[str, Any]:
+    def edit(self, sku: str, *, archived: bool | None = None, **described: Any) -> dict[str, Any]:
         self.product(sku)
-        self.products[sku].update(fields)
+        product = self.products[sku]
+        details = {
+            name: {"old": product[name], "new": value}
+            for name, value in described.items()
+            if value != product[name]
+        }
+        product.update(described)
+        if details:
+            self._append(sku, "ProductEdited", 0, 0, details=details)
         self._watch(sku)
+        if archived is not None and archived != product["archived"]:
+            product["archived"] = archived
+            self._append(sku, "ProductArchived" if archived else "ProductRestored", 0, 0)
         return self.product(sku)
 
     def _record(
@@ -147,6 +162,7 @@ class Model:
                 "reservation": None,
                 "reason": "",
                 "reference": "",
+                "details": {},
                 **why,
             }
         )
@@ -174,6 +190,7 @@ class Model:
         quantity, available = self.products[sku]["quantity"], self.available(sku)
         if operation == "add":
             amount = values["amount"]
+            self._refuse_archived(sku, amount)
             if quantity + amount > LIMIT:
                 raise Refused(409, "stock_limit_exceeded", sku=sku, requested=amount)
             self._record(sku, "InventoryAdded", quantity_change=amount, **why)
@@ -190,6 +207,11 @@ class Model:
                 raise Refused(409, "below_reserved", **known)
             self._record(sku, "InventoryAdjusted", quantity_change=counted - quantity, **why)
 
+    def _refuse_archived(self, sku: str, amount: int) -> None:
+        if self.products[sku]["archived"]:
+            known = {"sku": sku, "requested": amount, "available": self.available(sku)}
+            raise Refused(409, "product_archived", **known)
+
     def _need(self, sku: str, amount: int) -> None:
         available = self.available(sku)
         if amount > available:
@@ -204,6 +226,7 @@ class Model:
         for sku, (index, amount) in held.items():
             try:
                 self.product(sku)
+                self._refuse_archived(sku, amount)
                 self._need(sku, amount)
             except Refused as refusal:
                 refused.append((index, refusal))

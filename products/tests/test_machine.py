@@ -83,8 +83,9 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.prefix = f"M{next(self.numbers)}-"
         self.model = Model()
-        self.sent: list[dict[str, Any]] = []
-        self.etags: dict[str, list[tuple[str, Any]]] = {}
+        self.done: list[dict[str, Any]] = []
+        self.refused: list[dict[str, Any]] = []
+        self.etags: dict[str, list[str]] = {}
 
     # ------------------------------------------------------------------------- asking and comparing
 
@@ -111,30 +112,42 @@ class Machine(RuleBasedStateMachine):
         one_line: bool = True,
     ) -> None:
         """Send a request, and compare its answer and its effect with what the model expects."""
-        etag = self._etag(sku, condition)
-        key = f"key-{next(self.numbers)}" if keyed else None
-        request = {"method": method, "path": path, "body": body, "etag": etag, "key": key}
+        self._play(
+            {
+                "method": method,
+                "path": path,
+                "body": body,
+                "etag": self._etag(sku, condition),
+                "key": f"key-{next(self.numbers)}" if keyed else None,
+                "sku": sku,
+                "expect": expect,
+                "done": done,
+                "one_line": one_line,
+            }
+        )
 
+    def _play(self, request: dict[str, Any], *more: str) -> None:
         answer = self._ask(request)
+        assert not answer.has_header("Idempotent-Replayed")
 
         def under_condition(model: Model) -> dict[str, Any]:
-            if etag is not None and sku is not None:
-                model.product(sku)
-                if etag != "*" and (etag, self._described(sku)) not in self.etags[sku]:
-                    raise Refused(412, "precondition_failed", sku=sku)
-            return expect(model)
+            self._refuse_unless_current(request["sku"], request["etag"])
+            expected: dict[str, Any] = request["expect"](model)
+            return expected
 
-        outcomes, self.model = self._predict(under_condition, one_line=one_line)
+        outcomes, self.model = self._predict(under_condition, one_line=request["one_line"])
+        is_done = isinstance(outcomes, dict)
         if isinstance(outcomes, dict):
-            assert answer.status_code == done, (answer.content, outcomes)
+            assert answer.status_code == request["done"], (answer.content, outcomes)
             assert_holds(outcomes, answer.json())
         else:
             self._assert_one_of(answer, outcomes)
-        self._note(answer)
-        if sku in self.model.products and answer.has_header("ETag"):
-            self.etags.setdefault(sku, []).append((answer["ETag"], self._described(sku)))
-        if key:
-            self.sent.append({**request, "answer": answer})
+        self._note(answer, *more)
+        if request["sku"] in self.model.products and answer.has_header("ETag"):
+            assert answer["ETag"] == self._current_etag(request["sku"])
+            self.etags.setdefault(request["sku"], []).append(answer["ETag"])
+        if request["key"]:
+            (self.done if is_done else self.refused).append({**request, "answer": answer})
 
     def _ask(self, request: dict[str, Any]) -> Any:
         names = {"Idempotency-Key": request["key"], "If-Match": request["etag"]}
@@ -150,11 +163,14 @@ class Machine(RuleBasedStateMachine):
         if not isinstance(condition, int):
             return condition
         known = self.etags.get(sku or "", [])
-        return known[-1 - condition][0] if condition < len(known) else '"0-unknown"'
+        return known[-1 - condition] if condition < len(known) else '"0"'
 
-    def _described(self, sku: str) -> tuple[Any, ...]:
-        product = self.model.product(sku)
-        return product["version"], product["name"], product["minimum_stock_level"]
+    def _current_etag(self, sku: str) -> str:
+        return f'"{self.model.product(sku)["version"]}"'
+
+    def _refuse_unless_current(self, sku: str | None, etag: str | None) -> None:
+        if sku is not None and etag is not None and etag not in ("*", self._current_etag(sku)):
+            raise Refused(412, "precondition_failed", sku=sku)
 
     def _note(self, answer: Any, *more: str) -> None:
         code = [answer.json()["code"]] if answer.status_code >= 400 else []
@@ -250,6 +266,8 @@ class Machine(RuleBasedStateMachine):
             optional={
                 "minimum_stock_level": st.integers(0, 12),
                 "name": st.sampled_from(["Cup", "Mug"]),
+                "description": st.sampled_from(["", "Of china"]),
+                "archived": st.sampled_from([False, False, True]),
             },
         ),
         condition=conditions,
@@ -337,7 +355,7 @@ class Machine(RuleBasedStateMachine):
         )
 
     @rule(
-        action=st.sampled_from(["remove", "reserve", "adjust", "adjust", "add"]),
+        action=st.sampled_from(["remove", "reserve", "adjust", "adjust", "add", "add"]),
         name=names,
         beyond=few,
     )
@@ -357,6 +375,18 @@ class Machine(RuleBasedStateMachine):
             self.add_or_remove("remove", "POST", name, amount, notes={}, **how)
         else:
             self.reserve(name, amount, {"reference": ""}, late=False, **how)
+
+    @rule(name=names, action=st.sampled_from(["add", "reserve"]), restore=st.booleans())
+    def use_archived(self, name: str, action: str, restore: bool) -> None:
+        """Archive a product, and ask for what an archived one refuses."""
+        how: dict[str, Any] = {"keyed": False, "condition": None}
+        self.edit(name, {"archived": True}, condition=None)
+        if action == "add":
+            self.add_or_remove("add", "POST", name, 1, notes={}, **how)
+        else:
+            self.reserve(name, 1, {"reference": ""}, late=False, **how)
+        if restore:
+            self.edit(name, {"archived": False}, condition=None)
 
     # -------------------------------------------------------------------------------- reservations
 
@@ -471,10 +501,10 @@ class Machine(RuleBasedStateMachine):
             self.reached["swept"] += 1
         assert not any(self.model.overdue(sku) for sku in self.model.products)
 
-    @precondition(lambda self: self.sent)
+    @precondition(lambda self: self.done)
     @rule(position=positions, alias=st.booleans())
     def retry(self, position: int, alias: bool) -> None:
-        request = self.sent[-1 - position % len(self.sent)]
+        request = _at(position, self.done)
         path = request["path"].removeprefix("/v1") if alias else request["path"]
 
         again = self._ask({**request, "path": path})
@@ -486,11 +516,11 @@ class Machine(RuleBasedStateMachine):
             assert again.get(header) == first.get(header)
         self._note(again, "replayed")
 
-    @precondition(lambda self: len(self.sent) > 1)
+    @precondition(lambda self: self.done)
     @rule(position=positions, other=positions)
     def reuse_key(self, position: int, other: int) -> None:
-        mine = self.sent[-1 - position % len(self.sent)]
-        others = self.sent[-1 - other % len(self.sent)]
+        mine = _at(position, self.done)
+        others = _at(other, self.done + self.refused)
         if all(mine[name] == others[name] for name in ("path", "body", "etag")):
             return
 
@@ -498,6 +528,28 @@ class Machine(RuleBasedStateMachine):
 
         assert_problem(answer, 422, "idempotency_key_reused")
         self._note(answer)
+
+    @precondition(lambda self: self.refused)
+    @rule(position=positions, other=st.none() | positions)
+    def ask_anew(self, position: int, other: int | None) -> None:
+        """A refused request leaves its key free, for the same request and for another one."""
+        refused = _at(position, self.refused)
+        request = refused if other is None else _at(other, self.done + self.refused)
+        self.refused.remove(refused)
+
+        self._play({**request, "key": refused["key"]}, "asked anew")
+
+    @rule(name=names, beyond=few, delivered=st.booleans())
+    def order_again(self, name: str, beyond: int, delivered: bool) -> None:
+        """Ask for too much, and under the same key again, perhaps after goods came in."""
+        how: dict[str, Any] = {"keyed": True, "condition": None}
+        if self.sku(name) in self.model.products:
+            amount = min(self.model.available(self.sku(name)) + beyond, LIMIT)
+            self.reserve(name, amount, {"reference": "order-1"}, late=False, **how)
+            if delivered:
+                self.add_or_remove("add", "POST", name, beyond, notes={}, **how)
+        if self.refused:
+            self.ask_anew(position=0, other=None)
 
     @rule(name=names, position=positions)
     def read_as_of(self, name: str, position: int) -> None:
@@ -541,7 +593,11 @@ class Machine(RuleBasedStateMachine):
             f"/v1/reservations?sku={sku}&status={status}",
             lambda: {"results": [self.model.reservation(number) for number in numbers]},
         )
-        low = sorted(sku for sku, product in self.model.products.items() if product["low"])
+        low = sorted(
+            sku
+            for sku, product in self.model.products.items()
+            if product["low"] and not product["archived"]
+        )
         self._compare(
             f"/v1/products?low_stock=true&sku={','.join(self.model.products)}",
             lambda: {"results": [self.model.product(sku) for sku in low]},
@@ -559,7 +615,10 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def database_and_model_agree(self) -> None:
         skus = list(self.model.products)
-        columns = "name", "version", "quantity", "reserved_quantity", "minimum_stock_level"
+        columns = (
+            *("name", "description", "archived", "minimum_stock_level"),
+            *("version", "quantity", "reserved_quantity"),
+        )
         products = Product.objects.filter(sku__in=skus).values("sku", "low_stock", *columns)
         ledgers: dict[str, list[dict[str, Any]]] = {sku: [] for sku in skus}
         for event in (
@@ -598,7 +657,7 @@ class Machine(RuleBasedStateMachine):
 _PARTS = "amount", "fulfilled", "released", "expired", "open"
 _EVENT = (
     *("version", "type", "quantity_change", "reserved_change", "quantity", "reserved_quantity"),
-    *("reservation", "reason", "reference"),
+    *("reservation", "reason", "reference", "details"),
 )
 
 
@@ -625,6 +684,10 @@ def _assert_guaranteed(
     assert [event["version"] for event in ledger] == list(range(1, product["version"] + 1))
     for line in lines:
         assert line["amount"] == sum(line[part] for part in _PARTS[1:])
+
+
+def _at(position: int, requests: list[dict[str, Any]]) -> dict[str, Any]:
+    return requests[-1 - position % len(requests)]
 
 
 def _short(refusal: Refused) -> set[str]:
@@ -660,11 +723,11 @@ OUTCOMES = {
     *("404 product_not_found", "404 reservation_not_found"),
     *("409 insufficient_stock", "409 insufficient_reserved", "409 below_reserved"),
     *("409 quantity_changed", "409 stock_limit_exceeded", "409 duplicate_sku"),
-    "409 reservation_closed",
+    *("409 reservation_closed", "409 product_archived"),
     "410 reservation_expired",
     "412 precondition_failed",
     "422 idempotency_key_reused",
-    *("200 replayed", "201 replayed", "409 insufficient_stock replayed"),
+    *("200 replayed", "201 replayed", "200 asked anew", "409 insufficient_stock asked anew"),
     "what was overdue given back",
     "swept",
 }
