@@ -5,6 +5,7 @@ import dataclasses
 from typing import Any
 
 from products import stock
+from products.files.exports import PRODUCT_EXPORT
 from products.files.rows import Row
 from products.models import Product
 
@@ -13,8 +14,8 @@ Change = stock.Operation | stock.NewProduct | stock.Edit
 
 PRODUCT_COLUMNS = ("sku", "name", "description", "quantity", "minimum_stock_level")
 
-DERIVED_COLUMNS = ("reserved_quantity", "available_quantity", "low_stock", "archived", "updated_at")
-"""What an export of products has besides, and an import does not read."""
+DERIVED_COLUMNS = tuple(name for name in PRODUCT_EXPORT if name not in PRODUCT_COLUMNS)
+"""The other columns of an export of products, which an import does not read."""
 
 ADJUSTMENT_COLUMNS = (
     "sku",

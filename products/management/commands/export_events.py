@@ -4,32 +4,16 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from products import stock
+from products.files.exports import EVENT_EXPORT
 from products.management.base import ExitCode, moment, sku
-from products.management.output import AVAILABLE, ExportCommand
+from products.management.output import ExportCommand
 from products.models import Product, StockEvent
 
 
 class Command(ExportCommand):
     help = "Write stock events, oldest first, in the form of the API."
 
-    columns = {
-        "id": "id",
-        "sku": "sku",
-        "version": "version",
-        "type": "type",
-        "quantity_change": "quantity_change",
-        "reserved_change": "reserved_change",
-        "quantity": "quantity",
-        "reserved_quantity": "reserved_quantity",
-        "available_quantity": AVAILABLE,
-        "reservation": "reservation_id",
-        "reason": "reason",
-        "reference": "reference",
-        "actor": "actor",
-        "source": "source",
-        "request_id": "request_id",
-        "occurred_at": "occurred_at",
-    }
+    columns = EVENT_EXPORT
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

@@ -1,6 +1,7 @@
 from typing import Any
 
-from products.management.output import AVAILABLE, ExportCommand
+from products.files.exports import PRODUCT_EXPORT
+from products.management.output import ExportCommand
 from products.models import Product
 
 
@@ -10,18 +11,7 @@ class Command(ExportCommand):
         "back office: CSV can be edited and imported."
     )
 
-    columns = {
-        "sku": "sku",
-        "name": "name",
-        "description": "description",
-        "quantity": "quantity",
-        "reserved_quantity": "reserved_quantity",
-        "available_quantity": AVAILABLE,
-        "minimum_stock_level": "minimum_stock_level",
-        "low_stock": "low_stock",
-        "archived": "archived",
-        "updated_at": "updated_at",
-    }
+    columns = PRODUCT_EXPORT
 
     def handle(self, *args: Any, file: str, form: str, **options: Any) -> None:
         self.export(Product.objects.order_by("sku"), file=file, form=form)

@@ -3,29 +3,12 @@ from io import TextIOBase
 from typing import Any
 
 from django.core.management.base import CommandParser
-from django.db.models import F
 
+from products.files.exports import LOW_STOCK_EXPORT, Row
+from products.files.formats import Writer
 from products.management.base import InventoryCommand
-from products.management.output import (
-    AVAILABLE,
-    FORMATS,
-    Columns,
-    Row,
-    Writer,
-    in_utf8,
-    write,
-)
+from products.management.output import FORMATS, in_utf8, write
 from products.models import Product
-
-COLUMNS: Columns = {
-    "sku": "sku",
-    "name": "name",
-    "quantity": "quantity",
-    "reserved_quantity": "reserved_quantity",
-    "available_quantity": AVAILABLE,
-    "minimum_stock_level": "minimum_stock_level",
-    "missing": F("minimum_stock_level") - AVAILABLE,
-}
 
 # The name comes last: in a terminal a letter may be wider than another.
 LINE = "{:<20} {:>9} {:>9} {:>9} {:>9} {:>9}  {}\n"
@@ -64,4 +47,4 @@ class Command(InventoryCommand):
 
     def handle(self, *args: Any, form: str, **options: Any) -> None:
         products = Product.objects.active().low_stock().order_by("sku")
-        write(in_utf8(self.stdout), WRITERS[form], products, COLUMNS)
+        write(in_utf8(self.stdout), WRITERS[form], products, LOW_STOCK_EXPORT)

@@ -1,4 +1,4 @@
-"""`low_stock`, `export_products`, `export_events`: whole, harmless, and as at one moment."""
+"""`low_stock`, `export_products`, `export_events`: whole, without formulas, as at one moment."""
 
 import csv
 import io
@@ -20,8 +20,8 @@ from rest_framework.test import APIClient
 
 from products import stock
 from products.api.serializers import StockEventSerializer
+from products.files import exports
 from products.files.rows import escape_formula
-from products.management import output
 from products.models import StockEvent
 from products.tests.admin.test_export import FORMULAS, HEADER, csv_of, export
 from products.tests.admin.test_import import browser_of, changes_of, upload
@@ -136,7 +136,7 @@ def test_products_come_back_as_they_were() -> None:
 
 
 @pytest.mark.usefixtures("_products")
-def test_texts_are_made_harmless_in_csv_alone() -> None:
+def test_formulas_are_escaped_in_csv_alone() -> None:
     rows = rows_of(run("export_products"))
     objects = objects_of(run("export_products", "--format", "jsonl"))
 
@@ -273,7 +273,7 @@ class Interrupting(StringIO):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_events")
 def test_an_export_is_as_at_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(exports, "ROWS_AT_ONCE", 1)
     before = objects_of(run("export_events", "--format", "jsonl"))
     add = partial(stock.add, sku="CUP", amount=1, by=ACTOR)
     said = Interrupting(lambda: in_another_thread(add))
