@@ -1,118 +1,63 @@
-"""Exports to CSV and XLSX: what a list shows, with its filters, in a form that can come back."""
+"""Exports of lists: CSV and XLSX, under the list's filters and search."""
 
-import csv
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
-from datetime import datetime
-from io import BytesIO, StringIO
+from io import BytesIO
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
+from django.contrib import messages
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.http.response import HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect
-from import_export.admin import ExportMixin
-from import_export.fields import Field
-from import_export.formats import base_formats
-from import_export.resources import Resource
-from import_export.widgets import Widget
-from openpyxl import Workbook
-from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
-from unfold.contrib.import_export.forms import ExportForm
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from unfold.views import ChangeList
 
-from products.admin.base import InventoryAdmin
-from products.files.rows import escape_formula
+from products.admin.base import BoundedChangeList, InventoryAdmin
+from products.files.exports import (
+    PRODUCT_EXPORT,
+    RESERVATION_LINE_EXPORT,
+    ROWS_AT_ONCE,
+    ExportColumns,
+    Row,
+    read_rows,
+)
+from products.files.formats import to_csv, write_xlsx
 from products.models import Reservation, ReservationLine
 
+CSV, XLSX = "csv", "xlsx"
+
+FORMAT_PARAMETER = "format"
+
 MAX_XLSX_ROWS = 50_000
-"""So many take some 10 seconds to write. CSV, sent while it is read, has no limit."""
+"""A larger file would keep a worker busy for too long. CSV, sent while it is read, has no limit."""
 
-_ROWS_AT_ONCE = 2_000
-
-
-class Cell(Widget):
-    """A value as it is written: numbers as numbers, times as in the API, text made harmless."""
-
-    def render(self, value: Any, obj: Any = None, **kwargs: Any) -> str | int:
-        match value:
-            case None:
-                return ""
-            case bool():
-                return str(value).lower()
-            case int():
-                return value
-            case datetime():
-                return value.isoformat().replace("+00:00", "Z")
-        return escape_formula(str(value))
-
-
-def _column(attribute: str, name: str | None = None) -> Field:
-    return Field(attribute, column_name=name or attribute, widget=Cell())
-
-
-class Columns(Resource):
-    """What is exported, a column each."""
-
-    @classmethod
-    def get_display_name(cls) -> str:
-        """Return a name for the form, which expects one though there is no choice."""
-        return cls.__name__
-
-
-class ProductColumns(Columns):
-    sku = _column("sku")
-    name = _column("name")
-    description = _column("description")
-    quantity = _column("quantity")
-    reserved_quantity = _column("reserved_quantity")
-    available_quantity = _column("available_quantity")
-    minimum_stock_level = _column("minimum_stock_level")
-    low_stock = _column("is_low_stock", "low_stock")
-    archived = _column("archived")
-    updated_at = _column("updated_at")
-
-
-class ReservationLineColumns(Columns):
-    reservation = _column("reservation_id", "reservation")
-    reference = _column("reservation__reference", "reference")
-    status = _column("reservation__status", "status")
-    expires_at = _column("reservation__expires_at", "expires_at")
-    created_at = _column("reservation__created_at", "created_at")
-    sku = _column("product__sku", "sku")
-    amount = _column("amount")
-    fulfilled = _column("fulfilled")
-    released = _column("released")
-    expired = _column("expired")
-    open = _column("open")
-
-
-Rows = Iterator[list[str | int]]
+# Tells Excel that the file is UTF-8.
+_BYTE_ORDER_MARK = "\ufeff"
 
 _exporting = threading.Lock()
 
 
-class AnotherExport(ValueError):
-    """An export is running in this process already."""
-
-    def __init__(self) -> None:
-        super().__init__("Another export is being sent. Try again when it has ended.")
+class CannotExport(Exception):
+    """The export is refused; says why, to the person who asked for it."""
 
 
 class OnlyExport:
-    """What is sent of an export, from when it is made until it is closed the only one.
+    """The parts of an export, which is the only one of its process until it is closed.
 
-    An export holds one of a few connections of its process for as long as somebody takes to
-    download it. Orders need the others. Raises `AnotherExport`.
+    An export holds a connection of its process for as long as somebody takes to download it, and
+    orders need the others. Raises `CannotExport`.
     """
 
     _is_ours = False
 
     def __init__(self, parts: Iterable[Any]) -> None:
         if not _exporting.acquire(blocking=False):
-            raise AnotherExport
+            raise CannotExport("Another export is being sent. Try again when it has ended.")
         self._is_ours = True
         self._parts = parts
 
@@ -120,113 +65,149 @@ class OnlyExport:
         return iter(self._parts)
 
     def close(self) -> None:
-        """Let others export. Called by the response, when it is closed."""
-        if self._is_ours:
-            self._is_ours = False
+        """Let others export. Called by the response when it is closed."""
+        if not self._is_ours:
+            return
+        self._is_ours = False
+        try:
+            # Closes the cursor of the database before the connection is given back.
+            if isinstance(self._parts, Generator):
+                self._parts.close()
+        finally:
             _exporting.release()
 
     __del__ = close
 
 
-def rows_of(resource: Resource, queryset: QuerySet[Any]) -> Rows:
-    """Yield the header, and a row for each object, reading some at a time."""
-    yield resource.get_export_headers()
-    fields = resource.get_export_fields()
-    for row in queryset.iterator(chunk_size=_ROWS_AT_ONCE):
-        yield [field.export(row) for field in fields]
+class ExportableList(BoundedChangeList):
+    """A list with links to its exports."""
+
+    def export_links(self) -> list[tuple[str, str]]:
+        """Return the title and the address of each export of the list as it is filtered."""
+        admin: ExportAdmin = self.model_admin
+        url = reverse(f"admin:{admin.export_url_name}")
+        default, *others = admin.export_formats
+        queries = [(default, self.get_query_string())]
+        queries += [(name, self.get_query_string({FORMAT_PARAMETER: name})) for name in others]
+        return [(f"Export as {name.upper()}", url + query) for name, query in queries]
 
 
-class Csv(base_formats.CSV):
-    """Sent while it is read, so that its length does not matter.
+class ExportedList(BoundedChangeList):
+    """A list as it is filtered and searched, whole: nothing is counted, and there are no pages."""
 
-    The byte order mark tells Excel that it is UTF-8.
-    """
+    def get_filters_params(self, params: Any = None) -> dict[str, Any]:
+        found: dict[str, Any] = super().get_filters_params(params)
+        found.pop(FORMAT_PARAMETER, None)
+        return found
 
-    def response(self, rows: Rows) -> HttpResponseBase:
-        return StreamingHttpResponse(OnlyExport(self._parts(rows)))
-
-    def _parts(self, rows: Rows) -> Iterator[bytes]:
-        yield "\ufeff".encode()
-        while some := list(islice(rows, _ROWS_AT_ONCE)):
-            part = StringIO()
-            csv.writer(part).writerows(some)
-            yield part.getvalue().encode()
+    def get_results(self, request: HttpRequest) -> None:
+        """Leave the rows to the export."""
 
 
-class Xlsx(base_formats.XLSX):
-    """Written row by row, which takes far less memory than a workbook that can be edited."""
+class ExportAdmin(InventoryAdmin):
+    """Exports the filtered list for anyone who may view it."""
 
-    def response(self, rows: Rows) -> HttpResponseBase:
-        workbook = Workbook(write_only=True)
-        sheet = workbook.create_sheet()
-        sheet.freeze_panes = "A2"
-        with closing(OnlyExport(rows)) as only:
-            for row in only:
-                sheet.append([_writable(value) for value in row])
-        file = BytesIO()
-        workbook.save(file)
-        return HttpResponse(file.getvalue())
+    change_list_template = "products/admin/change_list.html"
 
+    exported_columns: ClassVar[ExportColumns]
+    export_name: ClassVar[str]
+    """What the name of a file begins with."""
+    export_formats: ClassVar[tuple[str, ...]] = (CSV, XLSX)
+    """The formats on offer, first the one that is sent if none is asked for."""
 
-def _writable(value: str | int) -> str | int:
-    """Replace control characters, which XLSX cannot hold."""
-    if isinstance(value, int):
-        return value
-    return ILLEGAL_CHARACTERS_RE.sub("\N{REPLACEMENT CHARACTER}", value)
+    @property
+    def export_url_name(self) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}_export"
 
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.export_view)
+        return [path("export/", view, name=self.export_url_name), *super().get_urls()]
 
-class ExportAdmin(ExportMixin, InventoryAdmin):
-    """Lets whoever may see a list take it away, as it is filtered and searched."""
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        match = request.resolver_match
+        is_export = match is not None and match.url_name == self.export_url_name
+        return ExportedList if is_export else ExportableList
 
-    import_export_change_list_template = "products/admin/change_list.html"
-    export_form_class = ExportForm
-    export_formats = (Csv, Xlsx)
-
-    def has_export_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request)
-
-    def export_action(self, request: HttpRequest) -> HttpResponse:
+    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Send the list in the format that is asked for; lead back to it if that cannot be."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         try:
-            return super().export_action(request)
+            return self._export(request)
         except IncorrectLookupParameters:
-            # As Django's own list answers a filter that there is not.
-            return redirect(f"{request.path}?e=1")
-
-    def get_valid_export_item_pks(self, request: HttpRequest) -> list[int]:
-        """Offer no export of single rows; the library would read the ids of all to check those."""
-        return []
+            problem = "The filters cannot be understood."
+        except CannotExport as error:
+            problem = str(error)
+        messages.error(request, problem)
+        query = request.GET.copy()
+        query.pop(FORMAT_PARAMETER, None)
+        url = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+        return redirect(f"{url}?{query.urlencode()}")
 
     def exported(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return what a row each is written for, of the objects in the list."""
+        """Return the objects that have a row each, of those in the list."""
         return queryset
 
-    def _do_file_export(
-        self, file_format: Csv | Xlsx, request: HttpRequest, queryset: QuerySet[Any], **_: Any
-    ) -> HttpResponseBase:
-        """Replace the library's own, which holds the whole file in memory."""
-        [resource_class] = self.get_export_resource_classes(request)
-        queryset = self.exported(queryset)
-        if file_format.is_binary() and queryset[MAX_XLSX_ROWS : MAX_XLSX_ROWS + 1].exists():
-            raise ValueError(
-                f"An XLSX file of more than {MAX_XLSX_ROWS:,} rows is not made: choose CSV, or "
-                "narrow the list by a filter first."
+    def check_length(self, queryset: QuerySet[Any], export_format: str) -> None:
+        """Raise `CannotExport` if these are too many rows."""
+        if export_format == XLSX and is_longer(queryset, MAX_XLSX_ROWS):
+            raise CannotExport(
+                f"An XLSX file holds at most {MAX_XLSX_ROWS:,} rows: choose CSV, or narrow the "
+                "list by a filter first."
             )
-        response = file_format.response(rows_of(resource_class(), queryset))
-        name = self.get_export_filename(request, queryset, file_format)
-        response["Content-Type"] = file_format.get_content_type()
+
+    def _export(self, request: HttpRequest) -> HttpResponseBase:
+        export_format = request.GET.get(FORMAT_PARAMETER, self.export_formats[0])
+        if export_format not in self.export_formats:
+            names = " or ".join(name.upper() for name in self.export_formats)
+            raise CannotExport(f"Unknown format. Choose {names}.")
+        queryset = self.exported(self.get_changelist_instance(request).queryset)
+        self.check_length(queryset, export_format)
+        rows = read_rows(queryset, self.exported_columns)
+        respond = _xlsx_response if export_format == XLSX else _csv_response
+        response = respond(list(self.exported_columns), rows)
+        name = f"{self.export_name}-{timezone.now():%F}.{export_format}"
         response["Content-Disposition"] = f'attachment; filename="{name}"'
         return response
 
 
+def is_longer(queryset: QuerySet[Any], length: int) -> bool:
+    """Return whether there are more rows than that."""
+    return queryset.order_by()[length : length + 1].exists()
+
+
+def _csv_response(names: list[str], rows: Iterable[Row]) -> HttpResponseBase:
+    return StreamingHttpResponse(OnlyExport(_csv_parts(names, rows)), content_type="text/csv")
+
+
+def _csv_parts(names: list[str], rows: Iterable[Row]) -> Iterator[bytes]:
+    yield _BYTE_ORDER_MARK.encode()
+    lines = to_csv(names, rows)
+    while some := list(islice(lines, ROWS_AT_ONCE)):
+        yield "".join(some).encode()
+
+
+def _xlsx_response(names: list[str], rows: Iterable[Row]) -> HttpResponseBase:
+    file = BytesIO()
+    with closing(OnlyExport(rows)) as only:
+        write_xlsx(file, names, only)
+    return HttpResponse(
+        file.getvalue(),
+        content_type="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    )
+
+
 class ProductExportAdmin(ExportAdmin):
-    resource_classes = [ProductColumns]
+    exported_columns = PRODUCT_EXPORT
+    export_name = "Product"
 
 
 class ReservationExportAdmin(ExportAdmin):
     """A row is a line of a reservation."""
 
-    resource_classes = [ReservationLineColumns]
+    exported_columns = RESERVATION_LINE_EXPORT
+    export_name = "Reservation"
 
     def exported(self, queryset: QuerySet[Reservation]) -> QuerySet[ReservationLine]:
         lines = ReservationLine.objects.filter(reservation__in=queryset.order_by().values("pk"))
-        return lines.select_related("reservation", "product").order_by("-reservation_id", "pk")
+        return lines.order_by("-reservation_id", "pk")

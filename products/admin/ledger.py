@@ -1,23 +1,13 @@
-"""The ledger, to be read, searched and taken along as CSV."""
+"""The ledger, to be read, searched and exported as CSV."""
 
-import csv
-from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time
 from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import (
-    HttpRequest,
-    HttpResponse,
-    HttpResponseBase,
-    HttpResponseRedirect,
-    StreamingHttpResponse,
-)
-from django.urls import URLPattern, path, reverse
-from django.utils import timezone
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateFilter, TextFilter
 from unfold.decorators import display
@@ -25,34 +15,15 @@ from unfold.utils import parse_date_str
 
 from products.admin import base
 from products.admin.base import BoundedPaginator, ReadOnlyAdmin
-from products.admin.exporting import AnotherExport, OnlyExport
-from products.files.rows import escape_formula
+from products.admin.exporting import CSV, CannotExport, ExportAdmin, is_longer
+from products.files.exports import EVENT_EXPORT
 from products.models import Product, StockEvent
 
 # About as many rows as a spreadsheet can open. Programs follow the change feed.
 MAX_EXPORTED = 1_000_000
-EXPORT_CHUNK = 2_000
 
 DAY_PARAMETERS = {"occurred_at_from", "occurred_at_to"}
 FILTERS = {"type__exact", "source__exact", "actor", *DAY_PARAMETERS}
-
-EXPORTED = (
-    "id",
-    "occurred_at",
-    "sku",
-    "version",
-    "type",
-    "quantity_change",
-    "quantity",
-    "reserved_change",
-    "reserved_quantity",
-    "reservation_id",
-    "reason",
-    "reference",
-    "actor",
-    "source",
-    "request_id",
-)
 
 
 class LedgerPaginator(BoundedPaginator):
@@ -166,7 +137,11 @@ def reservation_link(event: StockEvent) -> str:
 
 
 @admin.register(StockEvent)
-class StockEventAdmin(ReadOnlyAdmin):
+class StockEventAdmin(ExportAdmin, ReadOnlyAdmin):
+    exported_columns = EVENT_EXPORT
+    export_name = "ledger"
+    export_formats = (CSV,)
+
     list_display = (
         when,
         product_link,
@@ -236,41 +211,12 @@ class StockEventAdmin(ReadOnlyAdmin):
         """Refuse what is not one of the filters: it has no index."""
         return lookup in FILTERS
 
-    def get_urls(self) -> list[URLPattern]:
-        export = self.admin_site.admin_view(self.export)
-        return [path("export/", export, name="products_stockevent_export"), *super().get_urls()]
-
-    def export(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer with the events that the page's filters and search choose, as CSV."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        try:
-            events = self.get_changelist_instance(request).queryset
-        except IncorrectLookupParameters:
-            return self._back_to_list(request, "The filters cannot be understood.")
-        if events.order_by()[: MAX_EXPORTED + 1].count() > MAX_EXPORTED:
-            return self._back_to_list(
-                request,
+    def check_length(self, queryset: QuerySet, export_format: str) -> None:
+        if is_longer(queryset, MAX_EXPORTED):
+            raise CannotExport(
                 f"These are more than {MAX_EXPORTED:,} events, too many for a spreadsheet. "
-                "Choose fewer days.",
+                "Choose fewer days."
             )
-        rows = events.values_list(*EXPORTED).iterator(chunk_size=EXPORT_CHUNK)
-        try:
-            export = OnlyExport(csv_lines(EXPORTED, rows))
-        except AnotherExport as error:
-            return self._back_to_list(request, str(error))
-        return StreamingHttpResponse(
-            export,
-            content_type="text/csv; charset=utf-8",
-            headers={
-                "Content-Disposition": f'attachment; filename="ledger-{timezone.now():%F}.csv"'
-            },
-        )
-
-    def _back_to_list(self, request: HttpRequest, problem: str) -> HttpResponse:
-        messages.error(request, problem)
-        url = reverse("admin:products_stockevent_changelist")
-        return HttpResponseRedirect(f"{url}?{request.GET.urlencode()}")
 
 
 def matching(events: QuerySet, text: str) -> QuerySet:
@@ -279,25 +225,3 @@ def matching(events: QuerySet, text: str) -> QuerySet:
     matches = Q(reference=text) & ~Q(reference="") | Q(request_id=text) & ~Q(request_id="")
     product = Product.objects.filter(sku=text.upper()).values_list("pk", flat=True).first()
     return events.filter(matches if product is None else matches | Q(product=product))
-
-
-class _Echo:
-    """A file for `csv.writer` whose `write` hands the line on."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def csv_lines(header: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> Iterator[str]:
-    """Yield a CSV file line by line, of which a spreadsheet carries nothing out as a formula."""
-    writer = csv.writer(_Echo())
-    yield writer.writerow(header)
-    for row in rows:
-        yield writer.writerow([as_cell(value) for value in row])
-
-
-def as_cell(value: Any) -> Any:
-    """Return `value` as it is written to a CSV file: an apostrophe before text like a formula."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return escape_formula(value) if isinstance(value, str) else value

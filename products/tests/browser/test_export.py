@@ -1,0 +1,67 @@
+"""A list is exported as it is shown, with a click."""
+
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from openpyxl import load_workbook
+from playwright.sync_api import Page, expect
+
+from products import stock
+from products.tests.browser.steps import log_in, search_products
+from products.tests.factories import ACTOR, ProductFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def download(page: Page, title: str) -> Path:
+    """Click on a link of the list, and return the file that comes."""
+    with page.expect_download() as started:
+        page.get_by_role("link", name=title).click()
+    return Path(started.value.path())
+
+
+def test_products_that_were_found_are_exported(page: Page, ada: User) -> None:
+    for sku in ("CUP-1", "CUP-2", "JUG"):
+        ProductFactory.create(sku=sku)
+    log_in(page, ada)
+    search_products(page, "cup")
+
+    as_csv = download(page, "Export as CSV")
+    as_xlsx = download(page, "Export as XLSX")
+
+    lines = as_csv.read_text(encoding="utf-8-sig").splitlines()
+    assert [line.split(",")[0] for line in lines] == ["sku", "CUP-1", "CUP-2"]
+    sheet = load_workbook(BytesIO(as_xlsx.read_bytes())).worksheets[0]
+    assert [row[0].value for row in sheet.rows] == ["sku", "CUP-1", "CUP-2"]
+
+
+def test_the_ledger_and_reservations_are_exported(page: Page, ada: User) -> None:
+    ProductFactory.create(sku="CUP")
+    stock.reserve(sku="CUP", amount=3, reference="order-1", by=ACTOR)
+    log_in(page, ada)
+
+    page.goto("/admin/products/stockevent/?type__exact=InventoryReserved")
+    events = download(page, "Export as CSV").read_text(encoding="utf-8-sig")
+    page.goto("/admin/products/reservation/")
+    lines = download(page, "Export as CSV").read_text(encoding="utf-8-sig")
+
+    assert "InventoryReserved" in events
+    assert "ProductCreated" not in events
+    assert "order-1" in lines
+
+
+def test_why_an_export_is_refused_is_shown_above_the_list(
+    page: Page, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("products.admin.exporting.MAX_XLSX_ROWS", 1)
+    for sku in ("CUP-1", "CUP-2"):
+        ProductFactory.create(sku=sku)
+    log_in(page, ada)
+    search_products(page, "cup")
+
+    page.get_by_role("link", name="Export as XLSX").click()
+
+    expect(page.get_by_text("choose CSV, or narrow the list by a filter first")).to_be_visible()
+    expect(page.get_by_role("link", name="CUP-1", exact=True)).to_be_visible()
