@@ -1,14 +1,14 @@
-"""The lines of a file, in the order of products: in memory, or, if many, in a temporary table.
+"""The lines of a file, staged in a temporary table in the order of products.
 
 So memory does not grow with the file. The order is by SKU, which no product that is created
-meanwhile can change. The table is of the database connection: a pooler that shares connections
-between transactions would lose it.
+meanwhile can change. The table belongs to the database connection: a pooler that shares
+connections between transactions would lose it.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
@@ -16,9 +16,6 @@ from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
 from products.models import BulkRun, Product
-
-MAX_KEPT = 100_000
-"""So many lines are kept in memory, some 60 MB of it. The table takes a tenth more time."""
 
 _INSERTED_AT_ONCE = 5_000
 
@@ -79,22 +76,10 @@ class Staging:
         self.faulty = 0
         """Lines that are wrong in themselves."""
         self._form = form
-        self._kept: list[Staged] | None = []
-        """The lines, unless they are in the table."""
 
     def fill(self, lines: Iterable[NewLine]) -> None:
         """Take in the lines of a file, and put them in order."""
-        counted = self._counted(lines)
-        first = list(islice(counted, MAX_KEPT + 1))
-        if len(first) <= MAX_KEPT:
-            first.sort(key=lambda line: (line[1], line[0]))
-            self._kept = [Staged(place, *line) for place, line in enumerate(first, start=1)]
-            return
-        self._kept = None
-        self._fill_table(chain(first, counted))
-
-    def _fill_table(self, lines: Iterator[NewLine]) -> None:
-        rows = ((*line[:2], self._form.pack(line[2]), *line[3:]) for line in lines)
+        packed = self._packed(lines)
         with connection.cursor() as cursor:
             _drop()
             cursor.execute(_CREATE.format(collation=_COLLATIONS[connection.vendor]))
@@ -105,30 +90,27 @@ class Staging:
                     connection.wrap_database_errors,
                     cursor.copy(_COPY) as copy,
                 ):
-                    for row in rows:
+                    for row in packed:
                         copy.write_row(row)
             else:
-                while some := list(islice(rows, _INSERTED_AT_ONCE)):
+                while some := list(islice(packed, _INSERTED_AT_ONCE)):
                     cursor.execute(_INSERT, [json.dumps(some)])
             for statement in _SORT:
                 cursor.execute(statement)
 
-    def _counted(self, lines: Iterable[NewLine]) -> Iterator[NewLine]:
-        for line in lines:
+    def _packed(self, lines: Iterable[NewLine]) -> Iterator[tuple[int, str, str, str, str]]:
+        """Yield the lines as the table holds them, and count them."""
+        for line, sku, content, code, detail in lines:
             self.lines += 1
-            self.faulty += bool(line[3])
-            yield line
+            self.faulty += bool(code)
+            yield line, sku, self._form.pack(content), code, detail
 
     def products(self) -> QuerySet[Product]:
         """Return the products of all lines."""
-        if self._kept is not None:
-            return Product.objects.filter(sku__any_of=sorted({line.sku for line in self._kept}))
         return Product.objects.filter(sku__in=RawSQL("SELECT sku FROM bulk_order", []))
 
     def after(self, place: int, *, count: int) -> list[Staged]:
         """Return the next lines after a place, 0 for the first: by SKU, then as in the file."""
-        if self._kept is not None:
-            return self._kept[place : place + count]
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT place, line, sku, content, code, detail FROM bulk_order "
@@ -144,31 +126,21 @@ class Staging:
 
     def drop_decided(self, run: BulkRun) -> None:
         """Drop the lines that a run has applied or refused."""
-        if self._kept is not None:
-            decided = (run.last_sku, run.last_line)
-            left = [line for line in self._kept if (line.sku, line.line) > decided]
-            self._kept = [line._replace(place=place) for place, line in enumerate(left, start=1)]
-            return
         with connection.cursor() as cursor:
             cursor.execute(
                 "DELETE FROM bulk_order WHERE (sku, line) <= (%s, %s)",
                 [run.last_sku, run.last_line],
             )
 
-    def drop(self) -> None:
-        """Drop the table, if there is one."""
-        if self._kept is None and connection.is_usable():
-            _drop()
-
 
 @contextmanager
 def staging(form: Form) -> Iterator[Staging]:
     """Make a place for lines, until the end of the context."""
-    table = Staging(form)
     try:
-        yield table
+        yield Staging(form)
     finally:
-        table.drop()
+        if connection.is_usable():
+            _drop()
 
 
 def _drop() -> None:

@@ -20,7 +20,7 @@ from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from products import demo, stock
-from products.files import bulk, staging
+from products.files import bulk
 from products.models import BulkRefusal, BulkRun, Product, Reservation, StockEvent
 from products.stock import Line
 from products.tests.checks import stored
@@ -75,8 +75,7 @@ def figures_of(said: str) -> dict[str, int]:
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a batch have two lines, and memory three; the others are in a table."""
-    monkeypatch.setattr(staging, "MAX_KEPT", 3)
+    """Let a batch have two lines."""
     monkeypatch.setattr(bulk, "WHOLE_BATCH", 2)
     monkeypatch.setattr(bulk, "SHORT_BATCH", 2)
 
@@ -633,9 +632,8 @@ django.setup()
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from django.core.management import call_command
 from django.db import OperationalError, connection
-from products.files import bulk, staging
+from products.files import bulk
 bulk.WHOLE_BATCH = bulk.SHORT_BATCH = 5
-staging.MAX_KEPT = 10
 statements_left, signal_number = int(sys.argv[1]), int(sys.argv[2])
 
 def count(execute, sql, parameters, many, context):
@@ -728,11 +726,10 @@ def test_broken_off_before_any_of_its_statements_each_line_is_decided_once(
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server that could forget")
 def test_a_staged_file_is_applied_although_the_server_has_forgotten_its_statements(
-    adjust: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+    adjust: Callable[..., Ended],
 ) -> None:
     for sku in ("CUP", "POT"):
         ProductFactory.create(sku=sku, quantity=5)
-    monkeypatch.setattr(staging, "MAX_KEPT", 1)
     lines = "sku,add\nCUP,1\nPOT,1\n"
     adjust(lines)
     with connection.cursor() as cursor:
