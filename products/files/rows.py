@@ -47,11 +47,12 @@ class Row(NamedTuple):
             return cell
         if isinstance(cell, Faulty):
             raise stock.Invalid(column, cell.detail)
-        if not _WHOLE_NUMBER.fullmatch(cell):
+        text = unescape_formula(cell)
+        if not _WHOLE_NUMBER.fullmatch(text):
             raise stock.Invalid(
                 column, f"A whole number is required, in digits alone: not {cell[:40]!r}."
             )
-        return int(cell)
+        return int(text)
 
 
 def escape_formula(text: str) -> str:

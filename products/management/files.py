@@ -1,6 +1,5 @@
 """Files of lines to carry out, and of those that were refused."""
 
-import csv
 import hashlib
 import shutil
 import sys
@@ -14,7 +13,8 @@ from django.core.management.base import CommandError
 
 from products.files.bulk import Refusal
 from products.files.csv import csv_lines
-from products.files.rows import UnreadableFile
+from products.files.formats import write_csv
+from products.files.rows import UnreadableFile, unescape_formula
 from products.management.base import ExitCode
 
 REFUSED_COLUMNS = ("refused_line", "refused_code", "refused_because")
@@ -61,25 +61,33 @@ def fingerprint(file: BinaryIO, *options: object) -> str:
 
 
 def write_refused(file: TextIOBase, source: BinaryIO, refusals: Iterable[Refusal]) -> None:
-    """Write the refused lines of a CSV file as they are there, each with the reason.
+    """Write the refused lines of a CSV file, each with the reason.
 
-    They can be fed back once the reason is gone.
+    They can be fed back once the reason is gone: each cell means what it means in the source.
     """
     source.seek(0)
     lines = ((line, cells) for line, cells in csv_lines(source) if any(cells))
     _, header = next(lines)
     kept = [index for index, name in enumerate(header) if name not in REFUSED_COLUMNS]
-    writer = csv.writer(file)
-    writer.writerow([*(header[index] for index in kept), *REFUSED_COLUMNS])
-    for refusal in refusals:
-        cells: Sequence[str] = next(cells for line, cells in lines if line == refusal.line)
-        writer.writerow(
-            [
-                *(cells[index] if index < len(cells) else "" for index in kept),
-                refusal.line,
-                refusal.code,
-                refusal.detail,
-                # Cells without a name, such as the end of 1,000: fed back, still refused.
-                *cells[len(header) :],
-            ]
-        )
+    names = [*(header[index] for index in kept), *REFUSED_COLUMNS]
+    write_csv(file, names, (_refused_row(lines, refusal, header, kept) for refusal in refusals))
+
+
+def _refused_row(
+    lines: Iterator[tuple[int, list[str]]],
+    refusal: Refusal,
+    header: Sequence[str],
+    kept: Sequence[int],
+) -> list[str | int]:
+    """Return the row of a refused line, which is one of the next lines."""
+    found = next(cells for line, cells in lines if line == refusal.line)
+    # The writer escapes them.
+    cells = [unescape_formula(cell) for cell in found]
+    return [
+        *(cells[index] if index < len(cells) else "" for index in kept),
+        refusal.line,
+        refusal.code,
+        refusal.detail,
+        # Cells without a name, such as the end of 1,000: fed back, still refused.
+        *cells[len(header) :],
+    ]

@@ -440,6 +440,32 @@ def test_a_number_that_ends_in_another_column_is_refused_again_when_it_is_fed_ba
     )
 
 
+def test_refused_lines_hold_no_formula_and_mean_the_same_when_they_are_fed_back(
+    adjust: Callable[..., Ended], tmp_path: Path
+) -> None:
+    rejects = tmp_path / "rejects.csv"
+    reasons = ["=1+1", "'=1+1", "''=1+1", "-1", "@x", "'quoted'", "é"]
+    content = "".join(f"CUP,1,,{reason}\n" for reason in reasons) + "CUP,,-0,none left\n"
+    refused = adjust(
+        f"sku,add,quantity,reason\n{content}",
+        *("--keep-going", "--reference=first", f"--rejects={rejects}"),
+    )
+    assert refused.status == 1
+    ProductFactory.create(sku="CUP", quantity=0)
+
+    ended = bulk_adjust(str(rejects), "--keep-going", "--reference=second")
+
+    rows = list(csv.DictReader(StringIO(rejects.read_text())))
+    written = [cell for row in rows for cell in row.values()]
+    assert not any(cell.startswith(("=", "+", "-", "@")) for cell in written)
+    assert ended.status == 0
+    events = StockEvent.objects.filter(sku="CUP", version__gt=1).order_by("version")
+    assert [(event.reason, event.quantity) for event in events] == [
+        *(("=1+1", 1), ("=1+1", 2), ("'=1+1", 3), ("-1", 4), ("@x", 5), ("'quoted'", 6), ("é", 7)),
+        ("none left", 0),
+    ]
+
+
 def test_the_products_of_a_batch_are_locked_and_no_others(
     adjust: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
