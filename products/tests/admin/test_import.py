@@ -195,6 +195,21 @@ def test_a_preview_names_each_wrong_row_in_the_words_of_the_api_and_writes_nothi
     assert not PendingImport.objects.exists()
 
 
+def test_the_form_names_the_columns_of_an_export_that_are_not_imported(manager: Client) -> None:
+    products, adjustments = (
+        re.sub(r"<[^>]*>|\s+", " ", manager.get(url_of(kind)).content.decode())
+        for kind in ("products", "adjustments")
+    )
+
+    said = "These columns of an export are ignored:"
+    assert said in products
+    named = products.split(said)[1].split(".")[0].split()
+    assert " ".join(named) == (
+        "reserved_quantity , available_quantity , low_stock , archived , updated_at"
+    )
+    assert said not in adjustments
+
+
 def test_a_count_without_any_reason_is_refused(manager: Client) -> None:
     ProductFactory.create(sku="CUP")
 
