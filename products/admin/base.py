@@ -44,7 +44,7 @@ LINE_CHART_OPTIONS = json.dumps(
 """A line chart that shows its scale and its legend, which Unfold's own options hide."""
 
 
-# So many rows of a list can be paged through; who wants others filters or searches.
+# At most this many rows of a list can be paged through; for others, filter or search.
 MAX_LISTED = 10_000
 # Characters of an edited text in a table; a description may have 1,000.
 MAX_QUOTED = 60

@@ -109,7 +109,7 @@ class ProductAdmin(BatchActions, ImportAdmin, ProductExportAdmin):
     search_fields = ("sku",)  # Shows the field; `get_search_results` does the search.
     search_help_text = "Start of a SKU, or words of a name"
     ordering = ("sku",)
-    # To sort a million products by anything else would take seconds.
+    # Any other order would sort the whole table.
     sortable_by = ("sku",)
     list_per_page = 50
     list_disable_select_all = True  # Actions are for up to `MAX_SELECTED`.

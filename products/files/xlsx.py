@@ -60,7 +60,7 @@ def _xlsx_lines(content: bytes) -> Iterator[tuple[int, Sequence[Cell]]]:
         rows = sheet.iter_rows(max_row=_MAX_SHEET_ROWS, max_col=_MAX_SHEET_COLUMNS)
         gap = None
         for line, cells in enumerate(rows, start=1):
-            # The rows of a gap, of which there may be a million, are one and the same object.
+            # openpyxl yields one and the same object for each row of a gap.
             if cells is not gap:
                 yield line, [_xlsx_cell(cell) for cell in cells]
             gap = cells
