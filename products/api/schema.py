@@ -117,7 +117,7 @@ _ERRORS: dict[str, tuple[str, dict[str, Any]]] = {
     "product_not_found": ("There is no product TSHIRT-RED-L.", {"sku": "TSHIRT-RED-L"}),
     "reservation_not_found": ("There is no reservation 42.", {}),
     "precondition_failed": (
-        'TSHIRT-RED-L has changed: it is "8-1f0c22ab" now.',
+        "TSHIRT-RED-L has changed: its version is 8 now.",
         {"sku": "TSHIRT-RED-L"},
     ),
     "length_required": ("A body needs a Content-Length.", {}),

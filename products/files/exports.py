@@ -66,7 +66,12 @@ EVENT_EXPORT: ExportColumns = {
     "source": "source",
     "request_id": "request_id",
     "occurred_at": "occurred_at",
+    "details": "details",
+    "undoes": "undoes_id",
 }
+
+OMITTED_WHERE_NULL = frozenset({"undoes"})
+"""Members that JSON has only where they are set, as in the API."""
 
 ROWS_AT_ONCE = 2_000
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from openpyxl import Workbook
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
-from products.files.exports import Row
+from products.files.exports import OMITTED_WHERE_NULL, Row
 from products.files.rows import escape_formula
 
 Writer = Callable[[TextIOBase, Sequence[str], Iterable[Row]], int]
@@ -76,7 +76,12 @@ def write_json_lines(file: TextIOBase, names: Sequence[str], rows: Iterable[Row]
     encode = json.JSONEncoder(default=moment).encode
     count = 0
     for row in rows:
-        file.write(encode(dict(zip(names, row, strict=True))) + "\n")
+        members = {
+            name: value
+            for name, value in zip(names, row, strict=True)
+            if value is not None or name not in OMITTED_WHERE_NULL
+        }
+        file.write(encode(members) + "\n")
         count += 1
     return count
 

@@ -119,7 +119,7 @@ BORROWED = [
         "the type of a lookup's argument",
     ),
     Borrowed(
-        "products.management",
+        "products.files",
         "django.db.models.expressions.Combinable",
         "",
         "the type of an exported column",
@@ -346,12 +346,6 @@ BORROWED = [
         "get_actions_detail",
         "a closed row offers no actions",
     ),
-    Borrowed(
-        "products.admin.exporting",
-        "import_export.admin.ExportMixin",
-        "_do_file_export get_valid_export_item_pks",
-        "an export is sent while it is read",
-    ),
 ]
 
 # Underscored, but documented.
@@ -399,7 +393,7 @@ DOCUMENTED = {
     *("drf_spectacular.extensions", "drf_spectacular.utils", "drf_spectacular.views"),
     "drf_standardized_errors.formatter.ExceptionFormatter",
     "drf_standardized_errors.handler.ExceptionHandler",
-    *("unfold.admin", "unfold.contrib.filters.admin", "unfold.contrib.import_export.forms"),
+    *("unfold.admin", "unfold.contrib.filters.admin"),
     *("unfold.decorators", "unfold.forms", "unfold.widgets"),
 }
 

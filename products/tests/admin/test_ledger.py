@@ -232,6 +232,8 @@ def test_the_export_holds_what_is_filtered_in_the_order_of_the_page(staff: Clien
         "source": "admin",
         "request_id": "request-ann",
         "occurred_at": event.occurred_at.isoformat().replace("+00:00", "Z"),
+        "details": "{}",
+        "undoes": "",
     }
     assert (removed["quantity_change"], removed["reservation"]) == ("-2", "")
 
