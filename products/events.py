@@ -20,11 +20,6 @@ stock_event = Signal()
 """Sent once for each committed `StockEvent`, as `event=`, in ledger order per product."""
 
 
-def are_wanted() -> bool:
-    """Return whether there is a receiver at all; there may be a million events."""
-    return stock_event.has_listeners(StockEvent)
-
-
 def publish_on_commit(events: Sequence[StockEvent]) -> None:
     """Tell the receivers of `stock_event` once the current transaction has committed."""
     transaction.on_commit(partial(_publish, tuple(events)), robust=True)

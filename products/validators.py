@@ -126,7 +126,7 @@ def is_sku(text: str) -> bool:
 
 def validate_sku(value: Any) -> None:
     """Refuse all but a text of the form of a SKU."""
-    if isinstance(value, str) and is_sku(value):
+    if isinstance(value, str) and _SKU.fullmatch(value):
         return
     _sku_text(value)
     if not value:

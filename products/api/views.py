@@ -48,7 +48,8 @@ from products.api.serializers import (
     StockEventSerializer,
     StrictSerializer,
 )
-from products.db.compiled import CompiledQuery, any_of
+from products.db.compiled import CompiledQuery
+from products.db.prepared import array
 from products.models import ApiKey, Product, Reservation, Role, StockEvent
 from products.request_id import request_id
 from products.validators import MAX_ID, MAX_SKU_LENGTH, SKU_PATTERN
@@ -273,7 +274,7 @@ class ProductViewSet(InventoryViewSet):
         return self.page(events, StockEventSerializer)
 
     def _get(self, sku: str) -> Product:
-        found = _BY_SKU.fetch(any_of([sku]))
+        found = _BY_SKU.fetch(array([sku]))
         if not found:
             raise stock.ProductNotFound(sku)
         return found[0]

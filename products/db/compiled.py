@@ -1,7 +1,6 @@
-"""Queries that are sent often: compiled once, prepared, and made into instances by a short way."""
+"""Queries that are sent often: compiled once, prepared, and made into instances directly."""
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -10,8 +9,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.base import ModelState
 from django.db.models.sql.compiler import SQLCompiler
 
-from products.db.prepared import array, execute_prepared
-from products.db.sqlite import is_sqlite
+from products.db.prepared import execute_prepared
 
 Found = TypeVar("Found", bound=Model)
 
@@ -24,18 +22,25 @@ class _Compiled(NamedTuple):
 
 
 class CompiledQuery(Generic[Found]):
-    """A query with one parameter. To compile it each time took a tenth of a request."""
+    """A query with one parameter, which the ORM compiles once and not for each request."""
 
     def __init__(self, query: Callable[[], QuerySet[Found]]) -> None:
-        """`query` makes it, with any value for the parameter; called when it is first needed."""
+        """`query` returns it with any value for the parameter, and is called once."""
         self._query = query
 
     def fetch(self, parameter: str) -> list[Found]:
-        """Return what there is for this value, as the database takes it."""
-        compiled = self._compiled
+        """Return the instances that match the parameter."""
+        compiled, model = self._compiled, self._model
         found = execute_prepared(compiled.sql, [parameter])
-        rows = compiled.compiler.apply_converters(found, compiled.converters)
-        return [self._instance(compiled.columns, row) for row in rows]
+        instances = []
+        for row in compiled.compiler.apply_converters(found, compiled.converters):
+            # `from_db` would go through all other columns as well.
+            instance = model.__new__(model)
+            instance.__dict__.update(zip(compiled.columns, row, strict=True))
+            instance._state = ModelState()
+            instance._state.adding, instance._state.db = False, DEFAULT_DB_ALIAS
+            instances.append(instance)
+        return instances
 
     @cached_property
     def _compiled(self) -> _Compiled:
@@ -48,17 +53,3 @@ class CompiledQuery(Generic[Found]):
     @cached_property
     def _model(self) -> type[Found]:
         return self._query().model
-
-    def _instance(self, columns: Sequence[str], row: Iterable[Any]) -> Found:
-        """Return an instance with these columns; `from_db` goes through all others, too."""
-        instance = self._model.__new__(self._model)
-        instance.__dict__.update(zip(columns, row, strict=True))
-        instance._state = ModelState()
-        instance._state.adding, instance._state.db = False, DEFAULT_DB_ALIAS
-        return instance
-
-
-def any_of(texts: Iterable[str]) -> str:
-    """Return the parameter of a lookup `__any_of` these."""
-    listed = list(texts)
-    return json.dumps(listed) if is_sqlite() else array(listed)

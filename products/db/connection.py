@@ -1,8 +1,8 @@
-"""Database connections: bounded waiting, recovery after a loss, and turns at one product."""
+"""Database connections: bounded waiting, recovery after a loss, and a queue for each product."""
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
@@ -19,14 +19,12 @@ from psycopg.adapt import Loader
 from psycopg.pq import TransactionStatus
 
 from products.db.errors import is_disconnect
-from products.db.sqlite import is_sqlite
 
 Result = TypeVar("Result")
 
 
 class _MomentLoader(Loader):
-    """Reads a moment, in UTC as Django has the connection set, in a third of the time of Django's
-    own: of a list that took a sixth."""
+    """Reads a moment in UTC, as Django has the connection set, faster than Django's own."""
 
     timezone = UTC  # Where Django looks whether this is the right one.
 
@@ -37,15 +35,14 @@ class _MomentLoader(Loader):
 class Connection(psycopg.Connection[Any]):
     """A connection of the pool.
 
-    A server that hangs while its host still acknowledges what is sent cannot end a statement by
-    its own time-out, nor does TCP notice. Where `gives_up_after` so many seconds without an answer,
-    nobody knows what has become of the statement, so the connection is closed and
-    `OperationalError` raised.
+    A server that hangs cannot end a statement by its own time-out, and TCP notices nothing while
+    the host still acknowledges packets. After `gives_up_after` seconds without an answer the
+    connection is closed and `OperationalError` raised: the outcome of the statement is unknown.
     """
 
     gives_up_after: float | None = None
     read_answer: Callable[[], object] | None = None
-    """Reads the answer that an often sent statement did not wait for."""
+    """Reads the answer of a prepared statement that was sent without waiting."""
 
     @classmethod
     def connect(cls, *args: Any, **kwargs: Any) -> Self:
@@ -56,7 +53,8 @@ class Connection(psycopg.Connection[Any]):
     def wait(
         self, gen: PQGen[Result], interval: float = 0.1, timeout: float | None = None
     ) -> Result:
-        self.catch_up()
+        if self.read_answer is not None:
+            self.catch_up()
         try:
             return super().wait(gen, interval, timeout or self.gives_up_after)
         except psycopg.OperationalError:
@@ -73,15 +71,15 @@ class Connection(psycopg.Connection[Any]):
 
 
 def connection_giving_up_after(seconds: float) -> type[Connection]:
-    """Return the class of connections that wait so long for an answer, or for ever if 0."""
+    """Return the class of connections that wait that long for an answer, or for ever if 0."""
     return type("Connection", (Connection,), {"gives_up_after": seconds or None})
 
 
 def drain_pool_on_disconnect(**_: Any) -> None:
-    """Receive `got_request_exception`: after a lost connection, trust no other of the pool.
+    """Receive `got_request_exception`: after a lost connection, replace all idle ones of the pool.
 
-    When the database was restarted, all of its idle connections are dead. Left alone, each would
-    fail a request of its own; probed whenever they are taken, each request would pay for that.
+    A restart of the database kills them all, and each would fail a request. A probe of each
+    connection before its use would cost every request a round trip.
     """
     pool = getattr(connection, "pool", None)
     if pool is not None and is_disconnect(sys.exc_info()[1]):
@@ -92,17 +90,18 @@ _turns: "WeakValueDictionary[str, threading.Lock]" = WeakValueDictionary()
 
 
 @contextmanager
-def per_sku_queue(sku: str | None) -> Iterator[None]:
-    """On PostgreSQL, let the threads of this process change a product one after the other.
+def per_sku_queue(skus: Collection[str]) -> Iterator[None]:
+    """On PostgreSQL, let the threads of this process change a single product one after the other.
 
-    Whoever waits for the lock of its row keeps one of the few connections, which others need for
-    other products. The row's lock still decides. A thread that has a connection already does not
-    wait here; one that waits for as long as for a connection is told that the lock is not to be
-    had, by the `OperationalError` that PostgreSQL would raise.
+    A thread that waits for the lock of a row keeps one of the few connections, which others need
+    for other products. The row's lock still decides: a thread that has a connection already does
+    not queue up, nor does one that changes several products. Raises `OperationalError`, as
+    PostgreSQL does for a lock, after waiting for as long as for a connection.
     """
-    if sku is None or is_sqlite() or connection.connection is not None:
+    if len(skus) != 1 or connection.connection is not None:
         yield
         return
+    (sku,) = skus
     turn = _turns.setdefault(sku, threading.Lock())
     if not turn.acquire(timeout=settings.CONNECTION_WAIT_SECONDS):
         busy = psycopg.errors.LockNotAvailable(f"others want {sku}, too")
@@ -114,10 +113,7 @@ def per_sku_queue(sku: str | None) -> Iterator[None]:
 
 
 def wait_for_locks(seconds: int) -> None:
-    """On PostgreSQL, let the statements of this transaction wait that long for locks, as a file
-    needs it, and plan them for its batches."""
-    if is_sqlite():
-        return
+    """On PostgreSQL, set how long the transaction of a file waits for locks, and its plans."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"SET LOCAL lock_timeout = '{seconds}s'; "

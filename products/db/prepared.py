@@ -1,11 +1,22 @@
-"""Statements that are prepared once in each connection, and sent in few round trips."""
+"""A driver for statements that are sent often: prepared, with several in one round trip.
 
+Django and psycopg bind values into the text of a statement, which PostgreSQL then parses and plans
+again. Here a statement is prepared once in each connection, and its values are sent apart from it.
+BEGIN and COMMIT travel in the same packet as the statement beside them (libpq's pipeline mode).
+
+`execute_prepared` is the only entrance. Everything else of a connection stays Django's and
+psycopg's: opening, pooling, waiting, rolling back, exceptions, the log of queries and its wrappers.
+ADR 16 says why this is not written with psycopg's public API.
+"""
+
+import json
 import secrets
+import weakref
 from collections.abc import Collection, Iterable, Sequence
 from functools import cache, partial
 from itertools import count
 from types import NoneType, SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -26,138 +37,115 @@ from products.db.connection import Connection
 from products.db.errors import FORGOTTEN_STATEMENT, sqlstate_of
 from products.db.sqlite import is_sqlite
 
-Result = TypeVar("Result")
-
-
-def execute_prepared(
-    sql: str, values: Sequence[Any], *, commits: bool = False, waits: bool = True
-) -> list[tuple[Any, ...]]:
-    """Run a statement that is sent often, in few round trips, and return its rows.
-
-    On PostgreSQL the statement is prepared once in each connection, and values are sent apart from
-    it, as text: the statement says what types they are. BEGIN goes along with the first statement
-    of a transaction, and COMMIT with one that `commits`.
-
-    Where it `waits` not, and the connection is of the pool, the statement is only sent. Whatever
-    uses the connection next waits for its end, and raises what it raised; its rows are lost.
-    """
-    database = connections[DEFAULT_DB_ALIAS]
-    if is_sqlite():
-        with database.cursor() as cursor:
-            cursor.execute(sql, values)
-            return cursor.fetchall()
-    database.ensure_connection()
-    try:
-        return _execute(database, sql, values, commits=commits, waits=waits)
-    except DatabaseError as error:
-        # Inside a transaction, all of that has to be run again.
-        if sqlstate_of(error) not in FORGOTTEN_STATEMENT or database.in_atomic_block:
-            raise
-        return _execute(database, sql, values, commits=commits, waits=waits)
-
-
-def _execute(
-    database: Any, sql: str, values: Sequence[Any], *, commits: bool, waits: bool
-) -> list[tuple[Any, ...]]:
-    prepared: Any = _PreparedCursor(database.connection, commits=commits, waits=waits)
-    # As Django wraps its own: for its exceptions, its log of queries and its wrappers.
-    wrap = database.make_debug_cursor if database.queries_logged else database.make_cursor
-    wrap(prepared).execute(sql, values)
-    rows: list[tuple[Any, ...]] = prepared.rows
-    return rows
-
-
 _NUL = "PostgreSQL's text cannot contain NUL."
 
 _Values = Sequence[bytes | None]
 
 
-class _Known:
-    """What is kept for a connection: the names under which its server knows statements, and what
-    reads its answers."""
+def execute_prepared(
+    sql: str, values: Sequence[Any], *, commits: bool = False, waits: bool = True
+) -> list[tuple[Any, ...]]:
+    """Run a statement and return its rows.
 
-    def __init__(self) -> None:
-        self.names: dict[str, bytes] = {}
+    `values` are sent as text: the statement casts them where PostgreSQL cannot infer the type.
+    With `commits`, the transaction ends in the same round trip. On SQLite, neither option has an
+    effect.
+
+    Without `waits`, the statement is only sent, if the connection is of the pool. The next use of
+    the connection waits for its end and raises what it raised; its rows are lost.
+    """
+    database: Any = connections[DEFAULT_DB_ALIAS]
+    if is_sqlite():
+        with database.cursor() as sqlite_cursor:
+            sqlite_cursor.execute(sql, values)
+            rows: list[tuple[Any, ...]] = sqlite_cursor.fetchall()
+            return rows
+    database.ensure_connection()
+    # As Django wraps its own cursors: for its exceptions, its log of queries and its wrappers.
+    wrap = database.make_debug_cursor if database.queries_logged else database.make_cursor
+    connection = database.connection
+    cursor = _cursors.get(connection) or _cursors.setdefault(
+        connection, _PreparedCursor(connection)
+    )
+    cursor.commits, cursor.waits = commits, waits
+    try:
+        wrap(cursor).execute(sql, values)
+    except DatabaseError as error:
+        # Inside a transaction, all of that has to be run again.
+        if sqlstate_of(error) not in FORGOTTEN_STATEMENT or database.in_atomic_block:
+            raise
+        wrap(cursor).execute(sql, values)
+    return cursor.rows
+
+
+class _PreparedCursor:
+    """As much of a cursor as `execute_prepared` needs, for one connection."""
+
+    commits = False
+    waits = True
+
+    def __init__(self, connection: "psycopg.Connection[Any]") -> None:
+        # Weak, as it is the key under which this is kept.
+        self._connection: psycopg.Connection[Any] = weakref.proxy(connection)
+        self._query: Any = None  # Where Django's log of queries looks for it.
+        self._names: dict[str, bytes] = {}
         # Nobody else's: a connection that a pooler lends us may know theirs.
         self._prefix = secrets.token_hex(4)
         self._numbers = count()
         # Without a connection, whose time zone it would ask for: moments are read in UTC.
-        self.transformer = Transformer()
-
-    def new_name(self) -> bytes:
-        return f"often_{self._prefix}_{next(self._numbers)}".encode()
-
-
-_known: "WeakKeyDictionary[psycopg.Connection[Any], _Known]" = WeakKeyDictionary()
-
-
-class _PreparedCursor:
-    """As much of a cursor as such a statement needs, straight on libpq.
-
-    Those of Django and psycopg bind values into the text, which PostgreSQL then parses and plans
-    anew: with them a change takes a third more of its CPU time and three times as much of ours.
-    """
-
-    def __init__(
-        self, connection: "psycopg.Connection[Any]", *, commits: bool, waits: bool
-    ) -> None:
-        self._connection = connection
-        self._commits = commits
-        self._waits = waits
-        self._query: Any = None  # Where Django's log of queries looks for it.
-        self._known = _known.get(connection) or _known.setdefault(connection, _Known())
+        self._transformer = Transformer()
         self.rows: list[tuple[Any, ...]] = []
 
     def execute(self, sql: str, values: Sequence[Any]) -> None:
-        if isinstance(self._connection, Connection):
-            self._connection.catch_up()
+        """Send a statement, with BEGIN if it is the first of a transaction, and keep its rows."""
+        connection, self.rows = self._connection, []
+        if isinstance(connection, Connection) and connection.read_answer:
+            connection.catch_up()
         self._query = SimpleNamespace(query=_numbered(sql))
-        wanted: list[tuple[str, _Values]] = [(sql, _encoded(values))]
-        status = self._connection.pgconn.transaction_status
-        if not self._connection.autocommit and status == TransactionStatus.IDLE:
-            wanted.insert(0, ("BEGIN", ()))
-        index = len(wanted) - 1
-        if self._commits:
-            wanted.append(("COMMIT", ()))
-        self._enqueue(wanted)
-        pgconn = self._connection.pgconn
-        if not self._waits and isinstance(self._connection, Connection):
-            self._wait(generators.send(pgconn))
-            self._connection.read_answer = partial(self._results, _answers(pgconn, len(wanted)))
+        statements: list[tuple[str, _Values]] = [(sql, _encoded(values))]
+        pgconn = connection.pgconn
+        if not connection.autocommit and pgconn.transaction_status == TransactionStatus.IDLE:
+            statements.insert(0, ("BEGIN", ()))
+        index = len(statements) - 1
+        if self.commits:
+            statements.append(("COMMIT", ()))
+        self._enqueue(statements)
+        if not self.waits and isinstance(connection, Connection):
+            self._results(_send(pgconn))
+            answers = _answers(pgconn, len(statements))
+            connection.read_answer = partial(self._results, answers)
             return
-        result = self._results(_round_trip(pgconn, len(wanted)))[index]
-        transformer = self._known.transformer
-        transformer.set_pgresult(result)
-        self.rows = transformer.load_rows(0, result.ntuples, tuple)
+        result = self._results(_answers(pgconn, len(statements)))[index]
+        self._transformer.set_pgresult(result)
+        self.rows = self._transformer.load_rows(0, result.ntuples, tuple)
 
-    def _enqueue(self, wanted: Sequence[tuple[str, _Values]]) -> None:
-        """Let statements be sent in one go; after one that fails the others are not run."""
+    def _enqueue(self, statements: Sequence[tuple[str, _Values]]) -> None:
+        """Put statements into one packet. After one that fails the others are not run."""
         pgconn = self._connection.pgconn
-        names = self._known.names
         are_prepared = settings.PREPARED_STATEMENTS
         if are_prepared:
-            for sql, _ in wanted:
-                if sql not in names:
+            for sql, _ in statements:
+                if sql not in self._names:
                     self._prepare(sql)
         pgconn.enter_pipeline_mode()
-        for sql, values in wanted:
+        for sql, values in statements:
             if are_prepared:
-                pgconn.send_query_prepared(names[sql], values)
+                pgconn.send_query_prepared(self._names[sql], values)
             else:
                 pgconn.send_query_params(_numbered(sql), values)
         pgconn.pipeline_sync()
 
     def _prepare(self, sql: str) -> None:
-        """Let the server know a statement, and plan it so that it goes by keys.
+        """Prepare a statement, and plan it so that it finds rows by their keys.
 
-        Of tables that are small yet, or not analyzed, it would rather read all rows, and keep to
-        that plan while they grow. It makes a better one when it has analyzed them.
+        A plan made while a table is small or not analyzed would read all rows, and would be kept
+        while the table grows. PostgreSQL plans again once it has analyzed the table.
         """
-        pgconn, names = self._connection.pgconn, self._known.names
-        name = self._known.new_name()
+        pgconn = self._connection.pgconn
+        name = f"inventory_{self._prefix}_{next(self._numbers)}".encode()
         pgconn.send_prepare(name, _numbered(sql))
         self._results(generators.execute(pgconn))
-        names[sql] = name
+        self._names[sql] = name
         if parameters := sql.count("%s"):
             nulls = b", ".join([b"NULL"] * parameters)
             pgconn.send_query(
@@ -166,32 +154,35 @@ class _PreparedCursor:
             )
             self._results(generators.execute(pgconn))
 
-    def _wait(self, gen: PQGen[Result]) -> Result:
+    def _results(self, answers: PQGen[list[PGresult]]) -> list[PGresult]:
+        """Wait for answers, and raise the first error among them."""
         try:
-            return self._connection.wait(gen)
+            results = self._connection.wait(answers)
         except BaseException:
             self._connection.close()  # Answers may still be under way.
             raise
-
-    def _results(self, answers: PQGen[list[PGresult]]) -> list[PGresult]:
-        results = self._wait(answers)
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
                 error = psycopg.errors.error_from_result(result)
                 if error.sqlstate in FORGOTTEN_STATEMENT:
-                    self._known.names.clear()
+                    self._names.clear()
                 raise error
         return results
 
 
-def _round_trip(pgconn: PGconn, count: int) -> PQGen[list[PGresult]]:
+_cursors: "WeakKeyDictionary[psycopg.Connection[Any], _PreparedCursor]" = WeakKeyDictionary()
+
+
+def _send(pgconn: PGconn) -> PQGen[list[PGresult]]:
     yield from generators.send(pgconn)
-    return (yield from _answers(pgconn, count))
+    return []
 
 
 def _answers(pgconn: PGconn, count: int) -> PQGen[list[PGresult]]:
+    """Send all that is enqueued, and fetch the answers to `count` statements."""
+    yield from generators.send(pgconn)
     results: list[PGresult] = []
-    for _ in range(count + 1):  # The last tells that the server has seen the end.
+    for _ in range(count + 1):  # The last answer says that the server has seen the end.
         results += yield from generators.fetch_many(pgconn)
     pgconn.exit_pipeline_mode()
     return results
@@ -215,14 +206,16 @@ def _numbered(sql: str) -> bytes:
 
 
 def array(values: Collection[Any]) -> str:
-    """Return a value for a parameter that is an array of PostgreSQL."""
+    """Return a parameter for an array: of PostgreSQL, or as JSON for SQLite."""
+    if is_sqlite():
+        return json.dumps(list(values))
     kinds = set(map(type, values))
     if kinds <= {int}:
         return f"{{{','.join(map(str, values))}}}"
     if NoneType in kinds:
         members = ["NULL" if value is None else array([value])[1:-1] for value in values]
         return f"{{{','.join(members)}}}"
-    # All members are quoted at once, which is fast.
+    # All members are quoted at once.
     are_texts = all(issubclass(kind, str) for kind in kinds)
     joined = "\0".join(values if are_texts else map(str, values))
     if joined.count("\0") >= len(values):

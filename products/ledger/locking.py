@@ -5,12 +5,13 @@ Only then lines are read (ADR 2). What a verb wants locked is declared by one of
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from django.db.models import Count, Min, QuerySet, Sum
 
-from products.db.compiled import CompiledQuery, any_of
+from products.db.compiled import CompiledQuery
+from products.db.prepared import array
 from products.models import Product, Reservation, ReservationLine
 
 # The columns that rules and postings read.
@@ -56,7 +57,7 @@ def lock_products(
     inserted meanwhile.
     """
     query = _LOCK_FREE if skip_locked else _LOCK_LEVELS if levels_only else _LOCK
-    return {product.sku: product for product in query.fetch(any_of(set(skus)))}
+    return {product.sku: product for product in query.fetch(array(set(skus)))}
 
 
 def lock_rows(products: QuerySet[Product]) -> None:
@@ -132,8 +133,8 @@ class Wants(Protocol[L_co]):
     """What a verb wants locked and read."""
 
     @property
-    def only_sku(self) -> str | None:
-        """The SKU if it is only one: callers of one product queue up for it."""
+    def skus(self) -> Collection[str] | None:
+        """The SKUs of the products, as far as they are known beforehand."""
 
     def lock(self) -> L_co:
         """Lock and read it. May be called again in the same transaction."""
@@ -145,10 +146,6 @@ class Products:
 
     skus: Collection[str]
     levels_only: bool = False
-
-    @property
-    def only_sku(self) -> str | None:
-        return next(iter(self.skus)) if len(self.skus) == 1 else None
 
     def lock(self) -> Locked:
         return Locked(lock_products(self.skus, levels_only=self.levels_only))
@@ -163,12 +160,6 @@ def lock_next(wants: Wants[Any], *, before: Locked) -> Locked:
     return Locked(known | lock_products(skus, levels_only=wants.levels_only))
 
 
-class Unqueued:
-    """Wants whose callers do not queue up."""
-
-    only_sku = None
-
-
 @dataclass
 class LockedCatalogue(Locked):
     """The products to edit, and which SKUs of those to create are taken."""
@@ -177,11 +168,13 @@ class LockedCatalogue(Locked):
 
 
 @dataclass(frozen=True)
-class Catalogue(Unqueued):
+class Catalogue:
     """Products to edit, and whether the SKUs of those to create are free."""
 
     edited: Collection[str]
     created: Collection[str]
+
+    skus = None
 
     def lock(self) -> LockedCatalogue:
         products = lock_products(self.edited) if self.edited else {}
@@ -199,7 +192,7 @@ class LockedReservation(Locked):
 
 
 @dataclass(frozen=True)
-class ReservationWithLines(Unqueued):
+class ReservationWithLines:
     """A reservation with its lines, and the products of them: all, the given ones, or none."""
 
     reservation_id: int
@@ -252,8 +245,8 @@ class UnreferencedLines:
     amount: int
 
     @property
-    def only_sku(self) -> str:
-        return self.sku
+    def skus(self) -> Collection[str]:
+        return (self.sku,)
 
     def lock(self) -> LockedLines:
         products = lock_products([self.sku])
@@ -299,14 +292,16 @@ class LockedOverdue(LockedLines):
 
 
 @dataclass(frozen=True)
-class OverdueReservations(Unqueued):
+class OverdueReservations:
     """Overdue reservations, those first that ended first, as far as nobody else has locked them.
 
     At most `limit` lines, and one reservation at least, so that the locks are held shortly.
     """
 
     limit: int
-    passing_over: Collection[int] = field(default=())
+    passing_over: Collection[int] = ()
+
+    skus = None
 
     def lock(self) -> LockedOverdue:
         ids = set(self._reservation_ids())

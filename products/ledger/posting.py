@@ -70,6 +70,16 @@ class _Event(NamedTuple):
         )
 
 
+# What an event that changes no level has instead of what its cause has.
+_NO_CHANGE: Mapping[str, Any] = {
+    "quantity_change": 0,
+    "reserved_change": 0,
+    "reservation": None,
+    "reason": "",
+    "details": {},
+}
+
+
 class Posting:
     """Changes of locked rows, collected in memory and then written in one go.
 
@@ -107,18 +117,16 @@ class Posting:
         product.quantity += quantity_change
         product.reserved_quantity += reserved_change
         self._changed[product.pk] = product
-        self._append(
+        return self._append(
             product,
             event_type,
+            before,
             quantity_change=quantity_change,
             reserved_change=reserved_change,
             reservation=reservation,
             reason=reason,
             reference=reference,
         )
-        after = product.levels
-        self._watch(product, before, after, reference)
-        return LevelChange(before, after)
 
     def create(self, product: Product, *, reason: str = "", reference: str = "") -> None:
         """Create `product`, which is not saved yet, with its opening stock as an event."""
@@ -127,11 +135,11 @@ class Posting:
         self._append(
             product,
             StockEvent.Type.PRODUCT_CREATED,
+            None,
             quantity_change=product.quantity,
             reason=reason,
             reference=reference,
         )
-        self._watch(product, None, product.levels, reference)
 
     def edit(
         self,
@@ -146,8 +154,7 @@ class Posting:
             setattr(product, name, value)
         self._edited_columns |= columns.keys()
         self._changed[product.pk] = product
-        self._append(product, event_type, details=details)
-        self._watch(product, before, product.levels)
+        self._append(product, event_type, before, details=details)
 
     def reconcile(
         self,
@@ -168,11 +175,11 @@ class Posting:
         self._append(
             product,
             StockEvent.Type.ADJUSTED,
+            before,
             quantity_change=quantity_change,
             reserved_change=reserved_change,
             reason=reason,
         )
-        self._watch(product, before, product.levels)
 
     def open(self, reservation: Reservation, *, expires_in: int | None) -> None:
         """Open a reservation, which is not saved yet, with its `loaded_lines`.
@@ -201,25 +208,36 @@ class Posting:
             open_units=units["open"], fulfilled=units["fulfilled"], expired=units["expired"]
         )
 
-    def _append(self, product: Product, event_type: StockEvent.Type, **change: Any) -> None:
+    def _append(
+        self,
+        product: Product,
+        event_type: StockEvent.Type,
+        before: Levels | None,
+        *,
+        reference: str = "",
+        **change: Any,
+    ) -> LevelChange:
+        """Append an event, and the one of a product that became low on stock by it, or no longer
+        is. `before` is None for a new product."""
+        after = product.levels
         product.version += 1
-        self._events.append(
-            _Event(
-                product,
-                product.version,
-                event_type,
-                product.quantity,
-                product.reserved_quantity,
-                **change,
-            )
+        event = _Event(
+            product,
+            product.version,
+            event_type,
+            product.quantity,
+            product.reserved_quantity,
+            reference=reference,
+            **change,
         )
-
-    def _watch(
-        self, product: Product, before: Levels | None, after: Levels, reference: str = ""
-    ) -> None:
-        event_type = policies.low_stock_event(before, after)
-        if event_type is not None:
-            self._append(product, event_type, reference=reference)
+        self._events.append(event)
+        crossing = policies.low_stock_event(before, after)
+        if crossing is not None:
+            product.version += 1
+            self._events.append(
+                event._replace(version=product.version, type=crossing, **_NO_CHANGE)
+            )
+        return LevelChange(before or after, after)
 
     # ----------------------------------------------------------------------------------- writing
 
@@ -231,17 +249,16 @@ class Posting:
             return  # Their events need the ids.
         # By product, as `products.feed` asks for.
         self._events.sort(key=lambda event: (event.product.id, event.version))
+        changed = self._changed.values()
+        level_columns = (*statements.LEVEL_COLUMNS, *sorted(self._edited_columns))
+        levels = [[getattr(product, name) for product in changed] for name in level_columns]
         self._write = Write(
             self._event_rows(),
             [self._by.name, self._by.source, self._by.request_id],
-            _rows(
-                Product,
-                (*statements.LEVEL_COLUMNS, *sorted(self._edited_columns)),
-                self._changed.values(),
-            ),
-            self._line_rows(),
-            self._status_rows(),
-            self._opening(),
+            rows_of(Product, level_columns, levels),
+            self._line_rows() if self._lines else None,
+            self._status_rows() if self._lines else None,
+            _opening(*self._opened) if self._opened and not is_sqlite() else None,
         )
 
     def write(self, *, commits: bool = False, waits: bool = True) -> bool:
@@ -253,7 +270,8 @@ class Posting:
 
         Raises `SkuTaken`.
         """
-        self._create_products()
+        if self._created:
+            self._create_products()
         for reservation, expires_in in self._extended:
             _extend(reservation, expires_in)
         if self._opened and is_sqlite():
@@ -262,13 +280,13 @@ class Posting:
         if self._write is None:
             return False
         # Only receivers want the ids.
-        waits = waits or events.are_wanted()
+        has_receivers = events.stock_event.has_listeners(StockEvent)
+        waits = waits or has_receivers
         if is_sqlite():
             ids, moment = _write_on_sqlite(self._write)
         else:
-            written = execute_prepared(
-                self._write.sql, self._write.parameters, commits=commits, waits=waits
-            )
+            sql, parameters = statements.compose(self._write)
+            written = execute_prepared(sql, parameters, commits=commits, waits=waits)
             if not waits:
                 return False
             [(moment, ids, *opened)] = written
@@ -276,7 +294,7 @@ class Posting:
                 _learn(self._opened[0], moment, *opened)
         for product in self._changed.values():
             product.updated_at = moment
-        if events.are_wanted():
+        if has_receivers:
             self._publish(ids, moment)
         return commits and not is_sqlite()
 
@@ -298,21 +316,14 @@ class Posting:
         ids_and_skus = [[product.id for product in products], [each.sku for each in products]]
         return rows_of(StockEvent, statements.EVENT_COLUMNS, [*ids_and_skus, *columns])
 
-    def _line_rows(self) -> Rows | None:
+    def _line_rows(self) -> Rows:
         columns = ("id", *sorted(self._line_columns))
-        return _rows(ReservationLine, columns, self._lines.values()) if self._lines else None
+        return _rows(ReservationLine, columns, self._lines.values())
 
     def _status_rows(self) -> Rows | None:
         reservations = {line.reservation_id: line.reservation for line in self._lines.values()}
         closed = [held for held in reservations.values() if held.status != Reservation.Status.OPEN]
         return _rows(Reservation, statements.STATUS_COLUMNS, closed) if closed else None
-
-    def _opening(self) -> Opening | None:
-        if self._opened is None or is_sqlite():
-            return None
-        reservation, expires_in = self._opened
-        lines = _rows(ReservationLine, statements.OPENED_LINE_COLUMNS, reservation.loaded_lines)
-        return Opening(lines, [reservation.reference, reservation.status, expires_in])
 
     def _publish(self, ids: Iterable[int], moment: datetime) -> None:
         events.publish_on_commit(
@@ -325,6 +336,11 @@ class Posting:
 
 def _rows(model: Any, columns: tuple[str, ...], rows: Collection[Any]) -> Rows:
     return rows_of(model, columns, [[getattr(row, name) for row in rows] for name in columns])
+
+
+def _opening(reservation: Reservation, expires_in: int | None) -> Opening:
+    lines = _rows(ReservationLine, statements.OPENED_LINE_COLUMNS, reservation.loaded_lines)
+    return Opening(lines, [reservation.reference, reservation.status, expires_in])
 
 
 def _learn(

@@ -5,7 +5,7 @@ By hand and not by the ORM, which takes several times as long for the same rows 
 
 import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 from django.db import connection
@@ -58,30 +58,25 @@ class Write(NamedTuple):
     """Reservations that were closed."""
     opening: Opening | None
 
-    @property
-    def sql(self) -> str:
-        """The one statement for PostgreSQL."""
-        return _write_sql(*((rows.sql, rows.columns) if rows else None for rows in self._tables()))
 
-    @property
-    def parameters(self) -> list[Any]:
-        """The parameters of the one statement, in its order."""
-        parameters: list[Any] = []
-        if self.opening:
-            parameters += [*self.opening.parameters, *self.opening.lines.parameters]
-        for rows in (self.lines, self.statuses):
-            if rows:
-                parameters += rows.parameters
-        return [
-            *parameters,
-            *self.event_parameters,
-            *self.events.parameters,
-            *self.levels.parameters,
-        ]
-
-    def _tables(self) -> Iterator[Rows | None]:
-        opened = self.opening.lines if self.opening else None
-        yield from (self.events, self.levels, self.lines, self.statuses, opened)
+def compose(write: Write) -> tuple[str, list[Any]]:
+    """Return the one statement of a change for PostgreSQL, and its parameters in its order."""
+    events, event_parameters, levels, lines, statuses, opening = write
+    sql = _write_sql(
+        (events.sql, events.columns),
+        (levels.sql, levels.columns),
+        lines and (lines.sql, lines.columns),
+        statuses and (statuses.sql, statuses.columns),
+        opening and (opening.lines.sql, opening.lines.columns),
+    )
+    parameters: list[Any] = []
+    if opening:
+        parameters += [*opening.parameters, *opening.lines.parameters]
+    if lines:
+        parameters += lines.parameters
+    if statuses:
+        parameters += statuses.parameters
+    return sql, [*parameters, *event_parameters, *events.parameters, *levels.parameters]
 
 
 def rows_of(model: type[Model], columns: tuple[str, ...], values: Sequence[Sequence[Any]]) -> Rows:

@@ -1,6 +1,5 @@
 """Fields of our own: moments, SKUs, and texts that are searched by their words."""
 
-import json
 import re
 import unicodedata
 from typing import Any
@@ -63,7 +62,7 @@ class AnyOf(models.Lookup):
     ) -> tuple[str, tuple[Any, ...]]:
         column, parameters = self.process_lhs(compiler, connection)
         members = "SELECT value FROM json_each(%s)"
-        return f"{column} IN ({members})", (*parameters, json.dumps(self.rhs))
+        return f"{column} IN ({members})", (*parameters, array(self.rhs))
 
     def as_postgresql(
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper

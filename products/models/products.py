@@ -31,7 +31,7 @@ class Levels(NamedTuple):
     @property
     def is_low(self) -> bool:
         """Whether the available quantity is below the minimum."""
-        return self.available_quantity < self.minimum_stock_level
+        return self.quantity - self.reserved_quantity < self.minimum_stock_level
 
 
 class ProductQuerySet(models.QuerySet["Product"]):

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.db.models import Count, F, Max, Q, QuerySet, Sum, Window
 from django.db.models.functions import Coalesce, Lag
 
-from products.ledger.locking import Locked, Unqueued, lock_products
+from products.ledger.locking import Locked, lock_products
 from products.ledger.posting import Actor, Posting
 from products.models import Product, Reservation, ReservationLine, StockEvent
 from products.stock.errors import CannotReconcile, ProductNotFound
@@ -218,8 +218,10 @@ class _LockedAccount(Locked):
 
 
 @dataclass(frozen=True)
-class _ProductWithAccount(Unqueued):
+class _ProductWithAccount:
     sku: str
+
+    skus = None
 
     def lock(self) -> _LockedAccount:
         products = lock_products([self.sku])

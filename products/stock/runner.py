@@ -8,6 +8,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from django.db import DatabaseError, connection, transaction
@@ -16,7 +17,7 @@ from psycopg.pq import TransactionStatus
 
 from products.db.connection import per_sku_queue, wait_for_locks
 from products.db.errors import RETRYABLE, sqlstate_of
-from products.db.sqlite import sqlite_writer_lock
+from products.db.sqlite import is_sqlite, sqlite_writer_lock
 from products.ledger.locking import Locked, Wants, lock_lines, lock_next, lock_rows
 from products.ledger.posting import Actor, Posting, SkuTaken
 from products.models import Product
@@ -60,41 +61,46 @@ def run(
     Run again what the database broke off to end a deadlock. Inside another transaction, which only
     tests open, that cannot be done, nor is anything committed.
     """
-
-    def attempt() -> R | A:
-        claimed = claim(once) if once else None
-        if isinstance(claimed, Answer):
-            return cast(A, claimed)
-        result, posting = _decide(verb, by, if_match)
-        commits = not connection.savepoint_ids
-        committed = posting.write(commits=commits and once is None)
-        if once is None or claimed is None:
-            _assert_committed(committed)
-            return result
-        answer = once.render(result)
-        _assert_committed(keep(claimed, answer, commits=commits))
-        return answer
-
-    with per_sku_queue(verb.wants.only_sku):
-        return _in_transaction(attempt)
+    return _in_transaction(partial(_attempt, verb, by, once, if_match), verb.wants.skus or ())
 
 
-def _decide(verb: Verb[L, R], by: Actor, if_match: Collection[int] | None) -> tuple[R, Posting]:
+def _attempt(
+    verb: Verb[L, R], by: Actor, once: Once[A] | None, if_match: Collection[int] | None
+) -> R | A:
+    claimed = claim(once) if once else None
+    if isinstance(claimed, Answer):
+        return cast(A, claimed)
     locked = verb.wants.lock()
     if if_match is not None:
         _check_versions(locked, if_match)
     posting = Posting(by=by)
     try:
-        return verb.decide(locked, posting), posting
+        result: R | A = verb.decide(locked, posting)
     except StockError as refused:
-        held = overdue.lines_for(refused.shortages, verb.wants, locked.products, whole=True)
-        if held is None:
-            raise
-        # Read again: the levels in memory have moved.
-        locked, posting = verb.wants.lock(), Posting(by=by)
-        if not overdue.expire(lock_lines(held, locked.products.values()), posting):
-            raise
-        return verb.decide(locked, posting), posting
+        result, posting = _decide_again(verb, refused, locked, by)
+    commits = not connection.savepoint_ids
+    committed = posting.write(commits=commits and claimed is None)
+    if once is not None and claimed is not None:
+        result = once.render(result)
+        committed = keep(claimed, result, commits=commits)
+    if committed and connection.connection.info.transaction_status != TransactionStatus.IDLE:
+        raise AssertionError("A statement ran after the COMMIT: it belongs to no change.")
+    return result
+
+
+def _decide_again(verb: Verb[L, R], refused: StockError, locked: L, by: Actor) -> tuple[R, Posting]:
+    """Let a verb that was refused decide again, after overdue reservations gave their units back.
+
+    Raises the refusal if there are none that could help.
+    """
+    held = overdue.lines_for(refused.shortages, verb.wants, locked.products, whole=True)
+    if held is None:
+        raise refused
+    # Read again: the levels in memory have moved.
+    locked, posting = verb.wants.lock(), Posting(by=by)
+    if not overdue.expire(lock_lines(held, locked.products.values()), posting):
+        raise refused
+    return verb.decide(locked, posting), posting
 
 
 def _check_versions(locked: Locked, versions: Collection[int]) -> None:
@@ -103,14 +109,16 @@ def _check_versions(locked: Locked, versions: Collection[int]) -> None:
             raise PreconditionFailed(product)
 
 
-def _in_transaction(attempt: Callable[[], R]) -> R:
+def _in_transaction(attempt: Callable[[], R], skus: Collection[str] = ()) -> R:
+    """Call `attempt` in a transaction, and again if the database broke it off."""
     if connection.in_atomic_block:
         with transaction.atomic():
             return attempt()
     retries = MAX_RETRIES
     while True:
+        queue = sqlite_writer_lock() if is_sqlite() else per_sku_queue(skus)
         try:
-            with sqlite_writer_lock(), transaction.atomic():
+            with queue, transaction.atomic():
                 return attempt()
         except SkuTaken:
             if retries == 0:
@@ -123,12 +131,6 @@ def _in_transaction(attempt: Callable[[], R]) -> R:
             logger.warning("transaction is run again", extra={"sqlstate": sqlstate})
             time.sleep(RETRY_PAUSE_SECONDS * random.random())
         retries -= 1
-
-
-def _assert_committed(committed: bool) -> None:
-    """Raise `AssertionError` if anything used the connection after the COMMIT."""
-    if committed and connection.connection.info.transaction_status != TransactionStatus.IDLE:
-        raise AssertionError("A statement ran after the COMMIT: it would be part of no change.")
 
 
 # ------------------------------------------------------------------------------------------- files
@@ -165,7 +167,8 @@ def run_batches(batches: Batches, *, by: Actor) -> None:
     """Carry out the batches of a file, one after the other, in one transaction."""
 
     def attempt() -> None:
-        wait_for_locks(batches.lock_seconds)
+        if not is_sqlite():
+            wait_for_locks(batches.lock_seconds)
         if not batches.begin():
             return
         if (products := batches.products()) is not None:

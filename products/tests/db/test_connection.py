@@ -221,7 +221,7 @@ def test_a_turn_that_does_not_come_is_busy() -> None:
     ProductFactory.create(sku="CUP")
     connection.close()  # Whoever has a connection does not wait for a turn.
 
-    with per_sku_queue("CUP"), ThreadPoolExecutor() as executor:
+    with per_sku_queue(["CUP"]), ThreadPoolExecutor() as executor:
         error = executor.submit(lambda: stock.add(sku="CUP", amount=1, by=ACTOR)).exception()
 
     assert isinstance(error, OperationalError)

@@ -276,7 +276,7 @@ def test_no_connection_knows_the_statements_of_another() -> None:
 
     one, other = map(str, at_once([prepare] * 2))
 
-    assert one.startswith("often_")
+    assert one.startswith("inventory_")
     assert not set(one.split(",")) & set(other.split(","))
 
 
