@@ -7,17 +7,17 @@ from typing import Any
 
 import hypothesis
 import pytest
+import pytest_django
 from django.conf import settings
-from django.db import connection
 from django.test import TransactionTestCase
 from rest_framework.test import APIClient
 
-from products import triggers
 from products.models import Role
 from products.stock.runner import Verb
 from products.tests import planted
 from products.tests.checks import assert_sound
 from products.tests.factories import ApiKeyFactory
+from products.tests.flush import flush, made_by_migrate
 
 hypothesis.settings.register_profile(
     "test",
@@ -76,7 +76,9 @@ def _planted_bug(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Put an SQLite test database into a file, where threads and other processes share it; let
     threads wait as long as it takes until a busy machine has opened a connection for each."""
     database = settings.DATABASES["default"]
@@ -87,18 +89,17 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
         database.setdefault("TEST", {})["NAME"] = str(path)
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _flushable_ledger() -> Iterator[None]:
-    """Let the flush after a transactional test empty the ledger; it restores the triggers."""
-    # A hook of Django's that its stubs leave out.
-    flush = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]
-
-    def remove_triggers_and_flush(case: TransactionTestCase) -> None:
-        triggers.remove(connection)
-        flush(case)
-
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker
+) -> Iterator[None]:
+    """Replace the flush after a transactional test, which takes longer than most of them."""
+    with django_db_blocker.unblock():
+        made_at_first = made_by_migrate()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransactionTestCase, "_fixture_teardown", remove_triggers_and_flush)
+        patch.setattr(
+            TransactionTestCase, "_fixture_teardown", lambda case: flush(case, made_at_first)
+        )
         yield
 
 

@@ -4,12 +4,13 @@ import json
 import os
 import queue
 import re
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from typing import Any, NamedTuple
@@ -147,10 +148,18 @@ def run_python(program: str, *words: str) -> subprocess.CompletedProcess[str]:
     return _run("-c", program, *words)
 
 
-def _run(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+def _run(
+    *words: str, preexec_fn: Callable[[], None] = lambda: None, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    def prepare() -> None:
+        # A shell that starts the tests in the background lets them ignore Ctrl-C.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        preexec_fn()
+
     return subprocess.run(
         [sys.executable, *words],
         cwd=settings.BASE_DIR,
+        preexec_fn=prepare,
         **{
             "env": {
                 **os.environ,

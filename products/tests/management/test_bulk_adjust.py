@@ -654,8 +654,6 @@ def test_others_change_the_same_products_meanwhile_and_no_unit_is_lost(
 DIES = """
 import os, signal, sys, django
 django.setup()
-# As in a terminal, also where the tests run in the background, which ignores it.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 from django.core.management import call_command
 from django.db import OperationalError, connection
 from products.files import bulk

@@ -182,7 +182,7 @@ def test_service_heals_after_the_database_dropped_every_connection(
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-            "WHERE application_name = %s",
+            "WHERE application_name = %s AND datname = current_database()",
             [SERVER_NAME],
         )
         assert cursor.fetchone()[0] >= WORKERS
