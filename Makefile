@@ -1,6 +1,6 @@
 # One file for people and CI. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help install run serve test test-browser screenshots fuzz planted bench lint format requirements clean
+.PHONY: help install run serve test test-fast test-browser screenshots fuzz planted bench lint format requirements clean
 
 # The first Python here that is new enough. PYTHON=... chooses another.
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14; do \
@@ -9,6 +9,11 @@ VENV ?= .venv
 BENCH_VENV := .venv-bench
 BIN := $(VENV)/bin
 MANAGE := $(BIN)/python manage.py
+PYTEST := $(BIN)/pytest
+# The processes that share the tests. Each has a database of its own.
+PROCESSES ?= 2
+IN_PROCESSES := --numprocesses $(PROCESSES) --dist worksteal
+ON_SQLITE := DATABASE_URL=sqlite:///test.sqlite3
 
 export HOST ?= 127.0.0.1
 export PORT ?= 8000
@@ -40,23 +45,28 @@ serve: install  ## Run the production server (HOST, PORT, WEB_CONCURRENCY, DATAB
 	$(MANAGE) collectstatic --no-input --verbosity 0
 	$(BIN)/python -m inventory_project.server
 
-test: install  ## Run the whole suite on PostgreSQL and on SQLite, with coverage of both together
+test: install  ## Run the whole suite on PostgreSQL and on SQLite, with coverage of both (PROCESSES)
 	rm -f .coverage
-	$(BIN)/pytest --cov --cov-report= --cov-fail-under=0
-	DATABASE_URL=sqlite:///test.sqlite3 $(BIN)/pytest --cov --cov-append
+	$(PYTEST) $(IN_PROCESSES) --cov --cov-report= --cov-fail-under=0
+	$(ON_SQLITE) $(PYTEST) $(IN_PROCESSES) --cov --cov-append
+
+test-fast: install  ## Run the tests that are not marked slow, on SQLite alone (PROCESSES)
+	$(ON_SQLITE) $(PYTEST) $(IN_PROCESSES) -m "not slow"
 
 test-browser: install  ## Test the back office in the Chromium of this machine (CHROMIUM), on PostgreSQL
-	$(BIN)/pytest products/tests/browser
+	$(PYTEST) products/tests/browser
+
+RANDOM_TESTS := products/tests/test_machine.py products/tests/api/test_schema_fuzz.py
 
 fuzz: install  ## Let machines look for faults, at random and for half an hour, on both databases
-	$(BIN)/pytest --fuzz products/tests/test_machine.py products/tests/api/test_schema_fuzz.py
-	DATABASE_URL=sqlite:///test.sqlite3 $(BIN)/pytest --fuzz products/tests/test_machine.py products/tests/api/test_schema_fuzz.py
+	$(PYTEST) --fuzz $(RANDOM_TESTS)
+	$(ON_SQLITE) $(PYTEST) --fuzz $(RANDOM_TESTS)
 
 planted: install  ## Plant six bugs, one after the other, and see that the tests find each
 	$(BIN)/python -m products.tests.planted
 
 screenshots: install  ## Take the pictures in docs/screenshots anew
-	$(BIN)/pytest products/tests/browser/screenshots.py
+	$(PYTEST) products/tests/browser/screenshots.py
 
 bench: install $(BENCH_VENV)/installed  ## Measure how fast the service is (BENCH="--quick" for a first look)
 	$(BIN)/python -m benchmarks.throughput $(BENCH)

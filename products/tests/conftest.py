@@ -79,14 +79,16 @@ def _planted_bug(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 def django_db_modify_db_settings(
     django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Put an SQLite test database into a file, where threads and other processes share it; let
-    threads wait as long as it takes until a busy machine has opened a connection for each."""
+    """Put an SQLite test database into a file, where threads and other processes share it, and do
+    not wait for the disk, as on PostgreSQL; let threads wait as long as it takes until a busy
+    machine has opened a connection for each."""
     database = settings.DATABASES["default"]
     if pool := database["OPTIONS"].get("pool"):
         pool["timeout"] = 60
     if database["ENGINE"].endswith("sqlite3"):
         path: Path = tmp_path_factory.mktemp("database") / "test.sqlite3"
         database.setdefault("TEST", {})["NAME"] = str(path)
+        database["OPTIONS"]["init_command"] += "PRAGMA synchronous=OFF;"
 
 
 @pytest.fixture(scope="session")

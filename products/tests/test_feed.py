@@ -279,6 +279,7 @@ WRITERS = 8
 CHANGES = 60
 
 
+@pytest.mark.slow
 def test_a_follower_under_eight_writers_sees_every_event_once_and_in_order(api: APIClient) -> None:
     skus = [ProductFactory.create(sku=f"CUP-{n}", quantity=1000).sku for n in range(5)]
     writing = threading.Semaphore(0)

@@ -733,6 +733,8 @@ OUTCOMES = {
 }
 
 
+@pytest.mark.slow
+@pytest.mark.no_cover  # It goes thousands of times where the other tests have been.
 @pytest.mark.django_db(transaction=True)
 def test_service_and_model_agree_whatever_is_asked(
     caplog: pytest.LogCaptureFixture, record_property: Callable[[str, object], None]

@@ -318,6 +318,7 @@ def test_previews_that_nobody_confirms_are_forgotten_after_a_day(manager: Client
     assert PendingImport.objects.count() == 1
 
 
+@pytest.mark.slow
 def test_the_orders_of_real_customers_are_removed_to_the_unit(manager: Client) -> None:
     call_command("load_demo_data", stdout=io.StringIO())
     file = io.StringIO()
@@ -498,6 +499,7 @@ def test_a_nul_in_a_text_is_refused(manager: Client, text: str) -> None:
     assert [line for line, _, _ in problems_of(preview)] == [2, 3]
 
 
+@pytest.mark.slow
 def test_a_file_may_have_ten_thousand_rows(manager: Client) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
     rows = "sku,add\n" + "CUP,1\n" * 10_000

@@ -315,6 +315,7 @@ def test_every_page_is_found(rows: dict[type[Model], Model]) -> None:
     assert not any(set("<>()^$") & set(path) for path in paths)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("person", ["anonymous", "no group", "Stock viewer"])
 def test_forged_requests_of_who_may_change_nothing_change_nothing(
     rows: dict[type[Model], Model], person: str
@@ -331,6 +332,7 @@ def test_forged_requests_of_who_may_change_nothing_change_nothing(
             assert answer.status_code in REFUSED[person], path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("person", PEOPLE)
 def test_looking_changes_nothing(rows: dict[type[Model], Model], person: str) -> None:
     browser = browser_of(person)
@@ -342,6 +344,7 @@ def test_looking_changes_nothing(rows: dict[type[Model], Model], person: str) ->
     assert_no_fault(answers)
 
 
+@pytest.mark.slow
 def test_forged_requests_of_a_clerk_adjust_and_edit_nothing(rows: dict[type[Model], Model]) -> None:
     browser = browser_of("Stock clerk")
     people, keys = rights(), list(ApiKey.objects.values_list())
@@ -356,6 +359,7 @@ def test_forged_requests_of_a_clerk_adjust_and_edit_nothing(rows: dict[type[Mode
     assert not product.events.filter(type=StockEvent.Type.ADJUSTED).exists()
 
 
+@pytest.mark.slow
 def test_forged_requests_of_a_manager_give_nobody_a_right(rows: dict[type[Model], Model]) -> None:
     browser = browser_of("Stock manager")
     before = rights()
@@ -378,6 +382,7 @@ def test_a_right_to_change_users_makes_nobody_a_superuser(rows: dict[type[Model]
     assert not User.objects.filter(is_superuser=True).exists()
 
 
+@pytest.mark.slow
 def test_what_is_forged_would_change_something_for_a_superuser(
     rows: dict[type[Model], Model],
 ) -> None:

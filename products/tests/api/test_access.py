@@ -173,6 +173,7 @@ def test_a_key_that_another_process_revokes_stops_once_it_is_looked_up_again(
     assert_problem(refused, 401, "not_authenticated")
 
 
+@pytest.mark.slow
 def test_a_key_that_is_known_expires_on_time() -> None:
     end = timezone.now() + timedelta(seconds=1)
     client = client_with(f"Api-Key {ApiKeyFactory.create(expiry_date=end).text}")
@@ -354,6 +355,7 @@ def test_create_api_key_refuses_the_name_of_another_key() -> None:
     assert ApiKey.objects.filter(name="storefront").count() == 2
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_create_api_key_leaves_no_key_that_nobody_has(closed_pipe: int) -> None:
     ended = manage("create_api_key", "storefront", "--role=read", stdout=closed_pipe)

@@ -223,6 +223,7 @@ def test_a_key_must_be_printable_and_short(api: APIClient, key: str) -> None:
     assert [error["field"] for error in errors] == ["Idempotency-Key"]
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_16_requests_at_once_under_each_of_25_keys() -> None:
     product = ProductFactory.create(quantity=1000)
@@ -259,6 +260,7 @@ api.post(sys.argv[2], {"amount": 1}, format="json", headers={"Idempotency-Key": 
 """
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_killed_between_commit_and_answer_and_sent_again_it_has_one_effect() -> None:
     product = ProductFactory.create(quantity=10)

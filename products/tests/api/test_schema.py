@@ -37,6 +37,7 @@ def taken_by(*rules: Callable[[str], None]) -> list[str]:
     return [character for character in CHARACTERS if is_taken(character)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pattern", "rules"),
     [

@@ -67,6 +67,8 @@ def without_cursors(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.slow
+@pytest.mark.no_cover  # The service runs in other processes, which are not measured.
 @pytest.mark.django_db(transaction=True)
 def test_service_and_document_agree(
     stocked: None,

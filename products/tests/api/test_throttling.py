@@ -257,6 +257,7 @@ def test_of_many_wrong_keys_at_once_exactly_as_many_as_allowed_are_looked_at(
     assert count_each(answers) == {401: 5, 429: 27}
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_server_processes_count_together() -> None:
     key = {"Authorization": f"Api-Key {ApiKeyFactory.create().text}"}
@@ -274,6 +275,7 @@ def test_server_processes_count_together() -> None:
     assert outcomes == {(200, None, False): 20, (429, "throttled", True): 44}
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_behind_a_proxy_that_adds_a_header_of_its_own_the_last_address_counts() -> None:
     """Some proxies leave the client's header as it is and add a second one."""

@@ -187,6 +187,7 @@ def test_keys_that_another_holds_are_forgotten_another_time(another: BaseDatabas
         call_command("prune")
 
 
+@pytest.mark.slow
 @on_postgresql
 def test_who_waits_for_a_product_keeps_nobody_from_the_others(another: BaseDatabaseWrapper) -> None:
     """A worker has two connections. Those who wait for the lock must not take both of them."""
@@ -234,6 +235,7 @@ def test_a_turn_that_does_not_come_is_busy() -> None:
 # ------------------------------------------------------------------------------ what takes too long
 
 
+@pytest.mark.slow
 @on_postgresql
 def test_a_statement_that_takes_too_long_is_busy(another: BaseDatabaseWrapper) -> None:
     """It waits for a lock here, for which it would have all the time."""
@@ -254,6 +256,7 @@ def test_a_statement_that_takes_too_long_is_busy(another: BaseDatabaseWrapper) -
     assert (after.status, after.body["quantity"]) == (200, 26)
 
 
+@pytest.mark.slow
 @on_postgresql
 def test_commands_take_the_time_that_they_need() -> None:
     show = (
@@ -280,6 +283,7 @@ def test_commands_take_the_time_that_they_need() -> None:
 # ----------------------------------------------------------------------------- what does not answer
 
 
+@pytest.mark.slow
 @on_postgresql
 def test_a_database_that_hangs_is_answered_with_503_and_service_heals(proxy: Proxy) -> None:
     # Several, as those who add to one would wait for their turn.

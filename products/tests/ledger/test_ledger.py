@@ -58,6 +58,7 @@ def test_migrate_brings_the_triggers_back() -> None:
         StockEvent.objects.update(reason="rewritten")
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_events_of_before_are_given_the_sku_of_their_product() -> None:
     ProductFactory.create(sku="CUP")

@@ -132,6 +132,7 @@ def test_what_cannot_be_understood_changes_nothing(words: list[str]) -> None:
     assert stored() == before
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("words", "status"),
@@ -156,6 +157,7 @@ def test_the_status_says_why_nothing_has_changed(words: list[str], status: int) 
     assert stored() == before
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_change_that_nobody_reads_of_is_done(cup: Product, closed_pipe: int) -> None:
     ended = manage("adjust_stock", "CUP", "--add", "5", stdout=closed_pipe)

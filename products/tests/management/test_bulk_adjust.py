@@ -86,6 +86,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 REAL_COLUMNS = ("--sku-column=sku", "--amount-column=amount", "--operation=remove")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [[], ["--keep-going", "--reference=real"]])
 def test_real_order_lines_come_off_what_there_was(mode: list[str]) -> None:
     call_command("load_demo_data", stdout=StringIO())
@@ -186,6 +187,7 @@ def test_what_the_numbers_are_is_what_the_option_says_whatever_their_column_is_c
     assert levels() == {"CUP": {"add": 7, "remove": 3, "adjust": 2}[operation]}
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_standard_input_is_a_file_too() -> None:
     ended = manage("bulk_adjust", "-", input="sku,add\nCUP,4\n")
@@ -196,6 +198,7 @@ def test_standard_input_is_a_file_too() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("mode", "fate"), [([], "can be applied"), (["--keep-going", "--reference=r"], "applied")]
@@ -214,6 +217,7 @@ def test_what_became_of_the_file_is_told_though_nobody_reads_the_refused_lines(
     assert figures_of(ended.stderr)[fate] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_what_the_terminal_cannot_show_is_told_in_ascii() -> None:
     environment = {
@@ -228,6 +232,7 @@ def test_what_the_terminal_cannot_show_is_told_in_ascii() -> None:
     assert "in digits alone: not '\\u0665'." in ended.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_without_a_standard_output_a_file_is_applied() -> None:
     ProductFactory.create(sku="CUP", quantity=5)
@@ -238,6 +243,7 @@ def test_without_a_standard_output_a_file_is_applied() -> None:
     assert levels() == {"CUP": 9}
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_pipe_is_read_twice_where_that_is_needed(tmp_path: Path) -> None:
     rejects = tmp_path / "rejects.csv"
@@ -384,6 +390,7 @@ def test_what_can_be_applied_is_and_the_rest_can_be_fed_back(
     assert len(left.read_text().splitlines()) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk to be full")
 def test_what_was_applied_is_told_though_the_refused_lines_cannot_be_written(
@@ -680,6 +687,7 @@ def killed(after: int, with_signal: int, *arguments: str) -> subprocess.Complete
     return run_python(DIES, str(after), str(with_signal), *arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("mode", [[], ["--keep-going"]])
 def test_killed_at_ten_random_moments_it_is_never_half_applied(
@@ -763,6 +771,7 @@ def test_a_staged_file_is_applied_although_the_server_has_forgotten_its_statemen
     assert levels() == {"CUP": 7, "POT": 7}
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("mode", [[], ["--keep-going"]])
 def test_interrupted_by_ctrl_c_it_says_how_to_go_on(tmp_path: Path, mode: list[str]) -> None:
@@ -782,6 +791,7 @@ def test_interrupted_by_ctrl_c_it_says_how_to_go_on(tmp_path: Path, mode: list[s
     assert set(levels().values()) == {7}
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_products_that_are_created_before_it_goes_on_are_neither_lost_nor_decided_twice(
     tmp_path: Path,

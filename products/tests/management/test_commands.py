@@ -38,6 +38,7 @@ def run(command: str) -> str:
     return output.getvalue()
 
 
+@pytest.mark.slow
 def test_demo_data_holds_what_the_real_orders_ask_for() -> None:
     run("load_demo_data")
 
@@ -49,6 +50,7 @@ def test_demo_data_holds_what_the_real_orders_ask_for() -> None:
     assert len(asked) == 1455
 
 
+@pytest.mark.slow
 def test_demo_data_loaded_again_changes_nothing() -> None:
     run("load_demo_data")
     stock.remove(sku="22196", amount=1, by=ACTOR)
@@ -117,6 +119,7 @@ def test_a_name_that_the_ledger_cannot_hold_is_no_actor(name: str) -> None:
         actor(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "status"),
     [
@@ -135,6 +138,7 @@ def test_bad_input_ends_with_2(words: list[str], status: int) -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "url", ["sqlite:////nowhere/db.sqlite3", "postgres://nobody:none@127.0.0.1:1/none"]
 )
@@ -148,6 +152,7 @@ def test_a_database_that_is_away_ends_with_3_and_one_line(command: str, url: str
     assert re.fullmatch(r"CommandError: The database is busy or away: .*\n", ended.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["verify_stock", "low_stock", "export_products", "prune"])
 def test_a_database_without_tables_is_to_be_migrated(command: str, tmp_path: Path) -> None:
     environment = {**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path / 'new.sqlite3'}"}
@@ -158,6 +163,7 @@ def test_a_database_without_tables_is_to_be_migrated(command: str, tmp_path: Pat
     assert ended.stderr == "CommandError: The database lacks tables: run manage.py migrate.\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["bulk_adjust", "-"], ["import_products", "-"]])
 @pytest.mark.django_db(transaction=True)
 def test_a_closed_standard_input_is_no_file(words: list[str]) -> None:
@@ -167,6 +173,7 @@ def test_a_closed_standard_input_is_no_file(words: list[str]) -> None:
     assert ended.stderr == "CommandError: Standard input is closed.\n"
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_ctrl_c_ends_a_command_with_one_line() -> None:
     program = """
@@ -183,6 +190,7 @@ execute_from_command_line(["manage.py", "verify_stock"])
     assert (ended.returncode, ended.stderr) == (130, "CommandError: Interrupted.\n")
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_what_is_done_is_done_though_nobody_can_be_told(closed_pipe: int) -> None:
     ended = manage("load_demo_data", stdout=closed_pipe)
@@ -193,6 +201,7 @@ def test_what_is_done_is_done_though_nobody_can_be_told(closed_pipe: int) -> Non
     assert Product.objects.count() == 1455
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_an_audit_that_nobody_reads_does_not_pass_for_a_good_one(closed_pipe: int) -> None:
     ended = manage("verify_stock", stdout=closed_pipe)

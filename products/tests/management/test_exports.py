@@ -355,6 +355,7 @@ def _no_room() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="its own files would have no room either")
 @pytest.mark.usefixtures("_products")
@@ -385,6 +386,7 @@ call_command("export_products", {path!r})
 """
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_killed_halfway_the_old_file_stays(tmp_path: Path) -> None:
     file = tmp_path / "products.csv"
@@ -396,6 +398,7 @@ def test_killed_halfway_the_old_file_stays(tmp_path: Path) -> None:
     assert file.read_text() == "old"
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_an_export_that_nobody_reads_on_ends_quietly(closed_pipe: int) -> None:
     # More than a buffer, so that it ends in the midst of the rows.
@@ -408,6 +411,7 @@ def test_an_export_that_nobody_reads_on_ends_quietly(closed_pipe: int) -> None:
         assert (ended.returncode, ended.stderr) == (141, "")
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_exports_are_utf_8_whatever_the_locale() -> None:
     ProductFactory.create(sku="CUP", name="é→", quantity=0, minimum_stock_level=1)

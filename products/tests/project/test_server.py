@@ -22,11 +22,12 @@ from products.tests.concurrency import at_once
 from products.tests.factories import ApiKeyFactory, ProductFactory
 from products.tests.live import SERVER_NAME, WORKERS, Answer, Server, running_server
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
-@pytest.fixture
-def server(transactional_db: None) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def server(django_db_setup: None) -> Iterator[Server]:
+    """One server for all these tests: it takes longer to start than any of them."""
     with running_server() as running:
         running.wait_for_workers()
         yield running

@@ -7,6 +7,8 @@ import sys
 import pytest
 from django.conf import settings
 
+pytestmark = pytest.mark.slow
+
 PRODUCTION = {
     "DEBUG": "off",
     "SECRET_KEY": "k8Zr3vQx1nB6yT0wLpUe5sJd9hGfC2aMi7oVRXNKEqYz4tWbHj0Pq",

@@ -154,6 +154,7 @@ def test_a_sku_is_created_once() -> None:
     assert kinds(outcomes) == {"Product": 1, "DuplicateSku": 7}
 
 
+@pytest.mark.slow
 def test_those_who_create_the_same_products_in_opposite_order_do_not_deadlock(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -177,6 +178,7 @@ def test_a_rename_from_a_stale_form_leaves_a_reserve_alone() -> None:
     assert (product.quantity, product.reserved_quantity) == (10, 7)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     connection.vendor == "sqlite",
     reason="SQLite waits for the whole database, for its busy timeout",
@@ -201,6 +203,7 @@ def test_a_caller_that_cannot_have_the_lock_in_time_is_told_so(api: APIClient) -
     assert at_once([hold_the_lock, ask]) == [None, (503, "busy")]
 
 
+@pytest.mark.slow
 def test_real_orders_placed_and_fulfilled_by_eight_clients_at_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
