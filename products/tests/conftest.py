@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 import pytest_django
 from django.conf import settings
+from django.db import connection
 from django.test import TransactionTestCase
 from rest_framework.test import APIClient
 
