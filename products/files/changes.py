@@ -137,3 +137,11 @@ def adjustment_line(row: Row, *, reason: str = "", reference: str = "") -> Line:
         if isinstance(problem, stock.Invalid) and problem.field == field:
             problem.field = given[0]
     return line
+
+
+def told(*errors: stock.StockError) -> str:
+    """Return what is wrong, with the name of each value that is."""
+    return " ".join(
+        f"{error.field}: {error.detail}" if isinstance(error, stock.Invalid) else error.detail
+        for error in errors
+    )

@@ -3,18 +3,18 @@
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from django.db import IntegrityError, connection
+from django.db import IntegrityError
 
 from products import events, policies
 from products.db.clock import SecondsFromNow
 from products.db.prepared import execute_prepared
 from products.db.sqlite import is_sqlite
-from products.ledger import statements
+from products.ledger import sqlite, statements
 from products.ledger.statements import Opening, Rows, Write, rows_of
 from products.models import Levels, Product, Reservation, ReservationLine, StockEvent
 
@@ -275,7 +275,7 @@ class Posting:
         for reservation, expires_in in self._extended:
             _extend(reservation, expires_in)
         if self._opened and is_sqlite():
-            _open_on_sqlite(*self._opened)
+            sqlite.open_reservation(*self._opened)
         self.prepare()
         if self._write is None:
             return False
@@ -283,7 +283,7 @@ class Posting:
         has_receivers = events.stock_event.has_listeners(StockEvent)
         waits = waits or has_receivers
         if is_sqlite():
-            ids, moment = _write_on_sqlite(self._write)
+            ids, moment = sqlite.write(self._write)
         else:
             sql, parameters = statements.compose(self._write)
             written = execute_prepared(sql, parameters, commits=commits, waits=waits)
@@ -360,39 +360,3 @@ def _extend(reservation: Reservation, expires_in: int) -> None:
     rows = Reservation.objects.filter(pk=reservation.pk)
     rows.update(expires_at=SecondsFromNow(expires_in))
     reservation.expires_at = rows.values_list("expires_at", flat=True).get()
-
-
-# SQLite has no statement that writes several tables.
-
-
-def _open_on_sqlite(reservation: Reservation, expires_in: int | None) -> None:
-    if expires_in is not None:
-        reservation.expires_at = SecondsFromNow(expires_in)
-    reservation.save(force_insert=True)
-    if expires_in is not None:
-        # Both times are of the one statement, so that the end need not be read back.
-        reservation.expires_at = reservation.created_at + timedelta(seconds=expires_in)
-    for line in reservation.loaded_lines:
-        line.reservation = reservation
-    ReservationLine.objects.bulk_create(reservation.loaded_lines)
-
-
-def _write_on_sqlite(write: Write) -> tuple[list[int], datetime]:
-    with connection.cursor() as cursor:
-        if write.lines:
-            sql = statements.update_lines(write.lines.sql, write.lines.columns)
-            cursor.execute(sql, write.lines.parameters)
-        if write.statuses:
-            sql = statements.update_statuses(write.statuses.sql, write.statuses.columns)
-            cursor.execute(sql, write.statuses.parameters)
-        cursor.execute(
-            statements.insert_events(write.events.sql),
-            [*write.event_parameters, *write.events.parameters],
-        )
-        ids, moments = zip(*cursor.fetchall(), strict=True)
-        convert: Any = connection.ops
-        moment = convert.convert_datetimefield_value(moments[0], None, connection)
-        updated_at = Product._meta.get_field("updated_at").get_db_prep_save(moment, connection)
-        sql = statements.update_products(write.levels.sql, write.levels.columns, moment="%s")
-        cursor.execute(sql, [updated_at, *write.levels.parameters])
-    return list(ids), moment

@@ -12,7 +12,7 @@ from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
 from products import stock
-from products.files import bulk
+from products.files import bulk, operations
 from products.files.csv import csv_lines
 from products.files.rows import Columns, Row, rows_of
 from products.files.staging import NewLine, Staging
@@ -84,7 +84,7 @@ class BulkCommand(StockCommand):
     def carry_out(
         self,
         table: Staging,
-        operation: bulk.BulkOperation,
+        operation: operations.BulkOperation,
         *,
         dry_run: bool,
         run: BulkRun | None = None,

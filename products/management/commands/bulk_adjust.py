@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 from django.core.management.base import CommandError, CommandParser
 
 from products import stock
-from products.files import bulk
+from products.files import bulk, operations
 from products.files.changes import ADJUSTMENT_COLUMNS, adjustment_line
 from products.files.rows import Columns
 from products.files.staging import staging
@@ -80,7 +80,7 @@ class Command(BulkCommand):
         try:
             with (
                 reading(options["file"]) as source,
-                staging(bulk.Adjustments.form) as table,
+                staging(operations.Adjustments.form) as table,
                 rejects as refused_lines,
             ):
                 mark = fingerprint(source, columns.named, notes, options["keep_going"])
@@ -89,9 +89,9 @@ class Command(BulkCommand):
                     table,
                     source,
                     columns,
-                    lambda row: bulk.Adjustments.staged(adjustment_line(row, **notes)),
+                    lambda row: operations.Adjustments.staged(adjustment_line(row, **notes)),
                 )
-                operation = bulk.Adjustments(by=of_one_run(by))
+                operation = operations.Adjustments(by=of_one_run(by))
                 if options["keep_going"] and not options["dry_run"]:
                     with self.progress(table) as progress:
                         report = bulk.apply_possible(table, operation, run=run, progress=progress)

@@ -1,7 +1,7 @@
 from typing import Any
 
 from products import stock
-from products.files import bulk
+from products.files import operations
 from products.files.changes import DERIVED_COLUMNS, PRODUCT_COLUMNS
 from products.files.rows import Columns
 from products.files.staging import staging
@@ -21,8 +21,8 @@ class Command(BulkCommand):
     )
 
     def handle(self, *args: Any, by: stock.Actor, **options: Any) -> None:
-        with reading(options["file"]) as source, staging(bulk.Products.form) as table:
-            self.stage(table, source, COLUMNS, bulk.Products.staged)
-            operation = bulk.Products(by=of_one_run(by))
+        with reading(options["file"]) as source, staging(operations.Products.form) as table:
+            self.stage(table, source, COLUMNS, operations.Products.staged)
+            operation = operations.Products(by=of_one_run(by))
             report = self.carry_out(table, operation, dry_run=options["dry_run"])
         self.tell(table, report)

@@ -1,0 +1,46 @@
+"""A change on SQLite, which has no statement that writes several tables."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+
+from products.db.clock import SecondsFromNow
+from products.ledger import statements
+from products.ledger.statements import Write
+from products.models import Product, Reservation, ReservationLine
+
+
+def open_reservation(reservation: Reservation, expires_in: int | None) -> None:
+    """Insert a reservation with its `loaded_lines`, before its events."""
+    if expires_in is not None:
+        reservation.expires_at = SecondsFromNow(expires_in)
+    reservation.save(force_insert=True)
+    if expires_in is not None:
+        # Both times are of the one statement, so that the end need not be read back.
+        reservation.expires_at = reservation.created_at + timedelta(seconds=expires_in)
+    for line in reservation.loaded_lines:
+        line.reservation = reservation
+    ReservationLine.objects.bulk_create(reservation.loaded_lines)
+
+
+def write(change: Write) -> tuple[list[int], datetime]:
+    """Write the rows of a change. Return the ids of its events, and their moment."""
+    with connection.cursor() as cursor:
+        if change.lines:
+            sql = statements.update_lines(change.lines.sql, change.lines.columns)
+            cursor.execute(sql, change.lines.parameters)
+        if change.statuses:
+            sql = statements.update_statuses(change.statuses.sql, change.statuses.columns)
+            cursor.execute(sql, change.statuses.parameters)
+        cursor.execute(
+            statements.insert_events(change.events.sql),
+            [*change.event_parameters, *change.events.parameters],
+        )
+        ids, moments = zip(*cursor.fetchall(), strict=True)
+        convert: Any = connection.ops
+        moment = convert.convert_datetimefield_value(moments[0], None, connection)
+        updated_at = Product._meta.get_field("updated_at").get_db_prep_save(moment, connection)
+        sql = statements.update_products(change.levels.sql, change.levels.columns, moment="%s")
+        cursor.execute(sql, [updated_at, *change.levels.parameters])
+    return list(ids), moment
