@@ -78,27 +78,28 @@ def lock_reservations(ids: Iterable[int], *, skip_locked: bool = False) -> dict[
 
 
 def lock_lines(
-    lines: QuerySet[ReservationLine],
+    lines: Iterable[ReservationLine],
     products: Iterable[Product],
     *,
+    still: QuerySet[ReservationLine],
     skip_locked: bool = False,
 ) -> list[ReservationLine]:
     """Lock the reservations of lines whose products are locked, and return the lines.
 
-    Each line is read under the lock, in the order of reservations, and has its product and its
-    reservation with its `units`. A line that is no longer among `lines` is left out: its time may
-    be over by now, or somebody may have extended it.
+    Each line is read again under the lock, in the order of reservations, with its product and its
+    reservation, which has its `units`. A line that is no longer among `still` is left out: its
+    time may be over by now, or somebody may have extended it.
     """
     by_id = {product.pk: product for product in products}
-    lines = lines.filter(product__in=by_id)
-    reservations = lock_reservations(
-        set(lines.values_list("reservation_id", flat=True)), skip_locked=skip_locked
-    )
+    wanted = [line for line in lines if line.product_id in by_id]
+    ids = {line.reservation_id for line in wanted}
+    reservations = lock_reservations(ids, skip_locked=skip_locked) if ids else {}
     if not reservations:
         return []
     for reservation_id, units in _units_of(reservations):
         reservations[reservation_id].units = units
-    found = list(lines.filter(reservation__in=reservations).order_by("reservation_id", "pk"))
+    of_locked = still.filter(pk__in=[line.pk for line in wanted], reservation__in=reservations)
+    found = list(of_locked.order_by("reservation_id", "pk"))
     for line in found:
         line.product, line.reservation = by_id[line.product_id], reservations[line.reservation_id]
     return found
@@ -114,6 +115,7 @@ def _units_of(reservations: Collection[int]) -> Iterator[tuple[int, dict[str, in
 
 
 _PARTS = ("open", "fulfilled", "released", "expired")
+_LINES_AT_ONCE = 1_000
 
 
 # ------------------------------------------------------------------------- what a verb wants locked
@@ -262,22 +264,29 @@ class UnreferencedLines:
                 break
             last_id = oldest[-1].reservation_id
             # The time of one may be over by now, and the next is needed.
-            wanted = held.filter(pk__in=[line.pk for line in oldest])
-            still_held = lock_lines(wanted, products.values())
+            still_held = lock_lines(oldest, products.values(), still=held)
             missing -= sum(line.open for line in still_held)
             lines += still_held
         return LockedLines(products, lines)
 
 
 def oldest_covering(lines: QuerySet[ReservationLine], units: int) -> list[ReservationLine]:
-    """Return the oldest lines that together hold `units` open units, or all if they hold less."""
+    """Return the oldest lines of a product that together hold `units` open units, or all lines if
+    they hold less."""
     covering: list[ReservationLine] = []
-    # Each line holds a unit at least, so `units` lines are enough.
-    for line in lines.order_by("reservation_id")[:units].iterator():
-        covering.append(line)
-        units -= line.open
-        if units <= 0:
+    last_id = 0
+    while units > 0:
+        # Each line holds a unit at least, so `units` lines are enough.
+        following = lines.filter(reservation__gt=last_id).order_by("reservation_id")
+        batch = list(following[: min(units, _LINES_AT_ONCE)])
+        if not batch:
             break
+        for line in batch:
+            covering.append(line)
+            units -= line.open
+            if units <= 0:
+                break
+        last_id = batch[-1].reservation_id
     return covering
 
 
@@ -305,17 +314,14 @@ class OverdueReservations:
 
     def lock(self) -> LockedOverdue:
         ids = set(self._reservation_ids())
-        overdue = ReservationLine.objects.overdue().filter(reservation__in=ids)
-        skus = set(overdue.values_list("product__sku", flat=True))
+        overdue = ReservationLine.objects.overdue()
+        found = list(overdue.filter(reservation__in=ids).select_related("product"))
+        skus = {line.product.sku for line in found}
         products = lock_products(skus, skip_locked=True) if skus else {}
-        lines = lock_lines(overdue, products.values(), skip_locked=True)
-        locked = {line.pk for line in lines}
-        left = {
-            reservation_id
-            for pk, reservation_id in overdue.values_list("pk", "reservation_id")
-            if pk not in locked
-        }
-        return LockedOverdue(products, lines, ids, left)
+        lines = lock_lines(found, products.values(), still=overdue, skip_locked=True)
+        others = {line.pk for line in found} - {line.pk for line in lines}
+        left = overdue.filter(pk__in=others).values_list("reservation_id", flat=True)
+        return LockedOverdue(products, lines, ids, set(left))
 
     def _reservation_ids(self) -> Iterator[int]:
         overdue = (

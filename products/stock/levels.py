@@ -102,11 +102,12 @@ def preview(
     products = _products_at(levels or {}, wants.skus)
     outcomes = record(operations, products, Posting(by=by))
     held = overdue.lines_for(shortages_among(outcomes), wants, products, whole=False)
-    if held is None:
+    if not held:
         return outcomes
+    skus = {product.pk: sku for sku, product in products.items()}
     given_back: Counter[str] = Counter()
-    for line in held.select_related("product"):
-        given_back[line.product.sku] += line.open
+    for line in held:
+        given_back[skus[line.product_id]] += line.open
     products = _products_at(levels or {}, wants.skus, given_back)
     return record(operations, products, Posting(by=by))
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from django.db.models import QuerySet, Sum
+from django.db.models import Sum
 
-from products.ledger.locking import Products, Wants, oldest_covering
+from products.ledger.locking import Products, Wants, lock_lines, oldest_covering
 from products.ledger.posting import Posting
 from products.models import Product, ReservationLine
 from products.stock.endings import EXPIRE, end_portions
@@ -22,46 +22,26 @@ def lines_for(
     products: Mapping[str, Product],
     *,
     whole: bool,
-) -> QuerySet[ReservationLine] | None:
+) -> list[ReservationLine]:
     """Return the overdue lines, the oldest first, that may end the shortages.
 
-    None if they cannot, or for a request that need not be met as a `whole`, if they cannot end any
-    of them. Only lines of locked products are returned: to lock another product of the same
-    reservation now would be out of order.
-    """
-    if not shortages or not isinstance(wants, Products):
-        return None
-    chosen = _chosen(shortages, products, Counter(wants.skus), whole=whole)
-    return ReservationLine.objects.overdue().filter(pk__in=chosen) if chosen else None
-
-
-def expire(lines: Iterable[ReservationLine], posting: Posting) -> set[int]:
-    """Record that all open units of locked lines expired, and return the ids of the
-    reservations."""
-    lines = list(lines)
-    portions = [(line, line.open) for line in lines]
-    end_portions(EXPIRE, portions, posting, reason="expired")
-    return {line.reservation_id for line in lines}
-
-
-def _chosen(
-    shortages: Sequence[Shortage],
-    products: Mapping[str, Product],
-    times_asked: Counter[str],
-    *,
-    whole: bool,
-) -> list[int]:
-    """Return the ids of the lines.
+    None are returned if they cannot, or for a request that need not be met as a `whole`, if they
+    cannot end any of them. Only lines of locked products are returned: to lock another product of
+    the same reservation now would be out of order.
 
     A product that the request names once needs the units that it misses. What several operations
     on one product need depends on each other, so all its overdue units are given back.
     """
+    if not shortages or not isinstance(wants, Products):
+        return []
+    times_asked = Counter(wants.skus)
+
     # One query for all of them: most often nothing is overdue.
     of_short = ReservationLine.objects.overdue().filter(
-        product__in={products[error.sku or ""].pk for error in shortages}
+        product__in={products[_sku_of(error)].pk for error in shortages}
     )
     overdue = dict(of_short.values_list("product_id").annotate(Sum("open")))
-    chosen: list[int] = []
+    chosen: list[ReservationLine] = []
     for sku, errors in groupby(sorted(shortages, key=_sku_of), key=_sku_of):
         missing = max(error.missing for error in errors)
         product = products[sku]
@@ -72,8 +52,25 @@ def _chosen(
         if product.pk not in overdue or (is_asked_once and not is_enough):
             continue
         units = missing if is_asked_once else MAX_UNITS
-        chosen += [line.pk for line in oldest_covering(of_short.filter(product=product), units)]
+        chosen += oldest_covering(of_short.filter(product=product), units)
     return chosen
+
+
+def lock(
+    lines: Iterable[ReservationLine], products: Mapping[str, Product], *, skip_locked: bool = False
+) -> list[ReservationLine]:
+    """Lock the reservations of lines, and return the lines that are still overdue."""
+    still = ReservationLine.objects.overdue()
+    return lock_lines(lines, products.values(), still=still, skip_locked=skip_locked)
+
+
+def expire(lines: Iterable[ReservationLine], posting: Posting) -> set[int]:
+    """Record that all open units of locked lines expired, and return the ids of the
+    reservations."""
+    lines = list(lines)
+    portions = [(line, line.open) for line in lines]
+    end_portions(EXPIRE, portions, posting, reason="expired")
+    return {line.reservation_id for line in lines}
 
 
 def _sku_of(error: Shortage) -> str:

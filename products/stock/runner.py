@@ -18,7 +18,7 @@ from psycopg.pq import TransactionStatus
 from products.db.connection import per_sku_queue, wait_for_locks
 from products.db.errors import RETRYABLE, sqlstate_of
 from products.db.sqlite import is_sqlite, sqlite_writer_lock
-from products.ledger.locking import Locked, Wants, lock_lines, lock_next, lock_rows
+from products.ledger.locking import Locked, Wants, lock_next, lock_rows
 from products.ledger.posting import Actor, Posting, SkuTaken
 from products.models import Product
 from products.stock import overdue
@@ -94,11 +94,11 @@ def _decide_again(verb: Verb[L, R], refused: StockError, locked: L, by: Actor) -
     Raises the refusal if there are none that could help.
     """
     held = overdue.lines_for(refused.shortages, verb.wants, locked.products, whole=True)
-    if held is None:
+    if not held:
         raise refused
     # Read again: the levels in memory have moved.
     locked, posting = verb.wants.lock(), Posting(by=by)
-    if not overdue.expire(lock_lines(held, locked.products.values()), posting):
+    if not overdue.expire(overdue.lock(held, locked.products), posting):
         raise refused
     return verb.decide(locked, posting), posting
 
@@ -190,10 +190,10 @@ def _carry_out(verbs: Iterable[Verb[Any, Outcomes]], by: Actor) -> Iterator[Outc
         outcomes = verb.decide(locked, posting)
         shortages = shortages_among(outcomes)
         held = overdue.lines_for(shortages, verb.wants, locked.products, whole=False)
-        if held is not None:
+        if held:
             locked, posting = verb.wants.lock(), Posting(by=by)
             # To wait for a reservation would be out of order: earlier batches hold others.
-            overdue.expire(lock_lines(held, locked.products.values(), skip_locked=True), posting)
+            overdue.expire(overdue.lock(held, locked.products, skip_locked=True), posting)
             outcomes = verb.decide(locked, posting)
         posting.prepare()
         yield outcomes

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from django.db import (
     connection,
     transaction,
 )
+from django.db.models import F
 from django.test import override_settings
 from rest_framework.test import APIClient
 
@@ -46,20 +48,70 @@ def run(sql: str, *values: Any, commits: bool = False, waits: bool = True) -> An
     return execute_prepared(sql, values, commits=commits, waits=waits)
 
 
+def round_trips(verb: Callable[[], object], folder: Path) -> list[int]:
+    """Return how many statements each round trip of a verb sends, as libpq traces them."""
+    trace = folder / "messages"
+    with trace.open("w") as file:
+        connection.connection.pgconn.trace(file.fileno())
+        verb()
+        connection.connection.pgconn.untrace()
+    messages = [line.split("\t") for line in trace.read_text().splitlines()]
+    return [
+        sum(kind in ("Execute", "Query") for _, _, _, kind, *_ in group)
+        for sender, group in groupby(messages, itemgetter(1))
+        if sender == "F"
+    ]
+
+
 @only_postgresql
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_change_takes_two_round_trips(verb: Callable[[], object], tmp_path: Path) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
     verb()
-    trace = tmp_path / "messages"
 
-    with trace.open("w") as file:
-        connection.connection.pgconn.trace(file.fileno())
-        verb()
-        connection.connection.pgconn.untrace()
+    # BEGIN with the lock, and the write with COMMIT.
+    assert round_trips(verb, tmp_path) == [2, 2]
 
-    senders = [line.split("\t")[1] for line in trace.read_text().splitlines()]
-    assert sum(pair == ("F", "B") for pair in pairwise(senders)) == 2
+
+@only_postgresql
+def test_verbs_that_read_more_commit_with_their_write_as_well(tmp_path: Path) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    for _ in range(2):
+        stock.reserve(sku="CUP", amount=1, by=ACTOR)
+    # The statements are prepared before they are counted.
+    stock.release_product(sku="CUP", amount=1, by=ACTOR)
+    stock.edit(sku="CUP", name="Mug", by=ACTOR)
+
+    def release() -> object:
+        return stock.release_product(sku="CUP", amount=1, by=ACTOR)
+
+    def edit() -> object:
+        return stock.edit(sku="CUP", name="Jug", by=ACTOR)
+
+    def reconcile() -> object:
+        return stock.reconcile(sku="CUP", by=ACTOR)
+
+    # Between: its oldest lines, the lock of their reservations, their units, the lines again.
+    assert round_trips(release, tmp_path) == [2, 1, 1, 1, 1, 2]
+    assert round_trips(edit, tmp_path) == [2, 2]
+    Product.objects.update(quantity=F("quantity") + 1)
+    # Between: what is held, and the sums of the ledger.
+    assert round_trips(reconcile, tmp_path) == [2, 1, 1, 2]
+
+
+@only_postgresql
+@pytest.mark.parametrize("verb", [stock.fulfill, stock.release])
+def test_to_end_a_reservation_takes_four_round_trips(
+    verb: Callable[..., object], tmp_path: Path
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    first, second = [stock.reserve(sku="CUP", amount=1, by=ACTOR).pk for _ in range(2)]
+    verb(reservation_id=first, by=ACTOR)
+
+    # The lock of the products, of the reservation, its lines, and the write.
+    taken = round_trips(partial(verb, reservation_id=second, by=ACTOR), tmp_path)
+
+    assert taken == [2, 1, 1, 2]
 
 
 @pytest.mark.parametrize("verb", VERBS)
