@@ -24,11 +24,6 @@ LOGIN = reverse("admin:login")
 RIGHT = "long-enough-7"
 
 
-@pytest.fixture(autouse=True)
-def quick_passwords(settings: Settings) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def limits(settings: Settings) -> Settings:
     """Three failures for a name and five for an address, in an hour."""

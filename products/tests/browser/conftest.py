@@ -1,7 +1,7 @@
 """Fixtures of the tests in a browser."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 from django.contrib.auth.models import User
@@ -21,12 +21,6 @@ def browser() -> Iterator[Browser]:
         # Playwright's event loop waits in this thread, and Django takes that for asynchronous code.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "on")
         yield running
-
-
-@pytest.fixture(autouse=True)
-def _quick_passwords(settings: Any) -> None:
-    """Half of a test's time would go into hashing its password."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture
