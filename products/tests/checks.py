@@ -56,3 +56,18 @@ def stored() -> dict[str, list[tuple[Any, ...]]]:
         model.__name__: list(model._default_manager.order_by("pk").values_list())
         for model in models
     }
+
+
+def ledger_of(product: Product) -> list[tuple[str, int, int]]:
+    """Return type, quantity change and reserved change of each event, oldest first."""
+    events = StockEvent.objects.filter(product=product).order_by("version")
+    return [(event.type, event.quantity_change, event.reserved_change) for event in events]
+
+
+def levels_of(product: Product) -> tuple[int, int]:
+    """Return what the database says is on hand and reserved."""
+    return Product.objects.values_list("quantity", "reserved_quantity").get(pk=product.pk)
+
+
+def line_of(reservation: Reservation, product: Product) -> ReservationLine:
+    return ReservationLine.objects.get(reservation=reservation, product=product)

@@ -19,8 +19,8 @@ CAUGHT_BY = {
     "double-apply": ["api/test_idempotency.py", MACHINE],
     "late-fulfill": ["stock/test_expiry.py", MACHINE],
     "no-fingerprint": ["api/test_idempotency.py", MACHINE],
-    "lost-event": ["ledger/test_ledger.py", "stock/test_stock.py", MACHINE],
-    "partial-order": ["stock/test_stock.py", "api/test_operations.py", MACHINE],
+    "lost-event": ["stock/test_levels.py", MACHINE],
+    "partial-order": ["stock/test_reservations.py", MACHINE],
     "no-lock": ["stock/test_races.py", MACHINE],
 }
 """For each bug the modules that should catch it. No race is in reach of the machine, which asks

@@ -1,0 +1,111 @@
+"""How products are created and edited."""
+
+import pytest
+
+from products import stock
+from products.models import Product, StockEvent
+from products.tests.checks import ledger_of, levels_of
+from products.tests.factories import ACTOR, ProductFactory
+
+pytestmark = pytest.mark.django_db
+
+Type = StockEvent.Type
+
+
+def test_create_records_the_opening_stock() -> None:
+    product = stock.create(sku="A-1", name="Cup", quantity=25, by=ACTOR)
+
+    assert levels_of(product) == (25, 0)
+    assert ledger_of(product) == [(Type.PRODUCT_CREATED, 25, 0)]
+    assert product.version == 1
+
+
+def test_create_without_stock_records_an_opening_of_zero() -> None:
+    product = stock.create(sku="A-1", name="Cup", by=ACTOR)
+
+    assert ledger_of(product) == [(Type.PRODUCT_CREATED, 0, 0)]
+
+
+def test_create_below_the_minimum_is_detected_at_once() -> None:
+    product = stock.create(sku="A-1", name="Cup", quantity=2, minimum_stock_level=5, by=ACTOR)
+
+    assert ledger_of(product) == [(Type.PRODUCT_CREATED, 2, 0), (Type.LOW_STOCK_DETECTED, 0, 0)]
+    assert product.version == 2
+
+
+def test_create_many_refuses_every_taken_or_repeated_sku_and_creates_none() -> None:
+    ProductFactory.create(sku="TAKEN")
+    wanted = [stock.NewProduct(sku=sku, name=sku) for sku in ("NEW", "TAKEN", "NEW")]
+
+    with pytest.raises(stock.DuplicateSku) as refused:
+        stock.save_products(wanted, by=ACTOR)
+
+    assert [(index, error.sku) for index, error in refused.value.lines] == [
+        (1, "TAKEN"),
+        (2, "NEW"),
+    ]
+    assert not Product.objects.filter(sku="NEW").exists()
+
+
+def test_event_says_who_why_and_through_what() -> None:
+    product = ProductFactory.create()
+
+    stock.add(sku=product.sku, amount=1, reason="delivery", reference="po-7", by=ACTOR)
+
+    event = StockEvent.objects.get(product=product, version=2)
+    assert (event.reason, event.reference) == ("delivery", "po-7")
+    assert (event.actor, event.source, event.request_id) == ("tester", "command", "request-1")
+
+
+def test_edit_changes_what_is_given_and_no_stock() -> None:
+    product = ProductFactory.create(name="Red cup", quantity=25)
+
+    edited = stock.edit(sku=product.sku, name="Blue cup", description="big", by=ACTOR)
+
+    stored = Product.objects.get(pk=product.pk)
+    assert (stored.name, stored.description, stored.levels) == ("Blue cup", "big", product.levels)
+    assert stored.updated_at == edited.updated_at > product.updated_at
+    assert list(Product.objects.search("blue")) == [product]
+
+
+def test_edit_of_an_unknown_product_is_refused() -> None:
+    with pytest.raises(stock.ProductNotFound):
+        stock.edit(sku="UNKNOWN", name="x", by=ACTOR)
+
+
+def test_products_are_created_and_edited_in_one_go() -> None:
+    cup = ProductFactory.create(sku="CUP", quantity=10)
+
+    saved = stock.save_products(
+        [
+            stock.NewProduct(sku="MUG", name="Mug", quantity=3),
+            stock.Edit(sku="CUP", name="Big cup", minimum_stock_level=11),
+        ],
+        by=ACTOR,
+    )
+
+    assert [product.sku for product in saved] == ["MUG", "CUP"]
+    cup.refresh_from_db()
+    assert (cup.name, cup.levels) == ("Big cup", (10, 0, 11))
+    assert ledger_of(cup)[1:] == [(Type.PRODUCT_EDITED, 0, 0), (Type.LOW_STOCK_DETECTED, 0, 0)]
+    assert ledger_of(saved[0]) == [(Type.PRODUCT_CREATED, 3, 0)]
+
+
+@pytest.mark.parametrize(
+    ("refused", "error"),
+    [
+        (stock.NewProduct(sku="CUP", name="Cup"), stock.DuplicateSku),
+        (stock.Edit(sku="UNKNOWN", name="x"), stock.ProductNotFound),
+    ],
+)
+def test_one_refused_product_and_none_is_created_or_edited(
+    refused: stock.NewProduct | stock.Edit, error: type[stock.StockError]
+) -> None:
+    ProductFactory.create(sku="CUP", name="Cup")
+    new, edited = stock.NewProduct(sku="MUG", name="Mug"), stock.Edit(sku="CUP", name="Big cup")
+
+    with pytest.raises(error) as refusal:
+        stock.save_products([new, edited, refused], by=ACTOR)
+
+    assert [index for index, _ in refusal.value.lines] == [2]
+    assert list(Product.objects.values_list("sku", "name")) == [("CUP", "Cup")]
