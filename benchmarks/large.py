@@ -136,9 +136,9 @@ _FILL = [
     ORDER BY hold.id, step
     """,
     """
-    INSERT INTO products_idempotencykey (api_key_id, key, fingerprint, status, body, headers,
+    INSERT INTO products_idempotencykey (source, caller, key, fingerprint, status, body, headers,
                                          created_at)
-    SELECT (SELECT id FROM products_apikey), 'order-' || n, md5(n::text), 200,
+    SELECT 'api', (SELECT name FROM products_apikey), 'order-' || n, md5(n::text), 200,
            convert_to(repeat('x', 400), 'utf8'), '{}', now() - n * interval '24.4 hours' / %(keys)s
     FROM generate_series(1, %(keys)s) n
     """,
