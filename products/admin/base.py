@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, cast
 
+from django.contrib.admin import ModelAdmin as DjangoModelAdmin
 from django.contrib.admin import ShowFacets
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
@@ -55,14 +56,14 @@ def actor_of(request: HttpRequest) -> stock.Actor:
     return stock.Actor(request.user.get_username(), StockEvent.Source.ADMIN, request_id.get() or "")
 
 
-def once_for(by: stock.Actor, key: str, told: Callable[[Any], str]) -> stock.Once[stock.Answer]:
-    """Return how something that a person has sent is carried out once, and what they are told."""
+def once_for(by: stock.Actor, key: str, describe: Callable[[Any], str]) -> stock.Once[stock.Answer]:
+    """Return how a form is carried out once. `describe` makes its message from the result."""
     return stock.Once(
         source=by.source,
         caller=by.name,
         key=key,
         fingerprint="",
-        render=lambda result: stock.Answer(200, told(result).encode()),
+        render=lambda result: stock.Answer(200, describe(result).encode()),
     )
 
 
@@ -142,7 +143,7 @@ class BoundedChangeList(ChangeList):
 
 
 class InventoryAdmin(ModelAdmin):
-    """Rows that are made and ended elsewhere. Whoever may see one may not yet change it."""
+    """Rows that are created and closed elsewhere. Seeing one does not include changing it."""
 
     # Counting all rows, or those behind each filter, would take as long as reading them.
     show_full_result_count = False
@@ -167,6 +168,26 @@ class InventoryAdmin(ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+# Of any type: else each attribute would be compared with that of Unfold's class beside it.
+_DjangoModelAdmin: Any = DjangoModelAdmin
+
+
+class WithoutTransaction(_DjangoModelAdmin):
+    """A form whose changes are made by `products.stock`, which owns its transactions.
+
+    Django would wrap all of it in one. Must be the last base.
+    """
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        return self._changeform_view(request, object_id, form_url, extra_context)
 
 
 class ReadOnlyAdmin(InventoryAdmin):

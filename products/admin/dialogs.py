@@ -87,7 +87,7 @@ class Dialog(BaseDialogForm):
         raise NotImplementedError
 
     def carry_out(self, by: stock.Actor) -> str:
-        """Make the call and return what the person is told. Raises `StockError`."""
+        """Make the call and return a message for the person. Raises `StockError`."""
         raise NotImplementedError
 
     def refuse(self, error: stock.StockError) -> None:
@@ -125,12 +125,12 @@ def dialog_action(
 
     def run(model_admin: Any, request: HttpRequest, form: Dialog, object_id: str) -> HttpResponse:
         try:
-            told = form.carry_out(actor_of(request))
+            message = form.carry_out(actor_of(request))
         except stock.StockError as error:
             form.refuse(error)
             context = {"dialog": dialog, "form": form, "form_submit_text": form_class.submit}
             return render(request, DIALOG_TEMPLATE, context)
-        messages.success(request, told)
+        messages.success(request, message)
         return _back(request, model_admin, object_id)
 
     run.__name__ = name
@@ -266,7 +266,7 @@ class AdjustDialog(ProductDialog):
             f"{seen} were when you opened this. Nothing was adjusted. Is your count still right? "
             "Then adjust again.",
         )
-        # Whoever sends it once more has seen the new level.
+        # A person who sends it again has seen the new level.
         self.data = {**self.data.dict(), "expected_quantity": str(self.product.quantity)}
 
 

@@ -26,31 +26,31 @@ from products.files.changes import (
     ADJUSTMENT_COLUMNS,
     DERIVED_COLUMNS,
     PRODUCT_COLUMNS,
-    Change,
-    Line,
+    AnyChange,
+    FileLine,
     adjustment_line,
-    differences,
+    changed_fields,
     product_line,
     repeated,
 )
 from products.files.rows import Columns, Row, UnreadableFile
 from products.files.xlsx import MAX_FILE_BYTES, MAX_ROWS, read
-from products.models import PendingImport, Product
+from products.models import MIN_CLAIM_HOURS, PendingImport, Product
 from products.validators import MAX_NOTE_LENGTH, is_sku
 
-_TYPES: dict[str, type[Change]] = {
+_TYPES: dict[str, type[AnyChange]] = {
     change.__name__: change
     for change in (stock.Add, stock.Remove, stock.Adjust, stock.NewProduct, stock.Edit)
 }
 
-KEPT_FOR_SECONDS = 24 * 60 * 60
+KEPT_FOR_SECONDS = MIN_CLAIM_HOURS * 60 * 60
 """How long a preview can be confirmed. No longer than the claim of its confirmation is kept."""
 
 
 WRONG_LINES_NAMED = 10
 
 
-class Difference(NamedTuple):
+class FieldChange(NamedTuple):
     """What a line changes, before and after."""
 
     name: str
@@ -61,9 +61,9 @@ class Difference(NamedTuple):
 class PreviewRow(NamedTuple):
     """A line as it is shown."""
 
-    line: Line
+    line: FileLine
     label: str
-    differences: list[Difference]
+    differences: list[FieldChange]
     note: str = ""
 
 
@@ -100,11 +100,11 @@ class Import:
     permissions: ClassVar[Sequence[str]]
     form_class: ClassVar[type[ImportForm]] = ImportForm
 
-    def lines(self, rows: Sequence[Row], *, reason: str) -> list[Line]:
+    def lines(self, rows: Sequence[Row], *, reason: str) -> list[FileLine]:
         """Return what the rows of a file ask for; `reason` stands where a row has none."""
         raise NotImplementedError
 
-    def preview(self, lines: Sequence[Line], *, by: stock.Actor) -> list[PreviewRow]:
+    def preview(self, lines: Sequence[FileLine], *, by: stock.Actor) -> list[PreviewRow]:
         """Return what the lines would change now, and note at each what refuses it."""
         raise NotImplementedError
 
@@ -125,7 +125,7 @@ class ProductImport(Import):
     columns = Columns(known=PRODUCT_COLUMNS, required=("sku",), ignored=DERIVED_COLUMNS)
     permissions = ("products.add_product", "products.change_product")
 
-    def lines(self, rows: Sequence[Row], *, reason: str) -> list[Line]:
+    def lines(self, rows: Sequence[Row], *, reason: str) -> list[FileLine]:
         products = _products(str(row.cells.get("sku")) for row in rows)
         lines = [product_line(row, products.get(str(row.cells.get("sku")))) for row in rows]
         first_of_sku: dict[str, int] = {}
@@ -135,11 +135,11 @@ class ProductImport(Import):
                 line.problems.append(repeated(line, first))
         return lines
 
-    def preview(self, lines: Sequence[Line], *, by: stock.Actor) -> list[PreviewRow]:
+    def preview(self, lines: Sequence[FileLine], *, by: stock.Actor) -> list[PreviewRow]:
         products = _products(line.sku for line in lines)
         return [self._row(line, products.get(line.sku)) for line in lines]
 
-    def _row(self, line: Line, product: Product | None) -> PreviewRow:
+    def _row(self, line: FileLine, product: Product | None) -> PreviewRow:
         match line.change:
             case stock.NewProduct() as new:
                 if product and not line.problems:
@@ -160,17 +160,17 @@ def _products(skus: Iterable[str]) -> dict[str, Product]:
     return {product.sku: product for product in found}
 
 
-def _description_of(new: stock.NewProduct) -> list[Difference]:
-    told = [Difference("Name", "", new.name), Difference("On hand", "", new.quantity)]
+def _description_of(new: stock.NewProduct) -> list[FieldChange]:
+    told = [FieldChange("Name", "", new.name), FieldChange("On hand", "", new.quantity)]
     if new.minimum_stock_level:
-        told.append(Difference("Minimum", "", new.minimum_stock_level))
+        told.append(FieldChange("Minimum", "", new.minimum_stock_level))
     if new.description:
-        told.append(Difference("Description", "", new.description))
+        told.append(FieldChange("Description", "", new.description))
     return told
 
 
-def _edits(edit: stock.Edit, product: Product) -> list[Difference]:
-    return [Difference(*each) for each in differences(edit, product)]
+def _edits(edit: stock.Edit, product: Product) -> list[FieldChange]:
+    return [FieldChange(*each) for each in changed_fields(edit, product)]
 
 
 class AdjustmentImport(Import):
@@ -185,16 +185,18 @@ class AdjustmentImport(Import):
     permissions = ("products.adjust_stock", "products.operate_stock")
     form_class = AdjustmentImportForm
 
-    def lines(self, rows: Sequence[Row], *, reason: str) -> list[Line]:
+    def lines(self, rows: Sequence[Row], *, reason: str) -> list[FileLine]:
         return [adjustment_line(row, reason=reason) for row in rows]
 
-    def preview(self, lines: Sequence[Line], *, by: stock.Actor) -> list[PreviewRow]:
+    def preview(self, lines: Sequence[FileLine], *, by: stock.Actor) -> list[PreviewRow]:
         sound = [line for line in lines if line.change and not line.problems]
         operations: list[Any] = [line.change for line in sound]
         outcomes = dict(zip(map(id, sound), stock.preview(operations, by=by), strict=True))
         return [self._row(line, outcomes.get(id(line))) for line in lines]
 
-    def _row(self, line: Line, outcome: stock.LevelChange | stock.StockError | None) -> PreviewRow:
+    def _row(
+        self, line: FileLine, outcome: stock.LevelChange | stock.StockError | None
+    ) -> PreviewRow:
         if isinstance(outcome, stock.StockError):
             line.problems.append(outcome)
         label, note = "", ""
@@ -204,8 +206,8 @@ class AdjustmentImport(Import):
             return PreviewRow(line, label, [], note)
         before, after = outcome
         differences = [
-            Difference("On hand", before.quantity, after.quantity),
-            Difference("Available", before.available_quantity, after.available_quantity),
+            FieldChange("On hand", before.quantity, after.quantity),
+            FieldChange("Available", before.available_quantity, after.available_quantity),
         ]
         return PreviewRow(line, label, differences, note)
 
@@ -233,7 +235,7 @@ def _note_of(operation: stock.Operation) -> str:
 IMPORTS: dict[str, Import] = {kind.name: kind for kind in (ProductImport(), AdjustmentImport())}
 
 
-def keep(kind: Import, lines: Iterable[Line], *, user: Any) -> PendingImport:
+def keep_pending(kind: Import, lines: Iterable[FileLine], *, user: Any) -> PendingImport:
     """Keep what was previewed until it is confirmed, and forget what nobody has confirmed."""
     PendingImport.objects.filter(created_at__lt=SecondsFromNow(-KEPT_FOR_SECONDS)).delete()
     changes = [
@@ -244,9 +246,9 @@ def keep(kind: Import, lines: Iterable[Line], *, user: Any) -> PendingImport:
     return PendingImport.objects.create(user=user, kind=kind.name, changes=changes)
 
 
-def _lines_of(pending: PendingImport) -> list[Line]:
+def _lines_of(pending: PendingImport) -> list[FileLine]:
     return [
-        Line(number, values["sku"], _TYPES[type_name](**values))
+        FileLine(number, values["sku"], _TYPES[type_name](**values))
         for number, type_name, values in pending.changes
     ]
 
@@ -319,14 +321,19 @@ class ImportAdmin(InventoryAdmin):
         return redirect("admin:products_product_import", kind.name)
 
     def _preview(
-        self, request: HttpRequest, kind: Import, lines: Sequence[Line], *, refused: bool = False
+        self,
+        request: HttpRequest,
+        kind: Import,
+        lines: Sequence[FileLine],
+        *,
+        refused: bool = False,
     ) -> HttpResponse:
         rows = kind.preview(lines, by=actor_of(request))
         wrong = [line.number for line in lines if line.problems]
         changes = sum(line.change is not None for line in lines)
         pending = None
         if changes and not wrong:
-            pending = keep(kind, lines, user=request.user)
+            pending = keep_pending(kind, lines, user=request.user)
         return self._page(
             request,
             kind,

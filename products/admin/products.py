@@ -16,6 +16,7 @@ from unfold.decorators import display
 from products import stock
 from products.admin.base import (
     LINE_CHART_OPTIONS,
+    WithoutTransaction,
     actor_of,
     link_to,
     moment,
@@ -95,7 +96,7 @@ class ArchivedFilter(DropdownFilter):
 
 
 @admin.register(Product)
-class ProductAdmin(BatchActions, ImportAdmin, ProductExportAdmin):
+class ProductAdmin(BatchActions, ImportAdmin, ProductExportAdmin, WithoutTransaction):
     list_display = (
         "sku",
         "name",

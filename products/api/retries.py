@@ -76,4 +76,4 @@ def versions_of(header: str | None) -> Collection[int] | None:
     tags = parse_etags(header)
     if "*" in tags:
         return None
-    return {int(tag[1:-1]) for tag in tags if re.fullmatch('"[0-9]{1,18}"', tag)}
+    return {int(tag[1:-1]) for tag in tags if re.fullmatch('"[1-9][0-9]{0,17}"', tag)}

@@ -144,7 +144,7 @@ _ERRORS: dict[str, tuple[str, dict[str, Any]]] = {
         "TSHIRT-RED-L has 25 on hand; 1000000000 more would pass 1000000000.",
         {"sku": "TSHIRT-RED-L", "requested": 1_000_000_000},
     ),
-    "idempotency_key_reused": ("This key was used for another request: take a new one.", {}),
+    "idempotency_key_reused": ("This key was used for another request. Use a new key.", {}),
     "throttled": ("Request was throttled. Expected available in 3 seconds.", {}),
     "duplicate_sku": ("There is a product TSHIRT-RED-L already.", {"sku": "TSHIRT-RED-L"}),
     "product_archived": (

@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import Any, ClassVar, cast
 
@@ -246,7 +246,10 @@ class ProductViewSet(InventoryViewSet):
         return JSONResponse(ProductAsOfSerializer({"as_of": moment, "event": event}).data)
 
     def partial_update(self, request: Request, sku: str) -> HttpResponse:
-        return self._change(stock.edit, ProductEditSerializer)
+        edited = self.read(ProductEditSerializer)
+        return self._answer(
+            stock.edit(sku=sku, **edited, by=self.actor, if_match=self._versions_known())
+        )
 
     @action(detail=True, methods=["post", "patch"])
     def add(self, request: Request, sku: str) -> HttpResponse:
@@ -291,8 +294,11 @@ class ProductViewSet(InventoryViewSet):
             render or self._answer,
             **self.kwargs,
             **self.read(serializer),
-            if_match=versions_of(self.request.META.get("HTTP_IF_MATCH")),
+            if_match=self._versions_known(),
         )
+
+    def _versions_known(self) -> Collection[int] | None:
+        return versions_of(self.request.META.get("HTTP_IF_MATCH"))
 
     def _answer(self, product: Product) -> JSONResponse:
         data = self.represent(ProductSerializer, product)

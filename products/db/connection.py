@@ -11,14 +11,13 @@ from weakref import WeakValueDictionary
 import psycopg
 from django.conf import settings
 from django.db import (
-    OperationalError,
     connection,
 )
 from psycopg.abc import Buffer, PQGen
 from psycopg.adapt import Loader
 from psycopg.pq import TransactionStatus
 
-from products.db.errors import is_disconnect
+from products.db.errors import busy, is_disconnect
 
 Result = TypeVar("Result")
 
@@ -104,8 +103,7 @@ def per_sku_queue(skus: Collection[str]) -> Iterator[None]:
     (sku,) = skus
     turn = _turns.setdefault(sku, threading.Lock())
     if not turn.acquire(timeout=settings.CONNECTION_WAIT_SECONDS):
-        busy = psycopg.errors.LockNotAvailable(f"others want {sku}, too")
-        raise OperationalError(str(busy)) from busy
+        raise busy(f"others want {sku}, too")
     try:
         yield
     finally:
@@ -119,6 +117,6 @@ def wait_for_locks(seconds: int) -> None:
             f"SET LOCAL lock_timeout = '{seconds}s'; "
             # The products of a batch lie side by side: no reason to read all others, too.
             "SET LOCAL random_page_cost = 1; "
-            # So many lines are worth a plan of their own.
+            # Thousands of lines are worth a plan of their own.
             "SET LOCAL plan_cache_mode = auto"
         )

@@ -2,6 +2,7 @@
 
 import sqlite3
 
+import psycopg
 from django.db import InterfaceError, OperationalError
 
 FORGOTTEN_STATEMENT = frozenset({"0A000", "26000"})
@@ -22,6 +23,7 @@ _BUSY: frozenset[str | int] = frozenset(
 )
 
 _READ_ONLY = "25006"
+_UNIQUE_VIOLATION = "23505"
 _UNDEFINED = frozenset({"42P01", "42703"})  # A table, a column.
 _DISCONNECTED = ("08", "57P")  # Classes: connection exceptions, and the server's shutdown.
 
@@ -29,6 +31,21 @@ _DISCONNECTED = ("08", "57P")  # Classes: connection exceptions, and the server'
 def sqlstate_of(error: BaseException) -> str | None:
     """Return PostgreSQL's SQLSTATE of an error as Django raises it."""
     return getattr(error.__cause__, "sqlstate", None)
+
+
+def busy(detail: str) -> OperationalError:
+    """Return the error of a lock that was not available in time, as PostgreSQL raises it."""
+    error = OperationalError(detail)
+    error.__cause__ = psycopg.errors.LockNotAvailable(detail)
+    return error
+
+
+def is_unique_violation(error: Exception) -> bool:
+    """Return whether a row would have repeated a unique value."""
+    cause = error.__cause__
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorcode", 0) == sqlite3.SQLITE_CONSTRAINT_UNIQUE
+    return sqlstate_of(error) == _UNIQUE_VIOLATION
 
 
 def is_busy(error: Exception) -> bool:

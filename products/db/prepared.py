@@ -109,7 +109,11 @@ class _PreparedCursor:
         index = len(statements) - 1
         if self.commits:
             statements.append(("COMMIT", ()))
-        self._enqueue(statements)
+        try:
+            self._enqueue(statements)
+        except BaseException:
+            connection.close()  # It may have been left in pipeline mode.
+            raise
         if not self.waits and isinstance(connection, Connection):
             self._results(_send(pgconn))
             answers = _answers(pgconn, len(statements))

@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -33,18 +33,13 @@ def raise_sqlite_parameter_limit(*, connection: BaseDatabaseWrapper, **_: Any) -
 _writing = threading.RLock()
 
 
-def sqlite_writer_lock() -> AbstractContextManager[None]:
-    """On SQLite, let the threads of this process write one after the other.
-
-    SQLite lets those that wait look again now and then, for a tenth of a second in between, and
-    does not remember who came first: one of many may find it taken each time. It still decides: a
-    thread that has waited here for as long as it would there goes on to ask it.
-    """
-    return _sqlite_writer_lock() if is_sqlite() else nullcontext()
-
-
 @contextmanager
-def _sqlite_writer_lock() -> Iterator[None]:
+def sqlite_writer_lock() -> Iterator[None]:
+    """Let the threads of this process write one after the other.
+
+    Waiting threads of SQLite try again now and then, in no order, so one of many may fail each
+    time. SQLite still decides: a thread that has waited here for as long as it would there goes on.
+    """
     is_ours = _writing.acquire(timeout=settings.SQLITE_BUSY_SECONDS)
     try:
         yield

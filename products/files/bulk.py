@@ -13,7 +13,7 @@ from django.db.models import Count, QuerySet
 from products import stock
 from products.db.clock import Now
 from products.db.errors import LOCK_NOT_AVAILABLE, sqlstate_of
-from products.files.changes import told
+from products.files.changes import describe
 from products.files.operations import BulkOperation
 from products.files.staging import Staged, Staging
 from products.models import BulkRefusal, BulkRun, Product
@@ -24,8 +24,8 @@ WHOLE_BATCH = 5_000
 SHORT_BATCH = 1_000
 """Lines in a transaction where requests for the same products shall hardly wait."""
 
-MAX_TOLD = 10_000
-"""So many refused lines of a file are told. One that can only be applied whole ends there."""
+MAX_REPORTED = 10_000
+"""Report at most this many refused lines. A file that is applied whole ends there."""
 
 WHOLE_LOCK_SECONDS = 60
 """How long a file that is applied whole waits for others who change its products."""
@@ -35,7 +35,7 @@ SHORT_ATTEMPTS = 30
 """A batch waits shortly, because its own locks are held meanwhile, and then tries again."""
 
 Progress = Callable[[int], object]
-"""Told the number of lines that were done since it was told before."""
+"""Takes the number of lines that were done since its last call."""
 
 
 class Refusal(NamedTuple):
@@ -57,7 +57,7 @@ class Report:
     refused: Counter[str] = field(default_factory=Counter)
     """The number of lines by the code of their refusal."""
     refusals: list[Refusal] = field(default_factory=list)
-    """At most `MAX_TOLD`; those of a run are in the database."""
+    """At most `MAX_REPORTED`; those of a run are in the database."""
     done_before: datetime | None = None
     """When the file was applied under its reference, if it was before."""
 
@@ -65,7 +65,7 @@ class Report:
         """Count the lines of a batch, of which these are refused."""
         self.applied += len(lines) - len(refusals)
         self.refused.update(refusal.code for refusal in refusals)
-        self.refusals += refusals[: MAX_TOLD - len(self.refusals)]
+        self.refusals += refusals[: MAX_REPORTED - len(self.refusals)]
 
 
 class ReferenceUsed(Exception):
@@ -137,7 +137,7 @@ class _Whole:
 
     def decided(self, outcomes: stock.Outcomes) -> None:
         self.report.add(self._lines, _refused(self._lines, outcomes))
-        if len(self.report.refusals) == MAX_TOLD:
+        if len(self.report.refusals) == MAX_REPORTED:
             raise _Refused
 
     def end(self) -> None:
@@ -230,7 +230,7 @@ def _faulty(lines: Sequence[Staged]) -> list[Refusal]:
 
 def _refused(lines: Sequence[Staged], outcomes: stock.Outcomes) -> list[Refusal]:
     return [
-        Refusal(line.line, line.sku, outcome.code, told(outcome))
+        Refusal(line.line, line.sku, outcome.code, describe(outcome))
         for line, outcome in zip(lines, outcomes, strict=True)
         if isinstance(outcome, stock.StockError)
     ]

@@ -9,7 +9,7 @@ from products.files.exports import PRODUCT_EXPORT
 from products.files.rows import Row
 from products.models import Product
 
-Change = stock.Operation | stock.NewProduct | stock.Edit
+AnyChange = stock.Operation | stock.NewProduct | stock.Edit
 
 
 PRODUCT_COLUMNS = ("sku", "name", "description", "quantity", "minimum_stock_level")
@@ -37,12 +37,12 @@ _NUMBERS = {"add", "remove", "quantity", "expected_quantity", "minimum_stock_lev
 
 
 @dataclasses.dataclass
-class Line:
+class FileLine:
     """A row of the file: the change that it asks for, if any, and what is wrong with it."""
 
     number: int
     sku: str
-    change: Change | None = None
+    change: AnyChange | None = None
     problems: list[stock.StockError] = dataclasses.field(default_factory=list)
 
     @property
@@ -50,7 +50,7 @@ class Line:
         """The first of the problems."""
         return self.problems[0] if self.problems else None
 
-    def ask_for(self, change: type[Change], **values: Any) -> None:
+    def ask_for(self, change: type[AnyChange], **values: Any) -> None:
         """Note the change that the row asks for, or what is wrong in it."""
         if self.problems:
             return
@@ -60,9 +60,9 @@ class Line:
             self.problems.append(problem)
 
 
-def _read(row: Row) -> tuple[Line, dict[str, Any]]:
+def _read(row: Row) -> tuple[FileLine, dict[str, Any]]:
     """Return the line of a row without its change, and the values of its other cells."""
-    line = Line(row.line, "")
+    line = FileLine(row.line, "")
     values: dict[str, Any] = {}
     if row.fault:
         line.problems.append(stock.Invalid("line", row.fault))
@@ -75,7 +75,7 @@ def _read(row: Row) -> tuple[Line, dict[str, Any]]:
     return line, values
 
 
-def product_line(row: Row, product: Product | None) -> Line:
+def product_line(row: Row, product: Product | None) -> FileLine:
     """Return what a row asks for: a new product, or an edit of the one that exists, if any.
 
     An edit that changes nothing is none. An empty cell asks for no change.
@@ -88,12 +88,12 @@ def product_line(row: Row, product: Product | None) -> Line:
     if values.pop("quantity", product.quantity) != product.quantity:
         line.problems.append(_not_the_quantity(product))
     line.ask_for(stock.Edit, **values)
-    if isinstance(line.change, stock.Edit) and not differences(line.change, product):
+    if isinstance(line.change, stock.Edit) and not changed_fields(line.change, product):
         line.change = None
     return line
 
 
-def differences(edit: stock.Edit, product: Product) -> list[tuple[str, Any, Any]]:
+def changed_fields(edit: stock.Edit, product: Product) -> list[tuple[str, Any, Any]]:
     """Return the label, the present and the new value of each field that an edit changes."""
     edited = [
         ("Name", product.name, edit.name),
@@ -111,12 +111,12 @@ def _not_the_quantity(product: Product) -> stock.Invalid:
     return stock.Invalid("quantity", detail)
 
 
-def repeated(line: Line, first: int) -> stock.Invalid:
+def repeated(line: FileLine, first: int) -> stock.Invalid:
     """Return what is wrong with a line whose SKU is on another one already."""
     return stock.Invalid("sku", f"{line.sku} is on line {first} already.")
 
 
-def adjustment_line(row: Row, *, reason: str = "", reference: str = "") -> Line:
+def adjustment_line(row: Row, *, reason: str = "", reference: str = "") -> FileLine:
     """Return what a row asks for: to add, to remove or to set what is on hand.
 
     `reason` and `reference` stand where the row has none.
@@ -139,7 +139,7 @@ def adjustment_line(row: Row, *, reason: str = "", reference: str = "") -> Line:
     return line
 
 
-def told(*errors: stock.StockError) -> str:
+def describe(*errors: stock.StockError) -> str:
     """Return what is wrong, with the name of each value that is."""
     return " ".join(
         f"{error.field}: {error.detail}" if isinstance(error, stock.Invalid) else error.detail

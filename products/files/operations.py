@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from products import stock
-from products.files.changes import Line, product_line, repeated, told
+from products.files.changes import FileLine, describe, product_line, repeated
 from products.files.rows import Row
 from products.files.staging import Form, NewLine, Staged
 from products.models import Levels, Product
@@ -57,7 +57,7 @@ def _restored(name: str, *values: Any) -> stock.Operation:
     return operation
 
 
-class Adjustments:
+class AdjustmentLines:
     """Changes of what is on hand: each line is one operation."""
 
     form = Form(
@@ -70,11 +70,11 @@ class Adjustments:
         self._levels: dict[str, Levels] = {}
 
     @staticmethod
-    def staged(line: Line) -> NewLine:
+    def staged(line: FileLine) -> NewLine:
         """Return a line as it is staged."""
         if line.change is None:
             sku = line.sku if is_sku(line.sku) else ""
-            return line.number, sku, None, "invalid", told(*line.problems)
+            return line.number, sku, None, "invalid", describe(*line.problems)
         return line.number, line.sku, line.change, "", ""
 
     def verb(self, lines: Sequence[Staged]) -> stock.Verb[Any, stock.Outcomes]:
@@ -91,14 +91,16 @@ class Adjustments:
         return _errors(outcomes)
 
 
-class Products:
+class ProductLines:
     """Products to create, and what describes those that exist: each line is one product."""
 
     form = Form(json.dumps, lambda texts: [Row(*content) for content in _decoded(texts)])
 
     def __init__(self, *, by: stock.Actor) -> None:
         self.by = by
-        self._last = Line(0, "")
+        self._last = FileLine(0, "")
+        self._new: set[int] = set()
+        """The lines that were read as new products, also before the transaction was run again."""
 
     @staticmethod
     def staged(row: Row) -> NewLine:
@@ -114,7 +116,7 @@ class Products:
     def preview(self, lines: Sequence[Staged]) -> Errors:
         return [line.problem for line in self._asked(lines)]
 
-    def _asked(self, lines: Sequence[Staged]) -> list[Line]:
+    def _asked(self, lines: Sequence[Staged]) -> list[FileLine]:
         found = Product.objects.filter(sku__any_of=sorted({line.sku for line in lines}))
         products = {product.sku: product for product in found}
         asked = []
@@ -125,6 +127,11 @@ class Products:
                 line.problems.append(repeated(line, self._last.number))
             else:
                 self._last = line
+            if isinstance(line.change, stock.NewProduct):
+                self._new.add(line.number)
+            elif line.number in self._new:
+                # Somebody else has just created it: not what the file asked to edit.
+                line.problems.append(stock.DuplicateSku(line.sku))
             asked.append(line)
         return asked
 

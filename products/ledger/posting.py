@@ -12,6 +12,7 @@ from django.db import IntegrityError
 
 from products import events, policies
 from products.db.clock import SecondsFromNow
+from products.db.errors import is_unique_violation
 from products.db.prepared import execute_prepared
 from products.db.sqlite import is_sqlite
 from products.ledger import sqlite, statements
@@ -112,7 +113,7 @@ class Posting:
         reason: str = "",
         reference: str = "",
     ) -> LevelChange:
-        """Change the levels of a locked product by so many units, as an event."""
+        """Change the levels of a locked product, as an event."""
         before = product.levels
         product.quantity += quantity_change
         product.reserved_quantity += reserved_change
@@ -275,7 +276,7 @@ class Posting:
         for reservation, expires_in in self._extended:
             _extend(reservation, expires_in)
         if self._opened and is_sqlite():
-            sqlite.open_reservation(*self._opened)
+            sqlite.insert_reservation(*self._opened)
         self.prepare()
         if self._write is None:
             return False
@@ -303,6 +304,8 @@ class Posting:
             # By SKU: two who create the same ones shall not wait in a circle.
             Product.objects.bulk_create(sorted(self._created, key=attrgetter("sku")))
         except IntegrityError as error:
+            if not is_unique_violation(error):
+                raise
             raise SkuTaken from error
 
     def _event_rows(self) -> Rows:

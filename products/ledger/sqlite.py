@@ -11,7 +11,7 @@ from products.ledger.statements import Write
 from products.models import Product, Reservation, ReservationLine
 
 
-def open_reservation(reservation: Reservation, expires_in: int | None) -> None:
+def insert_reservation(reservation: Reservation, expires_in: int | None) -> None:
     """Insert a reservation with its `loaded_lines`, before its events."""
     if expires_in is not None:
         reservation.expires_at = SecondsFromNow(expires_in)

@@ -3,7 +3,10 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    """Add the ledger's last columns. On PostgreSQL no row is rewritten."""
+    """Add the ledger's last columns.
+
+    On PostgreSQL no row is rewritten. The ledger is locked while one scan builds the partial index.
+    """
 
     dependencies = [("products", "0012_rename_daily_totals")]
 

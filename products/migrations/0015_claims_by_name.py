@@ -6,8 +6,12 @@ from django.db.models import Count, Max, OuterRef, Subquery
 
 
 def name_the_callers(apps: Apps, _: BaseDatabaseSchemaEditor) -> None:
-    """Keep each claim under the name of its client. Of several under one name, keep the last."""
+    """Keep each claim under the name of its client. Of several under one name, keep the last.
+
+    Refusals, which were kept before, are dropped first: a key no longer remembers them.
+    """
     claims = apps.get_model("products", "IdempotencyKey").objects
+    claims.filter(status__gte=400).delete()
     clients = apps.get_model("products", "ApiKey").objects.filter(pk=OuterRef("api_key_id"))
     claims.update(source="api", caller=Subquery(clients.values("name")[:1]))
     repeated = claims.values("caller", "key").annotate(number=Count("pk"), last=Max("pk"))

@@ -6,6 +6,7 @@ net below it: one that fires is a bug above.
 
 from products.models.access import (
     MAX_IDEMPOTENCY_KEY_LENGTH,
+    MIN_CLAIM_HOURS,
     ApiKey,
     IdempotencyKey,
     Role,
@@ -27,6 +28,7 @@ __all__ = [
     "MAX_ACTOR_LENGTH",
     "MAX_IDEMPOTENCY_KEY_LENGTH",
     "MAX_REQUEST_ID_LENGTH",
+    "MIN_CLAIM_HOURS",
     "ApiKey",
     "BulkRefusal",
     "BulkRun",

@@ -13,6 +13,9 @@ from products.models.fields import MomentField
 MAX_IDEMPOTENCY_KEY_LENGTH = 255
 MAX_THROTTLE_BUCKET_LENGTH = 64
 
+MIN_CLAIM_HOURS = 24
+"""How long a claim is kept at least: its request can be sent again that long."""
+
 
 class Role(models.TextChoices):
     """What an API key may do. Each role may do all that the roles before it may."""
@@ -36,7 +39,7 @@ class ApiKey(AbstractAPIKey):
     role = models.CharField(max_length=10, choices=Role, default=Role.READ)
 
     text: str
-    """The key itself, known only to whoever has just issued it."""
+    """The key itself, known only where it has just been issued."""
 
     class Meta(AbstractAPIKey.Meta):
         verbose_name = "API key"

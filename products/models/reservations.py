@@ -56,9 +56,9 @@ class Reservation(models.Model):
 
     objects = ReservationQuerySet.as_manager()
     loaded_lines: list["ReservationLine"]
-    """Only on those that come from `with_lines`."""
+    """Set by `with_lines`, and on reservations that a verb returns."""
     is_overdue: bool
-    """Only on those that come from `with_overdue`."""
+    """Set by `with_overdue`, and on locked reservations."""
     units: dict[str, int]
     """Units of all lines by their part (`open`, `fulfilled`, ...); only on locked reservations."""
 
@@ -101,7 +101,7 @@ class Reservation(models.Model):
 
     @classmethod
     def status_for(cls, *, open_units: int, fulfilled: int, expired: int) -> Status:
-        """Return the status of a reservation with so many units in each state, released aside."""
+        """Return the status of a reservation with these numbers of units."""
         if open_units:
             return cls.Status.OPEN
         if fulfilled:

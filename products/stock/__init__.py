@@ -9,7 +9,7 @@ where a value breaks the rules of `products.validators`.
 """
 
 from products.ledger.posting import Actor, LevelChange
-from products.stock.audit import REPAIR_ACTOR, Difference, differences, reconcile
+from products.stock.audit import REPAIR_ACTOR, differences, reconcile
 from products.stock.catalogue import SavePossible, create, edit, save_products
 from products.stock.errors import (
     BelowReserved,
@@ -29,7 +29,7 @@ from products.stock.errors import (
     StockError,
     StockLimitExceeded,
 )
-from products.stock.expiry import ExpiryResult, expire_overdue
+from products.stock.expiry import expire_overdue
 from products.stock.levels import ApplyPossible, add, adjust, apply, preview, remove
 from products.stock.once import Answer, Once
 from products.stock.requests import Add, Adjust, Edit, Line, NewProduct, Operation, Remove
@@ -41,7 +41,7 @@ from products.stock.reservations import (
     reserve,
     reserve_lines,
 )
-from products.stock.runner import Batches, Outcomes, Verb, run_batches
+from products.stock.runner import Outcomes, Verb, run_batches
 
 __all__ = [
     "REPAIR_ACTOR",
@@ -50,13 +50,10 @@ __all__ = [
     "Adjust",
     "Answer",
     "ApplyPossible",
-    "Batches",
     "BelowReserved",
     "CannotReconcile",
-    "Difference",
     "DuplicateSku",
     "Edit",
-    "ExpiryResult",
     "InsufficientReserved",
     "InsufficientStock",
     "Invalid",

@@ -204,7 +204,7 @@ def _of_reservations(ids: list[int]) -> list[Difference]:
 def reconcile(*, sku: str, by: Actor) -> bool:
     """Explain the levels of a product by an `InventoryAdjusted`, and return whether one was needed.
 
-    What is on hand stays: it is what the warehouse was told. The reserved quantity becomes the open
+    The quantity on hand stays: the warehouse works with it. The reserved quantity becomes the open
     units of reservations. A gap in the versions stays a gap. Raises `ProductNotFound`, and
     `CannotReconcile` where more is held than is on hand, or where the product's version lies behind
     its last event's.

@@ -11,7 +11,7 @@ from products.stock.once import A, Once
 from products.stock.requests import Edit, NewProduct
 from products.stock.runner import Verb, run
 
-Change = NewProduct | Edit
+CatalogueChange = NewProduct | Edit
 
 _DESCRIPTION = ("name", "description", "minimum_stock_level")
 """The fields whose changes an event of an edit has in its `details`."""
@@ -49,9 +49,8 @@ def edit(
     minimum_stock_level: int | None = None,
     archived: bool | None = None,
     by: Actor,
-    once: Once[A] | None = None,
     if_match: Collection[int] | None = None,
-) -> Product | A:
+) -> Product:
     """Change descriptive fields of a product. None leaves a field as it is. Never changes stock.
 
     Records a `ProductEdited`, and a `ProductArchived` or `ProductRestored`, if anything changes.
@@ -64,11 +63,11 @@ def edit(
         minimum_stock_level=minimum_stock_level,
         archived=archived,
     )
-    return run(_SaveOne(edited), by=by, once=once, if_match=if_match)
+    return run(_SaveOne(edited), by=by, if_match=if_match)
 
 
 def save_products(
-    changes: Sequence[Change], *, by: Actor, once: Once[A] | None = None
+    changes: Sequence[CatalogueChange], *, by: Actor, once: Once[A] | None = None
 ) -> list[Product] | A:
     """Create and edit several products, all or none, and return the product of each change.
 
@@ -79,7 +78,7 @@ def save_products(
     return run(_SaveAll(changes), by=by, once=once)
 
 
-def _wants(changes: Sequence[Change]) -> Catalogue:
+def _wants(changes: Sequence[CatalogueChange]) -> Catalogue:
     return Catalogue(
         edited={change.sku for change in changes if isinstance(change, Edit)},
         created={change.sku for change in changes if isinstance(change, NewProduct)},
@@ -87,7 +86,7 @@ def _wants(changes: Sequence[Change]) -> Catalogue:
 
 
 class _SaveOne(Verb[LockedCatalogue, Product]):
-    def __init__(self, change: Change) -> None:
+    def __init__(self, change: CatalogueChange) -> None:
         self._change = change
         self.wants = _wants([change])
 
@@ -96,7 +95,7 @@ class _SaveOne(Verb[LockedCatalogue, Product]):
 
 
 class _SaveAll(Verb[LockedCatalogue, list[Product]]):
-    def __init__(self, changes: Sequence[Change]) -> None:
+    def __init__(self, changes: Sequence[CatalogueChange]) -> None:
         self._changes = changes
         self.wants = _wants(changes)
 
@@ -110,7 +109,7 @@ class SavePossible(Verb[LockedCatalogue, list[StockError | None]]):
     A line is a change, None if it changes nothing, or the error that refuses it already.
     """
 
-    def __init__(self, lines: Sequence[Change | StockError | None]) -> None:
+    def __init__(self, lines: Sequence[CatalogueChange | StockError | None]) -> None:
         self._errors = [line if isinstance(line, StockError) else None for line in lines]
         self._changes = {
             index: line
@@ -133,7 +132,11 @@ class SavePossible(Verb[LockedCatalogue, list[StockError | None]]):
 
 
 def _save(
-    changes: Sequence[Change], locked: LockedCatalogue, posting: Posting, *, has_lines: bool = True
+    changes: Sequence[CatalogueChange],
+    locked: LockedCatalogue,
+    posting: Posting,
+    *,
+    has_lines: bool = True,
 ) -> list[Product]:
     _refuse_duplicates(changes, locked.taken, has_lines=has_lines)
     _refuse_unknown(changes, locked.products, has_lines=has_lines)
@@ -146,7 +149,7 @@ def _save(
 
 
 def _refuse_duplicates(
-    changes: Sequence[Change], taken: Collection[str], *, has_lines: bool
+    changes: Sequence[CatalogueChange], taken: Collection[str], *, has_lines: bool
 ) -> None:
     refusals, known = Refusals(), set(taken)
     for index, change in enumerate(changes):
@@ -158,7 +161,7 @@ def _refuse_duplicates(
 
 
 def _refuse_unknown(
-    changes: Sequence[Change], products: Mapping[str, Product], *, has_lines: bool
+    changes: Sequence[CatalogueChange], products: Mapping[str, Product], *, has_lines: bool
 ) -> None:
     refusals = Refusals()
     for index, change in enumerate(changes):

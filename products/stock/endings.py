@@ -28,7 +28,7 @@ def end_portions(
     reason: str = "",
     reference: str = "",
 ) -> None:
-    """Record that so many units of each line end. Lines are locked with product and reservation."""
+    """Record the end of units of each line. Lines are locked with product and reservation."""
     for line, amount in portions:
         posting.end(line, amount, part=ending.part)
         posting.record(

@@ -100,7 +100,7 @@ def preview(
     """
     wants = Products([operation.sku for operation in operations])
     products = _products_at(levels or {}, wants.skus)
-    outcomes = record(operations, products, Posting(by=by))
+    outcomes = record_all(operations, products, Posting(by=by))
     held = overdue.lines_for(shortages_among(outcomes), wants, products, whole=False)
     if not held:
         return outcomes
@@ -109,7 +109,7 @@ def preview(
     for line in held:
         given_back[skus[line.product_id]] += line.open
     products = _products_at(levels or {}, wants.skus, given_back)
-    return record(operations, products, Posting(by=by))
+    return record_all(operations, products, Posting(by=by))
 
 
 def _products_at(
@@ -128,7 +128,7 @@ def _products_at(
     return products
 
 
-def record(
+def record_all(
     operations: Iterable[Operation], products: Mapping[str, Product], posting: Posting
 ) -> list[Outcome]:
     """Record operations in memory, in their order, and return the outcome of each."""
@@ -173,7 +173,7 @@ class _Apply(Verb[Locked, list[Product]]):
 
     def decide(self, locked: Locked, posting: Posting) -> list[Product]:
         refusals = Refusals()
-        for index, outcome in enumerate(record(self._operations, locked.products, posting)):
+        for index, outcome in enumerate(record_all(self._operations, locked.products, posting)):
             if isinstance(outcome, StockError):
                 refusals.add(index, outcome)
         refusals.raise_any()
@@ -188,4 +188,4 @@ class ApplyPossible(Verb[Locked, list[Outcome]]):
         self.wants = Products([operation.sku for operation in operations], levels_only=True)
 
     def decide(self, locked: Locked, posting: Posting) -> list[Outcome]:
-        return record(self._operations, locked.products, posting)
+        return record_all(self._operations, locked.products, posting)

@@ -40,16 +40,16 @@ def lines_for(
     of_short = ReservationLine.objects.overdue().filter(
         product__in={products[_sku_of(error)].pk for error in shortages}
     )
-    overdue = dict(of_short.values_list("product_id").annotate(Sum("open")))
+    overdue_units = dict(of_short.values_list("product_id").annotate(Sum("open")))
     chosen: list[ReservationLine] = []
     for sku, errors in groupby(sorted(shortages, key=_sku_of), key=_sku_of):
         missing = max(error.missing for error in errors)
         product = products[sku]
-        is_enough = overdue.get(product.pk, 0) >= missing
+        is_enough = overdue_units.get(product.pk, 0) >= missing
         if whole and not is_enough:
             return []
         is_asked_once = times_asked[sku] == 1
-        if product.pk not in overdue or (is_asked_once and not is_enough):
+        if product.pk not in overdue_units or (is_asked_once and not is_enough):
             continue
         units = missing if is_asked_once else MAX_UNITS
         chosen += oldest_covering(of_short.filter(product=product), units)

@@ -191,7 +191,7 @@ class _Reserve(Verb[Locked, Reservation]):
         refusals.raise_any(has_lines=self._has_lines)
 
 
-def open_reservation(locked: LockedReservation, reservation_id: int) -> Reservation:
+def require_open(locked: LockedReservation, reservation_id: int) -> Reservation:
     """Return a locked reservation that units can still be taken from. Raises a `StockError`."""
     reservation = locked.reservation
     if reservation is None:
@@ -226,7 +226,7 @@ class _End(Verb[LockedReservation, Reservation]):
         self.wants = ReservationWithLines(reservation_id, skus)
 
     def decide(self, locked: LockedReservation, posting: Posting) -> Reservation:
-        reservation = open_reservation(locked, self._reservation_id)
+        reservation = require_open(locked, self._reservation_id)
         portions = self._portions(reservation, locked.products)
         end_portions(
             self._ending, portions, posting, reason=self._reason, reference=self._reference
@@ -292,6 +292,6 @@ class _Extend(Verb[LockedReservation, Reservation]):
         self.wants = ReservationWithLines(reservation_id, skus=())
 
     def decide(self, locked: LockedReservation, posting: Posting) -> Reservation:
-        reservation = open_reservation(locked, self._reservation_id)
+        reservation = require_open(locked, self._reservation_id)
         posting.extend(reservation, expires_in=self._expires_in)
         return reservation

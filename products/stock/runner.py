@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from psycopg.pq import TransactionStatus
 
 from products.db.connection import per_sku_queue, wait_for_locks
-from products.db.errors import RETRYABLE, sqlstate_of
+from products.db.errors import RETRYABLE, busy, sqlstate_of
 from products.db.sqlite import is_sqlite, sqlite_writer_lock
 from products.ledger.locking import Locked, Wants, lock_next, lock_rows
 from products.ledger.posting import Actor, Posting, SkuTaken
@@ -58,8 +58,8 @@ def run(
     With `once`, return the answer that `once` renders, or the one that was kept. With `if_match`,
     raise `PreconditionFailed` unless the version of each locked product is one of these.
 
-    Run again what the database broke off to end a deadlock. Inside another transaction, which only
-    tests open, that cannot be done, nor is anything committed.
+    Run again what the database broke off to end a deadlock. Inside another transaction, as in most
+    tests, that cannot be done, nor is anything committed.
     """
     return _in_transaction(partial(_attempt, verb, by, once, if_match), verb.wants.skus or ())
 
@@ -120,9 +120,9 @@ def _in_transaction(attempt: Callable[[], R], skus: Collection[str] = ()) -> R:
         try:
             with queue, transaction.atomic():
                 return attempt()
-        except SkuTaken:
+        except SkuTaken as error:
             if retries == 0:
-                raise
+                raise busy("others create the same products") from error
             logger.info("a product was created meanwhile: decided again")
         except DatabaseError as error:
             sqlstate = sqlstate_of(error)

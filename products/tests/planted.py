@@ -40,14 +40,14 @@ def late_fulfill(patch: Any) -> None:
     from products.models import Reservation
     from products.stock import reservations
 
-    open_reservation = reservations.open_reservation
+    require_open = reservations.require_open
 
     def open_or_overdue(locked: LockedReservation, reservation_id: int) -> Reservation:
         if locked.reservation is not None:
             locked.reservation.is_overdue = False
-        return open_reservation(locked, reservation_id)
+        return require_open(locked, reservation_id)
 
-    patch.setattr(reservations, "open_reservation", open_or_overdue)
+    patch.setattr(reservations, "require_open", open_or_overdue)
 
 
 def no_fingerprint(patch: Any) -> None:

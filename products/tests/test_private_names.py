@@ -171,6 +171,12 @@ BORROWED = [
         "pages of our own look like Django's, and its pages get context",
     ),
     Borrowed(
+        "products.admin.base",
+        "django.contrib.admin.options.ModelAdmin",
+        "_changeform_view",
+        "a form whose changes `stock` makes has no transaction around it",
+    ),
+    Borrowed(
         "products.admin",
         "django.contrib.admin.views.main.ChangeList",
         "get_results result_count full_result_count url_for_result",

@@ -80,7 +80,7 @@ class Command(BulkCommand):
         try:
             with (
                 reading(options["file"]) as source,
-                staging(operations.Adjustments.form) as table,
+                staging(operations.AdjustmentLines.form) as table,
                 rejects as refused_lines,
             ):
                 mark = fingerprint(source, columns.named, notes, options["keep_going"])
@@ -89,9 +89,9 @@ class Command(BulkCommand):
                     table,
                     source,
                     columns,
-                    lambda row: operations.Adjustments.staged(adjustment_line(row, **notes)),
+                    lambda row: operations.AdjustmentLines.staged(adjustment_line(row, **notes)),
                 )
-                operation = operations.Adjustments(by=of_one_run(by))
+                operation = operations.AdjustmentLines(by=of_one_run(by))
                 if options["keep_going"] and not options["dry_run"]:
                     with self.progress(table) as progress:
                         report = bulk.apply_possible(table, operation, run=run, progress=progress)

@@ -21,8 +21,8 @@ class Command(BulkCommand):
     )
 
     def handle(self, *args: Any, by: stock.Actor, **options: Any) -> None:
-        with reading(options["file"]) as source, staging(operations.Products.form) as table:
-            self.stage(table, source, COLUMNS, operations.Products.staged)
-            operation = operations.Products(by=of_one_run(by))
+        with reading(options["file"]) as source, staging(operations.ProductLines.form) as table:
+            self.stage(table, source, COLUMNS, operations.ProductLines.staged)
+            operation = operations.ProductLines(by=of_one_run(by))
             report = self.carry_out(table, operation, dry_run=options["dry_run"])
         self.tell(table, report)

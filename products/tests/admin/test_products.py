@@ -1,5 +1,7 @@
 """The back office: what staff see, and that no form of it can change stock."""
 
+from typing import Any
+
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import OperationalError, connection
@@ -196,3 +198,20 @@ def test_a_database_that_is_away_is_answered_with_503(
 @pytest.mark.parametrize("query", ["?s=a&page=x", "?s=a&page=99", "?s=%00", ""])
 def test_the_search_of_all_models_is_not_there(staff: Client, query: str) -> None:
     assert staff.get(f"/admin/search/{query}")["Location"] == "/admin/"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_form_of_a_product_leaves_the_transaction_to_stock(staff: Client) -> None:
+    product = ProductFactory.create(sku="CUP")
+    depths: list[int] = []
+
+    def look(execute: Any, sql: str, *arguments: Any) -> Any:
+        if "INSERT INTO products_stockevent" in sql:
+            depths.append(len(connection.savepoint_ids))
+        return execute(sql, *arguments)
+
+    with connection.execute_wrapper(look):
+        staff.post(change_url(product), form_of(product, name="Mug"))
+
+    assert depths == [0]
+    assert Product.objects.get().name == "Mug"

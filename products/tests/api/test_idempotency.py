@@ -187,6 +187,17 @@ def test_a_sku_that_several_create_at_once_is_refused_to_all_but_one() -> None:
         assert (second.content == answer.content) == (answer.status_code == 201)
 
 
+def test_an_edit_takes_no_key(api: APIClient) -> None:
+    """Sent again, it changes nothing: `If-Match` is its guard."""
+    ProductFactory.create(sku="CUP")
+
+    for name in ("Mug", "Pot"):
+        answer = send(api, "/v1/products/CUP", {"name": name}, method="patch")
+        assert (answer.status_code, answer.json()["name"]) == (200, name)
+
+    assert not IdempotencyKey.objects.exists()
+
+
 def test_a_request_that_was_wrong_in_itself_may_be_mended_under_its_key(api: APIClient) -> None:
     product = ProductFactory.create(quantity=10)
     path = f"/v1/products/{product.sku}/remove"
@@ -299,5 +310,11 @@ def test_old_keys_are_forgotten_and_young_ones_kept(api: APIClient) -> None:
 
     assert "1 idempotency keys" in output.getvalue()
     assert IdempotencyKey.objects.get().key == "young"
+    IdempotencyKey.objects.update(source=StockEvent.Source.ADMIN, created_at=long_ago)
+    call_command("prune", stdout=output)
+    assert IdempotencyKey.objects.exists()  # A dialog may still be open.
+    IdempotencyKey.objects.update(created_at=timezone.now() - timedelta(days=31))
+    call_command("prune", stdout=output)
+    assert not IdempotencyKey.objects.exists()
     with pytest.raises(CommandError, match="24"):
         call_command("prune", hours=1)

@@ -56,7 +56,8 @@ def test_a_change_is_made_only_if_the_product_is_still_that(
 
 
 @pytest.mark.parametrize(
-    ("if_match", "status"), [("*", 200), ("", 412), ('W/"1-0"', 412), ("nonsense", 412)]
+    ("if_match", "status"),
+    [("*", 200), ('"1"', 200), ("", 412), ('W/"1"', 412), ('"0001"', 412), ("nonsense", 412)],
 )
 def test_forms_of_the_condition(api: APIClient, if_match: str, status: int) -> None:
     ProductFactory.create(sku="CUP")

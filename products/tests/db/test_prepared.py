@@ -79,6 +79,7 @@ def test_verbs_that_read_more_commit_with_their_write_as_well(tmp_path: Path) ->
     for _ in range(2):
         stock.reserve(sku="CUP", amount=1, by=ACTOR)
     # The statements are prepared before they are counted.
+    stock.add(sku="CUP", amount=1, by=ACTOR)
     stock.release_product(sku="CUP", amount=1, by=ACTOR)
     stock.edit(sku="CUP", name="Mug", by=ACTOR)
 

@@ -328,7 +328,7 @@ def test_a_line_that_is_wrong_in_itself_is_found_before_anybody_has_to_wait(
 def test_no_end_of_wrong_lines_is_told(
     adjust: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "MAX_TOLD", 3)
+    monkeypatch.setattr(bulk, "MAX_REPORTED", 3)
     monkeypatch.setattr(bulk, "WHOLE_BATCH", 3)
 
     ended = adjust("sku,add\n" + "NONE,1\n" * 20)

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from products import stock
 from products.models import Product, StockEvent
@@ -178,3 +178,23 @@ def test_a_transaction_that_is_run_again_takes_no_line_for_a_repeated_one(
 
     assert load(f"{HEADER}CUP,Cup,,5,\n")[0] == 0
     assert Product.objects.get().quantity == 5
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer at a time")
+@pytest.mark.django_db(transaction=True)
+def test_a_product_that_is_created_meanwhile_is_refused_and_not_edited(load: Load) -> None:
+    """Between the check and the insert, in a transaction that is then run again."""
+    created: list[Any] = []
+
+    def send(execute: Any, sql: str, *arguments: Any) -> Any:
+        if sql.startswith('INSERT INTO "products_product"') and not created:
+            theirs = partial(stock.create, sku="CUP", name="Theirs", by=ACTOR)
+            created.extend(at_once([theirs]))
+        return execute(sql, *arguments)
+
+    with connection.execute_wrapper(send):
+        status, said = load(f"{HEADER}CUP,Mine,,,\nPOT,Pot,,1,\n")
+
+    assert status == 1
+    assert "duplicate_sku" in said
+    assert list(Product.objects.values_list("sku", "name")) == [("CUP", "Theirs")]
