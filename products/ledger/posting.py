@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from django.db import IntegrityError
@@ -40,6 +39,9 @@ class SkuTaken(Exception):
     """Another transaction has just created a product with a SKU that this one wanted to create."""
 
 
+NO_DETAILS: Mapping[str, Any] = {}
+
+
 class _Event(NamedTuple):
     """A row of the ledger to write.
 
@@ -51,12 +53,12 @@ class _Event(NamedTuple):
     type: StockEvent.Type
     quantity: int
     reserved_quantity: int
-    quantity_change: int = 0
-    reserved_change: int = 0
-    reservation: Reservation | None = None
-    reason: str = ""
-    reference: str = ""
-    details: Mapping[str, Any] = MappingProxyType({})
+    quantity_change: int
+    reserved_change: int
+    reservation: Reservation | None
+    reason: str
+    reference: str
+    details: Mapping[str, Any]
 
     def row(self, *, pk: int, by: Actor, occurred_at: datetime) -> StockEvent:
         """Return the row as it was written."""
@@ -67,7 +69,7 @@ class _Event(NamedTuple):
             source=by.source,
             request_id=by.request_id,
             occurred_at=occurred_at,
-            **self._asdict(),
+            **{**self._asdict(), "details": dict(self.details)},
         )
 
 
@@ -77,7 +79,7 @@ _NO_CHANGE: Mapping[str, Any] = {
     "reserved_change": 0,
     "reservation": None,
     "reason": "",
-    "details": {},
+    "details": NO_DETAILS,
 }
 
 
@@ -122,11 +124,11 @@ class Posting:
             product,
             event_type,
             before,
-            quantity_change=quantity_change,
-            reserved_change=reserved_change,
-            reservation=reservation,
-            reason=reason,
-            reference=reference,
+            quantity_change,
+            reserved_change,
+            reservation,
+            reason,
+            reference,
         )
 
     def create(self, product: Product, *, reason: str = "", reference: str = "") -> None:
@@ -214,9 +216,12 @@ class Posting:
         product: Product,
         event_type: StockEvent.Type,
         before: Levels | None,
-        *,
+        quantity_change: int = 0,
+        reserved_change: int = 0,
+        reservation: Reservation | None = None,
+        reason: str = "",
         reference: str = "",
-        **change: Any,
+        details: Mapping[str, Any] = NO_DETAILS,
     ) -> LevelChange:
         """Append an event, and the one of a product that became low on stock by it, or no longer
         is. `before` is None for a new product."""
@@ -226,10 +231,14 @@ class Posting:
             product,
             product.version,
             event_type,
-            product.quantity,
-            product.reserved_quantity,
-            reference=reference,
-            **change,
+            after.quantity,
+            after.reserved_quantity,
+            quantity_change,
+            reserved_change,
+            reservation,
+            reason,
+            reference,
+            details,
         )
         self._events.append(event)
         crossing = policies.low_stock_event(before, after)
