@@ -109,6 +109,10 @@ class _PreparedCursor:
         index = len(statements) - 1
         if self.commits:
             statements.append(("COMMIT", ()))
+        if settings.PREPARED_STATEMENTS:
+            for statement, _ in statements:
+                if statement not in self._names:
+                    self._prepare(statement)
         try:
             self._enqueue(statements)
         except BaseException:
@@ -126,14 +130,9 @@ class _PreparedCursor:
     def _enqueue(self, statements: Sequence[tuple[str, _Values]]) -> None:
         """Put statements into one packet. After one that fails the others are not run."""
         pgconn = self._connection.pgconn
-        are_prepared = settings.PREPARED_STATEMENTS
-        if are_prepared:
-            for sql, _ in statements:
-                if sql not in self._names:
-                    self._prepare(sql)
         pgconn.enter_pipeline_mode()
         for sql, values in statements:
-            if are_prepared:
+            if settings.PREPARED_STATEMENTS:
                 pgconn.send_query_prepared(self._names[sql], values)
             else:
                 pgconn.send_query_params(_numbered(sql), values)
