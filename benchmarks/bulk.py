@@ -95,7 +95,9 @@ def main(lines: int, rounds: int) -> None:
         measured_command(["verify_stock"], environment)
     print(f"{lines:,} lines, {rounds} rounds       lines/s     share         spread    memory")
     for way, each in seconds.items():
-        shares = [plain / own for plain, own in zip(seconds["plain SQL"], each, strict=True)]
+        shares = [
+            plain_sql / own for plain_sql, own in zip(seconds["plain SQL"], each, strict=True)
+        ]
         used = f"{memory[way] // 1024:>6} MB" if memory[way] else ""
         print(
             f"{way:27} {lines / statistics.median(each):>11,.0f}  {statistics.median(shares):>8.2f}"

@@ -56,14 +56,16 @@ def actor_of(request: HttpRequest) -> stock.Actor:
     return stock.Actor(request.user.get_username(), StockEvent.Source.ADMIN, request_id.get() or "")
 
 
-def once_for(by: stock.Actor, key: str, describe: Callable[[Any], str]) -> stock.Once[stock.Answer]:
+def once_for(
+    by: stock.Actor, key: str, describe: Callable[[Any], str]
+) -> stock.Once[stock.KeptAnswer]:
     """Return how a form is carried out once. `describe` makes its message from the result."""
     return stock.Once(
         source=by.source,
         caller=by.name,
         key=key,
         fingerprint="",
-        render=lambda result: stock.Answer(200, describe(result).encode()),
+        render=lambda result: stock.KeptAnswer(200, describe(result).encode()),
     )
 
 

@@ -109,7 +109,7 @@ class Import:
         raise NotImplementedError
 
     def carry_out(
-        self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.Answer]
+        self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.KeptAnswer]
     ) -> Any:
         """Make all changes or none, once. Raises `stock.StockError`, with every refused line."""
         raise NotImplementedError
@@ -150,7 +150,7 @@ class ProductImport(Import):
         return PreviewRow(line, "" if line.problems else "As it is", [])
 
     def carry_out(
-        self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.Answer]
+        self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.KeptAnswer]
     ) -> Any:
         return stock.save_products(changes, by=by, once=once)
 
@@ -212,7 +212,7 @@ class AdjustmentImport(Import):
         return PreviewRow(line, label, differences, note)
 
     def carry_out(
-        self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.Answer]
+        self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.KeptAnswer]
     ) -> Any:
         return stock.apply(changes, by=by, once=once)
 

@@ -18,7 +18,9 @@ _KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_IDEMPOTENCY_KEY_LENGTH}}}")
 _KEPT_HEADERS = ("Content-Type", "ETag", "Location")
 
 
-def once_of(view: Any, render: Callable[[Any], stock.Answer]) -> stock.Once[stock.Answer] | None:
+def once_of(
+    view: Any, render: Callable[[Any], stock.KeptAnswer]
+) -> stock.Once[stock.KeptAnswer] | None:
     """Return how the request of a view is carried out once; None without an `Idempotency-Key`.
 
     Claims belong to the client's name, so that a renewed key of the same client is the same client.
@@ -47,13 +49,13 @@ def fingerprint(view: Any) -> str:
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 
-def answer_of(response: HttpResponse) -> stock.Answer:
-    """Return what is kept of a response."""
+def answer_of(response: HttpResponse) -> stock.KeptAnswer:
+    """Return the answer to keep from a response."""
     headers = {name: response[name] for name in _KEPT_HEADERS if response.has_header(name)}
-    return stock.Answer(response.status_code, response.content, headers)
+    return stock.KeptAnswer(response.status_code, response.content, headers)
 
 
-def response_of(answer: stock.Answer) -> HttpResponse:
+def response_of(answer: stock.KeptAnswer) -> HttpResponse:
     """Return the response that an answer was, or is again."""
     response = HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))
     if answer.is_replay:

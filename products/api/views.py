@@ -140,7 +140,7 @@ class InventoryViewSet(LeanViewMixin, GenericViewSet[Any]):
         """Make one call of `stock`, under the request's `Idempotency-Key` once, and answer."""
         rendered: HttpResponse | None = None
 
-        def render_and_keep(result: Any) -> stock.Answer:
+        def render_and_keep(result: Any) -> stock.KeptAnswer:
             nonlocal rendered
             rendered = render(result)
             return answer_of(rendered)

@@ -58,7 +58,7 @@ def _restored(name: str, *values: Any) -> stock.Operation:
 
 
 class AdjustmentLines:
-    """Changes of what is on hand: each line is one operation."""
+    """Adds, removes and counts: each line is one operation."""
 
     form = Form(
         lambda operation: _encoded(_packed(operation)),

@@ -73,7 +73,7 @@ class _Event(NamedTuple):
         )
 
 
-# What an event that changes no level has instead of what its cause has.
+# The fields in which a low-stock event differs from the event that caused it.
 _NO_CHANGE: Mapping[str, Any] = {
     "quantity_change": 0,
     "reserved_change": 0,

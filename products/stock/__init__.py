@@ -2,7 +2,7 @@
 
 Each checks every line and collects every failure, then happens whole or not at all, with one event
 for each change. All numbers are units. `by` is who does it. `once` carries a change out once, and
-returns an `Answer`; `if_match` names the versions of the product that the caller knows.
+returns a `KeptAnswer`; `if_match` names the versions of the product that the caller knows.
 
 Every function raises a subclass of `StockError` where the request cannot be met, and `Invalid`
 where a value breaks the rules of `products.validators`.
@@ -31,7 +31,7 @@ from products.stock.errors import (
 )
 from products.stock.expiry import expire_overdue
 from products.stock.levels import ApplyPossible, add, adjust, apply, preview, remove
-from products.stock.once import Answer, Once
+from products.stock.once import KeptAnswer, Once
 from products.stock.requests import Add, Adjust, Edit, Line, NewProduct, Operation, Remove
 from products.stock.reservations import (
     extend,
@@ -48,7 +48,6 @@ __all__ = [
     "Actor",
     "Add",
     "Adjust",
-    "Answer",
     "ApplyPossible",
     "BelowReserved",
     "CannotReconcile",
@@ -57,6 +56,7 @@ __all__ = [
     "InsufficientReserved",
     "InsufficientStock",
     "Invalid",
+    "KeptAnswer",
     "KeyReused",
     "LevelChange",
     "Line",

@@ -16,7 +16,7 @@ from products.stock.errors import KeyReused
 
 
 @dataclass(frozen=True)
-class Answer:
+class KeptAnswer:
     """What a caller is answered, and is answered again when it repeats its request."""
 
     status: int
@@ -25,7 +25,7 @@ class Answer:
     is_replay: bool = False
 
 
-A = TypeVar("A", bound=Answer)
+A = TypeVar("A", bound=KeptAnswer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Once(Generic[A]):
     makes the answer to keep from the verb's result. A refused change leaves no claim.
 
     The type variable shows a type checker that a verb returns its own result without `once`, and
-    an `Answer` with it.
+    a `KeptAnswer` with it.
     """
 
     source: StockEvent.Source
@@ -56,7 +56,7 @@ _KEEP = """
 """
 
 
-def claim(once: Once[Any]) -> int | Answer:
+def claim(once: Once[Any]) -> int | KeptAnswer:
     """Return the id of the new claim, or the answer of the one that there is.
 
     Waits for another transaction with the same key: an unfinished claim is never seen. Raises
@@ -74,10 +74,10 @@ def claim(once: Once[Any]) -> int | Answer:
             continue  # `prune` has just deleted it.
         if kept.fingerprint != once.fingerprint:
             raise KeyReused(once.key)
-        return Answer(kept.status or 0, bytes(kept.body), kept.headers, is_replay=True)
+        return KeptAnswer(kept.status or 0, bytes(kept.body), kept.headers, is_replay=True)
 
 
-def keep(claim_id: int, answer: Answer, *, commits: bool) -> bool:
+def keep(claim_id: int, answer: KeptAnswer, *, commits: bool) -> bool:
     """Keep the answer of a claim.
 
     With `commits`, the transaction is committed in the same round trip, on PostgreSQL: returns

@@ -23,7 +23,7 @@ from products.ledger.posting import Actor, Posting, SkuTaken
 from products.models import Product
 from products.stock import overdue
 from products.stock.errors import PreconditionFailed, StockError, shortages_among
-from products.stock.once import Answer, Once, claim, keep
+from products.stock.once import KeptAnswer, Once, claim, keep
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ RETRY_PAUSE_SECONDS = 0.05
 L = TypeVar("L", bound=Locked)
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-A = TypeVar("A", bound=Answer)
+A = TypeVar("A", bound=KeptAnswer)
 
 
 class Verb(Generic[L, R_co]):
@@ -68,7 +68,7 @@ def _attempt(
     verb: Verb[L, R], by: Actor, once: Once[A] | None, if_match: Collection[int] | None
 ) -> R | A:
     claimed = claim(once) if once else None
-    if isinstance(claimed, Answer):
+    if isinstance(claimed, KeptAnswer):
         return cast(A, claimed)
     locked = verb.wants.lock()
     if if_match is not None:

@@ -24,7 +24,7 @@ SERVER_NAME = "server"
 """As PostgreSQL knows the connections of the server."""
 
 
-class Answer(NamedTuple):
+class Reply(NamedTuple):
     """What the server said."""
 
     status: int
@@ -78,7 +78,7 @@ class Server:
 
     def request(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
-    ) -> Answer:
+    ) -> Reply:
         """Send one request, a body that is not text as JSON, on a connection of its own."""
         if body is not None and not isinstance(body, str):
             body = json.dumps(body)
@@ -87,7 +87,7 @@ class Server:
         try:
             client.request(method, path, body, with_type)
             response = client.getresponse()
-            return Answer(
+            return Reply(
                 response.status,
                 {name.lower(): value for name, value in response.getheaders()},
                 json.loads(response.read() or "null"),

@@ -34,11 +34,11 @@ class Command(InventoryCommand):
                 f"Keys are kept for {MIN_CLAIM_HOURS} hours at least.",
                 returncode=ExitCode.BAD_INPUT,
             )
-        of_people = Q(source=StockEvent.Source.ADMIN)
+        of_admin = Q(source=StockEvent.Source.ADMIN)
         before, long_before = (
             Q(created_at__lt=SecondsFromNow(-3600 * age)) for age in (hours, 24 * BACK_OFFICE_DAYS)
         )
-        keys, _ = IdempotencyKey.objects.filter(before & ~of_people | long_before).delete()
+        keys, _ = IdempotencyKey.objects.filter(before & ~of_admin | long_before).delete()
         now = time.time_ns() // 1000
         buckets, _ = ThrottleBucket.objects.filter(used_until__lt=now).delete()
         self.report(f"{keys} idempotency keys and {buckets} throttle buckets forgotten.")

@@ -347,12 +347,12 @@ def test_looking_changes_nothing(rows: dict[type[Model], Model], person: str) ->
 @pytest.mark.slow
 def test_forged_requests_of_a_clerk_adjust_and_edit_nothing(rows: dict[type[Model], Model]) -> None:
     browser = browser_of("Stock clerk")
-    people, keys = rights(), list(ApiKey.objects.values_list())
+    users, keys = rights(), list(ApiKey.objects.values_list())
 
     answers = forge(browser, rows)
 
     assert_no_fault(answers)
-    assert (rights(), list(ApiKey.objects.values_list())) == (people, keys)
+    assert (rights(), list(ApiKey.objects.values_list())) == (users, keys)
     product = Product.objects.get()
     assert (product.name, product.levels.minimum_stock_level) == ("Product CUP", 0)
     assert not product.archived

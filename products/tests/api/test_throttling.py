@@ -28,7 +28,7 @@ from products.models import IdempotencyKey, Role, ThrottleBucket
 from products.tests.checks import assert_problem, stored
 from products.tests.concurrency import at_once
 from products.tests.factories import ApiKeyFactory, ProductFactory
-from products.tests.live import Answer, running_server
+from products.tests.live import Reply, running_server
 
 pytestmark = pytest.mark.django_db
 
@@ -268,7 +268,7 @@ def test_server_processes_count_together() -> None:
 
     outcomes = Counter(
         (answer.status, answer.body.get("code"), "retry-after" in answer.headers)
-        if isinstance(answer, Answer)
+        if isinstance(answer, Reply)
         else repr(answer)
         for answer in answers
     )

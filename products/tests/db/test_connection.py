@@ -30,7 +30,7 @@ from products.models import Product, Reservation
 from products.tests.checks import assert_problem
 from products.tests.concurrency import at_once
 from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
-from products.tests.live import Answer, database_url_of_test, running_server
+from products.tests.live import Reply, database_url_of_test, running_server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -313,7 +313,7 @@ def test_a_database_that_hangs_is_answered_with_503_and_service_heals(proxy: Pro
 
 
 def _kind(answer: object) -> object:
-    return (answer.status, answer.body.get("code")) if isinstance(answer, Answer) else answer
+    return (answer.status, answer.body.get("code")) if isinstance(answer, Reply) else answer
 
 
 @on_postgresql
@@ -375,9 +375,9 @@ def locked(path: Path) -> None:
 
 
 def table_locked(path: Path) -> None:
-    shared = f"file:{path}?cache=shared"
-    with sqlite(shared, sql=[*FILL, "BEGIN", "DELETE FROM t"], uri=True).temporary_connection():
-        sqlite(shared, sql=["SELECT * FROM t"], uri=True, timeout=0)
+    address = f"file:{path}?cache=shared"
+    with sqlite(address, sql=[*FILL, "BEGIN", "DELETE FROM t"], uri=True).temporary_connection():
+        sqlite(address, sql=["SELECT * FROM t"], uri=True, timeout=0)
 
 
 def full(path: Path) -> None:

@@ -20,7 +20,7 @@ from inventory_project.server import THREADS_PER_WORKER
 from products.models import Product, StockEvent
 from products.tests.concurrency import at_once
 from products.tests.factories import ApiKeyFactory, ProductFactory
-from products.tests.live import SERVER_NAME, WORKERS, Answer, Server, running_server
+from products.tests.live import SERVER_NAME, WORKERS, Reply, Server, running_server
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -49,7 +49,7 @@ def test_64_clients_of_20_units_over_several_processes(
     answers = at_once([partial(server.request, "POST", path, {"amount": 1}, key)] * 64)
 
     outcomes = Counter(
-        (answer.status, answer.body.get("code")) if isinstance(answer, Answer) else repr(answer)
+        (answer.status, answer.body.get("code")) if isinstance(answer, Reply) else repr(answer)
         for answer in answers
     )
     assert outcomes == {(200, None): 20, (409, "insufficient_stock"): 44}
@@ -189,7 +189,7 @@ def test_service_heals_after_the_database_dropped_every_connection(
         assert cursor.fetchone()[0] >= WORKERS
 
     noticed = [server.request("GET", path, headers=key).status for _ in range(50)]
-    after = [answer for answer in at_once([read] * 12) if isinstance(answer, Answer)]
+    after = [answer for answer in at_once([read] * 12) if isinstance(answer, Reply)]
 
     assert set(noticed) <= {200, 503}
     assert noticed.count(503) <= WORKERS * THREADS_PER_WORKER
