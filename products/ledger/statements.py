@@ -1,6 +1,6 @@
 """The SQL of a change: one statement on PostgreSQL, one after the other on SQLite.
 
-By hand and not by the ORM, which takes several times as long for the same rows (ADR 12).
+By hand and not by the ORM, which would send several parameters for each row (ADR 12).
 """
 
 import functools

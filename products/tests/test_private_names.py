@@ -337,7 +337,7 @@ BORROWED = [
         "is_enabled",
         "origins are looked at only where one is allowed",
     ),
-    # Unfold and django-import-export
+    # Unfold
     Borrowed("products.admin", "unfold.views.ChangeList", "", "the list that Unfold draws"),
     Borrowed("products.admin.dialogs", "unfold.dataclasses.ActionDialog", "", "a dialog's texts"),
     Borrowed(
