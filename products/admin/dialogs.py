@@ -1,6 +1,6 @@
 """Dialogs that change stock: a small form, one call of `products.stock`, and its refusal in words.
 
-They run outside any transaction of the admin, so that `stock` owns its own and can run it again.
+They run outside any transaction of the admin: `stock` owns its own and can run it again.
 """
 
 import re
