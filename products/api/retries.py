@@ -12,6 +12,7 @@ from django.utils.http import parse_etags
 from products import stock
 from products.api.problems import invalid_field
 from products.models import MAX_IDEMPOTENCY_KEY_LENGTH, Product
+from products.validators import MAX_ID
 
 # Printable ASCII, as a header should be.
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_IDEMPOTENCY_KEY_LENGTH}}}")
@@ -69,13 +70,13 @@ def product_etag(product: Product) -> str:
 
 
 def versions_of(header: str | None) -> Collection[int] | None:
-    """Return the versions that an `If-Match` header names; None for any version (RFC 9110).
+    """Return the versions that an `If-Match` header allows (RFC 9110); None without one.
 
-    Weak tags, and tags that are none of ours, match no version.
+    `*` allows all. Weak tags, and tags that are none of ours, match no version.
     """
     if header is None:
         return None
     tags = parse_etags(header)
     if "*" in tags:
-        return None
+        return range(1, MAX_ID)
     return {int(tag[1:-1]) for tag in tags if re.fullmatch('"[1-9][0-9]{0,17}"', tag)}

@@ -176,7 +176,9 @@ class Catalogue:
     edited: Collection[str]
     created: Collection[str]
 
-    skus = None
+    @property
+    def skus(self) -> Collection[str]:
+        return self.edited
 
     def lock(self) -> LockedCatalogue:
         products = lock_products(self.edited) if self.edited else {}

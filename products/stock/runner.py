@@ -22,7 +22,7 @@ from products.ledger.locking import Locked, Wants, lock_next, lock_rows
 from products.ledger.posting import Actor, Posting, SkuTaken
 from products.models import Product
 from products.stock import overdue
-from products.stock.errors import PreconditionFailed, StockError, shortages_among
+from products.stock.errors import PreconditionFailed, ProductNotFound, StockError, shortages_among
 from products.stock.once import KeptAnswer, Once, claim, keep
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,8 @@ def run(
     """Carry out a verb in a transaction, and return its result.
 
     With `once`, return the answer that `once` renders, or the one that was kept. With `if_match`,
-    raise `PreconditionFailed` unless the version of each locked product is one of these.
+    raise `ProductNotFound` or `PreconditionFailed`, before all else, unless each product is there
+    and its version is one of these.
 
     Run again what the database broke off to end a deadlock. Inside another transaction, as in most
     tests, that cannot be done, nor is anything committed.
@@ -72,7 +73,7 @@ def _attempt(
         return cast(A, claimed)
     locked = verb.wants.lock()
     if if_match is not None:
-        _check_versions(locked, if_match)
+        _check_versions(verb.wants.skus or locked.products, locked, if_match)
     posting = Posting(by=by)
     try:
         result: R | A = verb.decide(locked, posting)
@@ -103,10 +104,12 @@ def _decide_again(verb: Verb[L, R], refused: StockError, locked: L, by: Actor) -
     return verb.decide(locked, posting), posting
 
 
-def _check_versions(locked: Locked, versions: Collection[int]) -> None:
-    for product in locked.products.values():
-        if product.version not in versions:
-            raise PreconditionFailed(product)
+def _check_versions(skus: Iterable[str], locked: Locked, versions: Collection[int]) -> None:
+    for sku in skus:
+        if sku not in locked.products:
+            raise ProductNotFound(sku)
+        if locked.products[sku].version not in versions:
+            raise PreconditionFailed(locked.products[sku])
 
 
 def _in_transaction(attempt: Callable[[], R], skus: Collection[str] = ()) -> R:

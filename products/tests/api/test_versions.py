@@ -73,6 +73,14 @@ def test_a_condition_on_an_unknown_product_is_not_found(api: APIClient) -> None:
     assert_problem(answer, 404, "product_not_found")
 
 
+def test_a_condition_comes_before_the_reservation(api: APIClient) -> None:
+    body = {"amount": 1, "reservation": 404}
+
+    answer = send(api, "post", "/v1/products/NOPE/release", body, "*")
+
+    assert_problem(answer, 404, "product_not_found")
+
+
 @pytest.mark.django_db(transaction=True)
 def test_of_changes_on_one_condition_exactly_one_is_made() -> None:
     ProductFactory.create(sku="CUP", quantity=0)
