@@ -14,11 +14,13 @@ from products import validators
 from products.api.drf import FilterSet
 from products.api.problems import invalid_field
 from products.models import Product, Reservation, StockEvent
-from products.validators import MAX_NAME_LENGTH, MAX_NOTE_LENGTH, SKU_PATTERN, TEXT_PATTERN
+from products.validators import MAX_NAME_LENGTH, MAX_NOTE_LENGTH, SKU_PATTERN
 
 MAX_SKUS = 200
 REPLACEMENT = "\ufffd"
 """Django's replacement for bytes that are not UTF-8."""
+_TEXT_PATTERN = r"^[^\u0000\ufffd]*$"
+"""What `check_query` and the database let through."""
 _BOOLEAN = [("true", "true"), ("false", "false")]
 
 PRODUCT_ORDERS = {"sku": "sku", "-sku": "-sku", "created_at": "id", "-created_at": "-id"}
@@ -50,7 +52,7 @@ def read_moment(name: str, text: str) -> datetime:
 class TextFilter(filters.CharFilter):
     """A text, compared without stripping it."""
 
-    pattern = TEXT_PATTERN
+    pattern = _TEXT_PATTERN
 
     def __init__(self, *, help_text: str, **kwargs: Any) -> None:
         super().__init__(strip=False, help_text=help_text, **kwargs)
