@@ -13,6 +13,9 @@ document.addEventListener(
       event.stopImmediatePropagation();
     }
     form.dataset.sent = "yes";
+    // htmx takes a new form over a moment after it is shown. Sent before that, the browser would
+    // send it to the page below the dialog.
+    htmx.process(form);
   },
   true,
 );

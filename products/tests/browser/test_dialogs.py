@@ -134,6 +134,31 @@ def test_a_dialog_is_sent_once(page: Page, ada: User, how: str) -> None:
     assert (product.quantity, product.version) == (13, 2)
 
 
+SEND_AT_ONCE = """
+new MutationObserver((_, observer) => {
+  const form = document.querySelector("#dialog form");
+  if (!form) return;
+  observer.disconnect();
+  form.querySelector("[name=amount]").value = 3;
+  form.requestSubmit();
+}).observe(document, { childList: true, subtree: true });
+"""
+
+
+def test_a_dialog_is_sent_as_soon_as_it_is_there(page: Page, ada: User) -> None:
+    """As by a scanner: before the script that sends dialogs has looked at the new form."""
+    product = ProductFactory.create(sku="CUP", quantity=10)
+    log_in(page, ada)
+    open_product(page, "CUP")
+
+    page.evaluate(SEND_AT_ONCE)
+    page.get_by_role("link", name="Add units").click()
+
+    expect(page.get_by_text("3 of CUP added: 13 on hand.")).to_be_visible()
+    product.refresh_from_db()
+    assert (product.quantity, product.version) == (13, 2)
+
+
 def test_a_dialog_whose_answer_was_lost_is_sent_again_and_carried_out_once(
     page: Page, ada: User, complaints: list[str]
 ) -> None:
