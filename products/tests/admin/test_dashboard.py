@@ -2,13 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -18,6 +15,7 @@ from django.utils import timezone
 from products import daily_totals, stock
 from products.admin import dashboard
 from products.models import DailyTotal, DailyTotalsCursor, Reservation, StockEvent
+from products.tests.admin.browsers import browser_of
 from products.tests.concurrency import OpenChange, at_once
 from products.tests.factories import ACTOR, ProductFactory, product_with_past, record_event
 
@@ -28,22 +26,8 @@ PAGE = reverse("admin:index")
 
 
 @pytest.fixture
-def client_with() -> Callable[..., Client]:
-    """Return a browser of a member of staff who has the named permissions."""
-
-    def make(*permissions: str) -> Client:
-        user = get_user_model().objects.create_user(username="Ada", is_staff=True)
-        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return make
-
-
-@pytest.fixture
-def staff(client_with: Callable[..., Client]) -> Client:
-    return client_with("view_product", "view_reservation", "view_stockevent")
+def staff() -> Client:
+    return browser_of("Ada", "view_product", "view_reservation", "view_stockevent")
 
 
 def cards(client: Client) -> dict[str, dashboard.Card]:
@@ -277,7 +261,6 @@ def test_the_page_takes_as_many_queries_for_much_as_for_little(staff: Client) ->
     ],
 )
 def test_each_sees_what_they_may_look_at(
-    client_with: Callable[..., Client],
     permission: str,
     titles: list[str],
     has_search: bool,
@@ -285,17 +268,17 @@ def test_each_sees_what_they_may_look_at(
 ) -> None:
     ProductFactory.create()
 
-    page = client_with(permission).get(PAGE)
+    page = browser_of("Ada", permission).get(PAGE)
 
     assert [card.title for card in page.context["cards"]] == titles
     assert ('name="q"' in page.content.decode()) == has_search
     assert ("Latest events" in page.content.decode()) == has_chart
 
 
-def test_those_who_may_see_nothing_yet_are_welcomed(client_with: Callable[..., Client]) -> None:
+def test_those_who_may_see_nothing_yet_are_welcomed() -> None:
     product = ProductFactory.create()
 
-    page = client_with().get(PAGE)
+    page = browser_of("Ada").get(PAGE)
 
     assert "may not look at stock yet" in page.content.decode()
     assert product.sku not in page.content.decode()

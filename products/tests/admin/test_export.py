@@ -20,7 +20,8 @@ from products.admin import exporting
 from products.files import exports
 from products.files.rows import escape_formula
 from products.models import Product
-from products.tests.admin.test_import import browser_of, changes_of, confirm_url, upload
+from products.tests.admin.browsers import browser_of
+from products.tests.admin.test_import import changes_of, confirm_url, upload
 from products.tests.checks import stored
 from products.tests.factories import ACTOR, ProductFactory
 

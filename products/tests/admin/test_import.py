@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.db import connection, transaction
@@ -25,6 +24,7 @@ from openpyxl import Workbook
 from products import demo, stock
 from products.ledger.locking import lock_products
 from products.models import PendingImport, Product, StockEvent
+from products.tests.admin.browsers import browser_of
 from products.tests.checks import stored
 from products.tests.concurrency import at_once
 from products.tests.factories import ACTOR, ProductFactory
@@ -32,15 +32,6 @@ from products.tests.factories import ACTOR, ProductFactory
 pytestmark = pytest.mark.django_db
 
 MANAGER = ("view_product", "add_product", "change_product", "operate_stock", "adjust_stock")
-
-
-def browser_of(username: str, *permissions: str) -> Client:
-    """Return a browser of a member of the staff with these permissions on stock."""
-    user = get_user_model().objects.create_user(username=username, is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 @pytest.fixture

@@ -2,12 +2,9 @@
 
 import csv
 import io
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -19,6 +16,7 @@ from products.admin import base, ledger
 from products.api.serializers import StockEventSerializer
 from products.files import formats
 from products.models import StockEvent
+from products.tests.admin.browsers import browser_of
 from products.tests.factories import ACTOR, ProductFactory, product_with_past, record_event
 
 pytestmark = pytest.mark.django_db
@@ -29,22 +27,8 @@ ANN = stock.Actor("Ann", StockEvent.Source.ADMIN, "request-ann")
 
 
 @pytest.fixture
-def client_with() -> Callable[..., Client]:
-    """Return a browser of a member of staff who has the named permissions."""
-
-    def make(*permissions: str) -> Client:
-        user = get_user_model().objects.create_user(username="Ada", is_staff=True)
-        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return make
-
-
-@pytest.fixture
-def staff(client_with: Callable[..., Client]) -> Client:
-    return client_with("view_stockevent", "view_product", "view_reservation")
+def staff() -> Client:
+    return browser_of("Ada", "view_stockevent", "view_product", "view_reservation")
 
 
 def listed(client: Client, **parameters: str) -> list[tuple[str, int]]:
@@ -278,8 +262,8 @@ def test_the_button_exports_what_is_filtered(staff: Client) -> None:
     assert f'href="{EXPORT}?actor={ACTOR.name}&amp;q=CUP"' in page
 
 
-def test_without_the_right_to_it_the_ledger_is_closed(client_with: Callable[..., Client]) -> None:
-    client = client_with("view_product")
+def test_without_the_right_to_it_the_ledger_is_closed() -> None:
+    client = browser_of("Ada", "view_product")
 
     assert client.get(PAGE).status_code == 403
     assert client.get(EXPORT).status_code == 403

@@ -3,8 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -12,6 +10,7 @@ from django.utils import timezone
 from products import stock
 from products.db.clock import Now, SecondsFromNow
 from products.models import Reservation
+from products.tests.admin.browsers import browser_of
 from products.tests.factories import ACTOR, ProductFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -22,11 +21,7 @@ FRONT_PAGE = reverse("admin:index")
 
 @pytest.fixture
 def viewer() -> Client:
-    user = get_user_model().objects.create_user(username="Ada", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename="view_reservation"))
-    client = Client()
-    client.force_login(user)
-    return client
+    return browser_of("Ada", "view_reservation")
 
 
 def reserve_until(expires_at: Now | SecondsFromNow | None) -> Reservation:
@@ -66,7 +61,7 @@ def test_overdue_is_asked_of_the_databases_clock(
 
 
 def test_the_list_of_those_overdue_grows_with_time(viewer: Client) -> None:
-    """Its address names no moment, so a bookmark shows what is overdue when it is opened."""
+    """The address contains no time: a bookmark shows what is overdue whenever it is opened."""
     ProductFactory.create(sku="CUP")
     held = reserve_until(SecondsFromNow(3600))
     [card] = [c for c in viewer.get(FRONT_PAGE).context["cards"] if c.title == "Overdue"]

@@ -23,8 +23,9 @@ from products.api.serializers import StockEventSerializer
 from products.files import exports
 from products.files.rows import escape_formula
 from products.models import StockEvent
+from products.tests.admin.browsers import browser_of
 from products.tests.admin.test_export import FORMULAS, HEADER, csv_of, export
-from products.tests.admin.test_import import browser_of, changes_of, upload
+from products.tests.admin.test_import import changes_of, upload
 from products.tests.concurrency import in_another_thread
 from products.tests.factories import ACTOR, ProductFactory, product_with_past
 from products.tests.live import database_url_of_test, manage
