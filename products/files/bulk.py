@@ -22,7 +22,7 @@ WHOLE_BATCH = 5_000
 """Lines that are applied at once of a file that is applied whole."""
 
 SHORT_BATCH = 1_000
-"""Lines in a transaction where requests for the same products shall hardly wait."""
+"""Lines in one transaction of a run: so few that requests for the same products hardly wait."""
 
 MAX_REPORTED = 10_000
 """Report at most this many refused lines. A file that is applied whole ends there."""
@@ -32,7 +32,7 @@ WHOLE_LOCK_SECONDS = 60
 
 SHORT_LOCK_SECONDS = 2
 SHORT_ATTEMPTS = 30
-"""A batch waits shortly, because its own locks are held meanwhile, and then tries again."""
+"""A batch waits only briefly, because it holds locks meanwhile, and then tries again."""
 
 Progress = Callable[[int], object]
 """Takes the number of lines that were done since its last call."""

@@ -306,7 +306,7 @@ class LockedOverdue(LockedLines):
 class OverdueReservations:
     """Overdue reservations, those first that ended first, as far as nobody else has locked them.
 
-    At most `limit` lines, and one reservation at least, so that the locks are held shortly.
+    At most `limit` lines, and one reservation at least, so that it holds locks briefly.
     """
 
     limit: int

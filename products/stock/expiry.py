@@ -22,7 +22,7 @@ class ExpiryResult(NamedTuple):
 def expire_overdue(*, limit: int, passing_over: Collection[int] = (), by: Actor) -> ExpiryResult:
     """Give back the units of overdue reservations, those first that ended first.
 
-    At most `limit` lines, and one reservation at least, so that the locks are held shortly. Waits
+    At most `limit` lines, and one reservation at least, so that it holds locks briefly. Waits
     for nobody: reservations that others have locked are left, to be passed over by the next call.
     """
     return run(_Sweep(limit, passing_over), by=by)
