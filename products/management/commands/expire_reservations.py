@@ -1,6 +1,8 @@
 from argparse import ArgumentParser
 from typing import Any
 
+from django.template.defaultfilters import pluralize
+
 from products import stock
 from products.management.base import InventoryCommand, whole_number
 from products.models import StockEvent
@@ -10,13 +12,17 @@ BATCH = 1_000
 
 class Command(InventoryCommand):
     help = (
-        "Give back what overdue reservations hold, in short transactions. Run it every minute or "
-        "so; several at once do no harm."
+        "Release the units of overdue reservations, in short transactions. Run it every minute. "
+        "Several runs at the same time are safe."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--batch", type=whole_number, default=BATCH, help="lines in one transaction"
+            "--batch",
+            type=whole_number,
+            default=BATCH,
+            metavar="N",
+            help=f"reservation lines to release in one transaction (default: {BATCH})",
         )
 
     def handle(self, *args: Any, batch: int, **options: Any) -> None:
@@ -31,5 +37,7 @@ class Command(InventoryCommand):
                 total += swept.expired
                 left |= swept.left
         finally:
-            later = f" {len(left)} are left for the next run: in use by others." if left else ""
-            self.report(f"{total} reservations expired.{later}")
+            said = f"{total} reservation{pluralize(total)} expired."
+            if left:
+                said += f" Skipped {len(left)} in use by other requests. The next run retries them."
+            self.report(said)
