@@ -114,10 +114,10 @@ _ERRORS: dict[str, tuple[str, dict[str, Any]]] = {
     "malformed_json": ("The body is not JSON: Expecting value: line 1 column 1 (char 0).", {}),
     "not_authenticated": (f"An API key is required: {FORMS}.", {}),
     "permission_denied": ("The role manage is required.", {}),
-    "product_not_found": ("There is no product TSHIRT-RED-L.", {"sku": "TSHIRT-RED-L"}),
-    "reservation_not_found": ("There is no reservation 42.", {}),
+    "product_not_found": ("Product TSHIRT-RED-L does not exist.", {"sku": "TSHIRT-RED-L"}),
+    "reservation_not_found": ("Reservation 42 does not exist.", {}),
     "precondition_failed": (
-        "TSHIRT-RED-L has changed: its version is 8 now.",
+        "TSHIRT-RED-L has changed: its version is now 8. Read it again before you retry.",
         {"sku": "TSHIRT-RED-L"},
     ),
     "length_required": ("A body needs a Content-Length.", {}),
@@ -132,27 +132,27 @@ _ERRORS: dict[str, tuple[str, dict[str, Any]]] = {
         {"sku": "TSHIRT-RED-L", "requested": 5, "available": 3},
     ),
     "below_reserved": (
-        "TSHIRT-RED-L cannot be set to 1: 3 are reserved; see "
-        "/v1/reservations?sku=TSHIRT-RED-L&status=open.",
+        "TSHIRT-RED-L cannot be set to 1: 3 are reserved. Release reservations first. "
+        "See /v1/reservations?sku=TSHIRT-RED-L&status=open.",
         {"sku": "TSHIRT-RED-L", "requested": 1, "available": 22},
     ),
     "quantity_changed": (
-        "TSHIRT-RED-L was expected to have 24 on hand and has 25.",
+        "TSHIRT-RED-L has 25 on hand, not 24. Check the count and try again.",
         {"sku": "TSHIRT-RED-L", "available": 22},
     ),
     "stock_limit_exceeded": (
-        "TSHIRT-RED-L has 25 on hand; 1000000000 more would pass 1000000000.",
+        "TSHIRT-RED-L has 25 on hand. Adding 1000000000 would exceed the limit of 1000000000.",
         {"sku": "TSHIRT-RED-L", "requested": 1_000_000_000},
     ),
     "idempotency_key_reused": ("This key was used for another request. Use a new key.", {}),
     "throttled": ("Request was throttled. Expected available in 3 seconds.", {}),
-    "duplicate_sku": ("There is a product TSHIRT-RED-L already.", {"sku": "TSHIRT-RED-L"}),
+    "duplicate_sku": ("Product TSHIRT-RED-L already exists.", {"sku": "TSHIRT-RED-L"}),
     "product_archived": (
-        "TSHIRT-RED-L is archived.",
+        "TSHIRT-RED-L is archived. Restore it to add or reserve units.",
         {"sku": "TSHIRT-RED-L", "requested": 10, "available": 22},
     ),
-    "reservation_closed": ("Reservation 42 is fulfilled.", {}),
-    "reservation_expired": ("Reservation 42 has expired.", {}),
+    "reservation_closed": ("Reservation 42 is already fulfilled.", {}),
+    "reservation_expired": ("Reservation 42 has expired. Reserve the units again.", {}),
     "busy": ("The database is busy with others' requests; try again.", {}),
     "database_unavailable": (
         "The database does not answer. Before a change is sent again, look whether it was made.",

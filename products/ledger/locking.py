@@ -310,7 +310,7 @@ class OverdueReservations:
     """
 
     limit: int
-    passing_over: Collection[int] = ()
+    skipping: Collection[int] = ()
 
     skus = None
 
@@ -328,7 +328,7 @@ class OverdueReservations:
     def _reservation_ids(self) -> Iterator[int]:
         overdue = (
             ReservationLine.objects.overdue()
-            .exclude(reservation__in=self.passing_over)
+            .exclude(reservation__in=self.skipping)
             .values("reservation_id")
             .annotate(lines=Count("pk"), end=Min("reservation__expires_at"))
             .order_by("end", "reservation_id")

@@ -1,11 +1,13 @@
-"""The one door: every change of stock is a call of one of these functions.
+"""The one door: every change of stock is a call of one of these functions (ADR 1).
 
-Each checks every line and collects every failure, then happens whole or not at all, with one event
-for each change. All numbers are units. `by` is who does it. `once` carries a change out once, and
-returns a `KeptAnswer`; `if_match` names the versions of the product that the caller knows.
+Each function checks all lines and collects all errors. It applies the whole request or nothing, and
+records one event for each change. All numbers are units.
 
-Every function raises a subclass of `StockError` where the request cannot be met, and `Invalid`
-where a value breaks the rules of `products.validators`.
+`by` is the actor to record. `once` makes a change repeatable: the first call applies it, and every
+call returns the same `KeptAnswer`. `if_match` holds the product versions that the caller accepts.
+
+Every function raises a subclass of `StockError` if it cannot meet the request, and `Invalid` if a
+value breaks the rules of `products.validators`.
 """
 
 from products.ledger.posting import Actor, LevelChange

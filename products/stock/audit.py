@@ -1,9 +1,13 @@
-"""Whether the ledger explains the levels, and a repair where it does not.
+"""Check that the ledger explains the levels, and repair products where it does not.
 
-For each product the ledger is replayed: its events are numbered without a gap, each carries the
-levels that follow from the one before, their sums are the product's levels, and what is reserved
-is what the lines of reservations hold open. The database does the sums, for some products at a
-time, so that memory stays as it is however large the ledger.
+For each product:
+
+- its events are numbered without a gap,
+- each event carries the levels that follow from the event before,
+- the sums of its events are the product's levels,
+- its reserved quantity is the sum of the open units of reservation lines.
+
+The database computes the sums, for a batch of products at a time, so memory stays bounded.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +30,7 @@ REPAIR_ACTOR = "verify_stock"
 
 
 class Difference(NamedTuple):
-    """Something that is not as it must be; `sku` is empty where it is of a whole reservation."""
+    """A contradiction in the data. `sku` is empty if it concerns a whole reservation."""
 
     sku: str
     code: str
@@ -34,35 +38,36 @@ class Difference(NamedTuple):
 
 
 class Account(NamedTuple):
-    """What the ledger and the reservations say of one product."""
+    """The sums of the events and of the open reservation lines of one product."""
 
     events: int
     last_version: int
     quantity: int
     reserved_quantity: int
     held: int
+    """Open units of reservation lines."""
 
 
 def differences() -> Iterator[Difference]:
-    """Find every difference, product by product. Each batch is seen as at one moment."""
+    """Yield all differences, by product and then by reservation. Each batch is one snapshot."""
     last_id = 0
     while True:
-        with _one_moment():
+        with _snapshot():
             products = list(Product.objects.filter(pk__gt=last_id).order_by("pk")[:BATCH])
-            found = _of_products(products)
+            found = _check_products(products)
         if not products:
             break
         yield from found
         last_id = products[-1].pk
     last_id = 0
     while True:
-        with _one_moment():
+        with _snapshot():
             ids = list(
                 Reservation.objects.filter(pk__gt=last_id)
                 .order_by("pk")
                 .values_list("pk", flat=True)[:BATCH]
             )
-            found = _of_reservations(ids)
+            found = _check_reservations(ids)
         if not ids:
             break
         yield from found
@@ -87,8 +92,8 @@ def accounts_of(product_ids: Sequence[int]) -> dict[int, Account]:
 
 
 @contextmanager
-def _one_moment() -> Iterator[None]:
-    """Let the statements see the database as at one moment, whatever is committed meanwhile."""
+def _snapshot() -> Iterator[None]:
+    """Let all statements see the same snapshot of the database."""
     is_outermost = not connection.in_atomic_block
     with transaction.atomic():
         if connection.vendor == "postgresql" and is_outermost:
@@ -97,47 +102,56 @@ def _one_moment() -> Iterator[None]:
         yield
 
 
-def _of_products(products: list[Product]) -> list[Difference]:
+def _check_products(products: list[Product]) -> list[Difference]:
     accounts = accounts_of([product.pk for product in products])
     found: list[Difference] = []
     for product in products:
-        found += _of_account(product, accounts[product.pk])
+        found += _check_account(product, accounts[product.pk])
     by_id = {product.pk: product for product in products}
     for event in _breaks(list(by_id)):
-        found.append(_of_break(by_id[event.product_id].sku, event))
+        found.append(_describe_break(by_id[event.product_id].sku, event))
     return found
 
 
-def _of_account(product: Product, account: Account) -> Iterator[Difference]:
+def _check_account(product: Product, account: Account) -> Iterator[Difference]:
     def differs(code: str, words: str, actual: int, expected: int) -> Iterator[Difference]:
         if actual != expected:
             yield Difference(product.sku, code, words.format(actual, expected))
 
     yield from differs(
-        "quantity", "{} on hand, {} by the ledger", product.quantity, account.quantity
+        "quantity",
+        "{} on hand, {} according to the ledger",
+        product.quantity,
+        account.quantity,
     )
     yield from differs(
         "reserved_by_ledger",
-        "{} reserved, {} by the ledger",
+        "{} reserved, {} according to the ledger",
         product.reserved_quantity,
         account.reserved_quantity,
     )
     yield from differs(
         "reserved_by_reservations",
-        "{} reserved, {} held open by reservations",
+        "{} reserved, {} open in reservations",
         product.reserved_quantity,
         account.held,
     )
     yield from differs(
-        "version", "version {}, the last event is {}", product.version, account.last_version
+        "version",
+        "version {}, but the last event has version {}",
+        product.version,
+        account.last_version,
     )
     yield from differs(
-        "events", "{} events, the last is number {}", account.events, account.last_version
+        "events",
+        "{} events, but the last event has version {}",
+        account.events,
+        account.last_version,
     )
 
 
 def _breaks(product_ids: list[int]) -> QuerySet[Any]:
-    """Return the events that do not follow from the one before."""
+    """Return the events that do not follow from the event before."""
 
     def before(field: str) -> Window:
         return Window(Lag(field), partition_by="product_id", order_by="version")
@@ -152,7 +166,7 @@ def _breaks(product_ids: list[int]) -> QuerySet[Any]:
         .filter(
             ~Q(version=F("version_before") + 1)
             | ~Q(sku=F("product__sku"))
-            # A repair explains a level that no event led to.
+            # A repair sets levels that no event explains.
             | ~Q(actor=REPAIR_ACTOR)
             & (
                 ~Q(quantity=F("quantity_before") + F("quantity_change"))
@@ -163,12 +177,12 @@ def _breaks(product_ids: list[int]) -> QuerySet[Any]:
     )
 
 
-def _of_break(sku: str, event: Any) -> Difference:
+def _describe_break(sku: str, event: Any) -> Difference:
     if event.version != event.version_before + 1:
         between = f"{event.version_before} and {event.version}"
-        return Difference(sku, "gap", f"no event between version {between}")
+        return Difference(sku, "gap", f"no events between versions {between}")
     if event.sku != sku:
-        return Difference(sku, "sku", f"event {event.version} names {event.sku}")
+        return Difference(sku, "sku", f"event {event.version} has SKU {event.sku}")
     return Difference(
         sku,
         "levels",
@@ -178,7 +192,7 @@ def _of_break(sku: str, event: Any) -> Difference:
     )
 
 
-def _of_reservations(ids: list[int]) -> list[Difference]:
+def _check_reservations(ids: list[int]) -> list[Difference]:
     totals = (
         Reservation.objects.filter(pk__in=ids)
         .annotate(
@@ -196,18 +210,23 @@ def _of_reservations(ids: list[int]) -> list[Difference]:
             expired=reservation.expired,
         )
         if reservation.status != status:
-            detail = f"reservation {reservation.pk} is {reservation.status}, {status} by its lines"
+            detail = (
+                f"reservation {reservation.pk} is {reservation.status}, "
+                f"{status} according to its lines"
+            )
             found.append(Difference("", "status", detail))
     return found
 
 
 def reconcile(*, sku: str, by: Actor) -> bool:
-    """Explain the levels of a product by an `InventoryAdjusted`, and return whether one was needed.
+    """Record an `InventoryAdjusted` that explains the levels of a product, if they need it.
 
-    The quantity on hand stays: the warehouse works with it. The reserved quantity becomes the open
-    units of reservations. A gap in the versions stays a gap. Raises `ProductNotFound`, and
-    `CannotReconcile` where more is held than is on hand, or where the product's version lies behind
-    its last event's.
+    Returns whether an event was recorded. The quantity on hand stays, because the warehouse works
+    with it. The reserved quantity becomes the sum of the open units of reservations. A gap in the
+    versions remains.
+
+    Raises `ProductNotFound`. Raises `CannotReconcile` if reservations hold more units than are on
+    hand, or if the product's version is lower than that of its last event.
     """
     return run(_Reconcile(sku), by=by)
 
@@ -250,10 +269,16 @@ class _Reconcile(Verb[_LockedAccount, bool]):
         ):
             return False
         if account.held > product.quantity:
-            detail = f"{account.held} of {sku} are held, {product.quantity} are on hand."
+            detail = (
+                f"Reservations hold {account.held} of {sku}, but only {product.quantity} are on "
+                "hand. Release reservations first."
+            )
             raise CannotReconcile(detail, sku=sku)
         if account.last_version > product.version:
-            detail = f"{sku} has version {product.version}, its last event {account.last_version}."
+            detail = (
+                f"{sku} has version {product.version}, but its last event has version "
+                f"{account.last_version}. Restore the product from a backup."
+            )
             raise CannotReconcile(detail, sku=sku)
         posting.reconcile(
             product,

@@ -1,4 +1,4 @@
-"""Products are created, edited, archived and restored."""
+"""Create, edit, archive and restore products."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from products.stock.runner import Verb, run
 CatalogueChange = NewProduct | Edit
 
 _DESCRIPTION = ("name", "description", "minimum_stock_level")
-"""The fields whose changes an event of an edit has in its `details`."""
+"""The fields whose changes a `ProductEdited` lists in its `details`."""
 
 
 def create(
@@ -27,10 +27,7 @@ def create(
     by: Actor,
     once: Once[A] | None = None,
 ) -> Product | A:
-    """Create a product with its opening stock.
-
-    Raises `DuplicateSku`.
-    """
+    """Create a product with its opening stock. Raises `DuplicateSku`."""
     product = NewProduct(
         sku=sku,
         name=name,
@@ -51,10 +48,10 @@ def edit(
     by: Actor,
     if_match: Collection[int] | None = None,
 ) -> Product:
-    """Change descriptive fields of a product. None leaves a field as it is. Never changes stock.
+    """Change descriptive fields of a product, never its stock. None leaves a field unchanged.
 
-    Records a `ProductEdited`, and a `ProductArchived` or `ProductRestored`, if anything changes.
-    Nothing is added to an archived product or reserved of it. Raises `ProductNotFound`.
+    Records a `ProductEdited`, `ProductArchived` or `ProductRestored` for the fields that change.
+    Units of an archived product cannot be added or reserved. Raises `ProductNotFound`.
     """
     edited = Edit(
         sku=sku,
@@ -71,9 +68,9 @@ def save_products(
 ) -> list[Product] | A:
     """Create and edit several products, all or none, and return the product of each change.
 
-    A new one gets its opening stock, an edited one keeps its stock. Raises `DuplicateSku` for a new
-    SKU that exists or is repeated, `ProductNotFound` for an edit of an unknown one, with every
-    refused line.
+    New products get their opening stock, edited products keep their stock. Raises `DuplicateSku`
+    if a new SKU exists or is repeated, and `ProductNotFound` if an edited SKU is unknown. The error
+    carries every refused line.
     """
     return run(_SaveAll(changes), by=by, once=once)
 
@@ -104,9 +101,9 @@ class _SaveAll(Verb[LockedCatalogue, list[Product]]):
 
 
 class SavePossible(Verb[LockedCatalogue, list[StockError | None]]):
-    """A batch of a file: all of its lines, or none and what refuses each.
+    """Save all lines of a batch of a file, or none, and return the error of each line.
 
-    A line is a change, None if it changes nothing, or the error that refuses it already.
+    A line is a change, None if it changes nothing, or an error that was found before.
     """
 
     def __init__(self, lines: Sequence[CatalogueChange | StockError | None]) -> None:

@@ -1,4 +1,4 @@
-"""How held units end: fulfilled, released or expired."""
+"""The ways in which reserved units end: fulfilled, released or expired."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -8,11 +8,12 @@ from products.models import ReservationLine, StockEvent
 
 
 class Ending(NamedTuple):
-    """The part of a line that the units go to, and the event."""
+    """The field of a line that counts the ended units, and the event to record."""
 
     part: str
     event_type: StockEvent.Type
     quantity_per_unit: int
+    """The change of the quantity on hand for each ended unit."""
 
 
 FULFILL = Ending("fulfilled", StockEvent.Type.FULFILLED, quantity_per_unit=-1)
@@ -28,7 +29,10 @@ def end_portions(
     reason: str = "",
     reference: str = "",
 ) -> None:
-    """Record the end of units of each line. Lines are locked with product and reservation."""
+    """Record that an amount of units of each line ends.
+
+    The lines, their products and their reservations must be locked.
+    """
     for line, amount in portions:
         posting.end(line, amount, part=ending.part)
         posting.record(

@@ -1,4 +1,4 @@
-"""Refusals: why a request cannot be met."""
+"""The reasons for which a request to change stock is refused."""
 
 from collections.abc import Iterable
 
@@ -7,10 +7,10 @@ from products.validators import MAX_UNITS
 
 
 class StockError(Exception):
-    """A request that cannot be met. Nothing was changed.
+    """A request was refused. Nothing has changed.
 
-    `lines` holds, for a request of several lines, each refused line's index and its error; the
-    first of them is the error itself.
+    For a request with lines, `lines` holds the index and the error of each refused line. The first
+    of these errors is this one.
     """
 
     code: str
@@ -32,12 +32,12 @@ class StockError(Exception):
 
     @property
     def shortages(self) -> "list[Shortage]":
-        """The refused lines that lack units which overdue reservations may hold."""
+        """The refused lines whose missing units overdue reservations may hold."""
         return shortages_among([error for _, error in self.lines] or [self])
 
 
 class Invalid(StockError):
-    """A value that is wrong in itself, whatever the stock; `field` names it."""
+    """A value is wrong, independent of the stock. `field` names it."""
 
     code = "invalid"
 
@@ -50,18 +50,18 @@ class ProductNotFound(StockError):
     code = "product_not_found"
 
     def __init__(self, sku: str) -> None:
-        super().__init__(f"There is no product {sku}.", sku=sku)
+        super().__init__(f"Product {sku} does not exist.", sku=sku)
 
 
 class DuplicateSku(StockError):
     code = "duplicate_sku"
 
     def __init__(self, sku: str) -> None:
-        super().__init__(f"There is a product {sku} already.", sku=sku)
+        super().__init__(f"Product {sku} already exists.", sku=sku)
 
 
 class InsufficientStock(StockError):
-    """More units were asked for than are available."""
+    """More units were requested than are available."""
 
     code = "insufficient_stock"
 
@@ -76,7 +76,7 @@ class InsufficientStock(StockError):
 
 
 class InsufficientReserved(StockError):
-    """More units were to be released or fulfilled than are open."""
+    """More units were to leave a reservation than it holds open."""
 
     code = "insufficient_reserved"
 
@@ -90,13 +90,14 @@ class InsufficientReserved(StockError):
 
 
 class BelowReserved(StockError):
-    """A count is lower than what is promised to open reservations."""
+    """A count is lower than the reserved quantity."""
 
     code = "below_reserved"
 
     def __init__(self, sku: str, requested: int, levels: Levels) -> None:
         super().__init__(
-            f"{sku} cannot be set to {requested}: {levels.reserved_quantity} are reserved.",
+            f"{sku} cannot be set to {requested}: {levels.reserved_quantity} are reserved. "
+            "Release reservations first.",
             sku=sku,
             requested=requested,
             available=levels.available_quantity,
@@ -105,48 +106,53 @@ class BelowReserved(StockError):
 
 
 class QuantityChanged(StockError):
-    """The level is no longer the one that the caller expected."""
+    """The quantity on hand is not the one that the caller expected."""
 
     code = "quantity_changed"
 
     def __init__(self, sku: str, expected: int, levels: Levels) -> None:
         super().__init__(
-            f"{sku} was expected to have {expected} on hand and has {levels.quantity}.",
+            f"{sku} has {levels.quantity} on hand, not {expected}. Check the count and try again.",
             sku=sku,
             available=levels.available_quantity,
         )
 
 
 class PreconditionFailed(StockError):
-    """The product is no longer as the caller knows it."""
+    """The product has changed since the caller read it."""
 
     code = "precondition_failed"
 
     def __init__(self, product: Product) -> None:
         super().__init__(
-            f"{product.sku} has changed: its version is {product.version} now.", sku=product.sku
+            f"{product.sku} has changed: its version is now {product.version}. "
+            "Read it again before you retry.",
+            sku=product.sku,
         )
 
 
 class StockLimitExceeded(StockError):
+    """The change would raise the quantity on hand above `MAX_UNITS`."""
+
     code = "stock_limit_exceeded"
 
     def __init__(self, sku: str, requested: int, levels: Levels) -> None:
         super().__init__(
-            f"{sku} has {levels.quantity} on hand; {requested} more would pass {MAX_UNITS}.",
+            f"{sku} has {levels.quantity} on hand. Adding {requested} would exceed the limit of "
+            f"{MAX_UNITS}.",
             sku=sku,
             requested=requested,
         )
 
 
 class ProductArchived(StockError):
-    """The product is retired: no unit comes in or is promised any more."""
+    """The product is archived: its units can be neither added nor reserved."""
 
     code = "product_archived"
 
     def __init__(self, product: Product, requested: int) -> None:
         super().__init__(
-            f"{product.sku} is archived.",
+            f"{product.sku} is archived. Restore it to add or reserve units.",
             sku=product.sku,
             requested=requested,
             available=product.available_quantity,
@@ -157,35 +163,35 @@ class ReservationNotFound(StockError):
     code = "reservation_not_found"
 
     def __init__(self, reservation_id: int) -> None:
-        super().__init__(f"There is no reservation {reservation_id}.")
+        super().__init__(f"Reservation {reservation_id} does not exist.")
 
 
 class ReservationExpired(StockError):
-    """The time of the reservation is over, whether its units were given back yet or not."""
+    """The time of the reservation is over. Its units may not have been returned yet."""
 
     code = "reservation_expired"
 
     def __init__(self, reservation: Reservation) -> None:
-        super().__init__(f"Reservation {reservation.pk} has expired.")
+        super().__init__(f"Reservation {reservation.pk} has expired. Reserve the units again.")
 
 
 class ReservationClosed(StockError):
-    """No unit of the reservation is open any more."""
+    """The reservation has no open units left."""
 
     code = "reservation_closed"
 
     def __init__(self, reservation: Reservation) -> None:
-        super().__init__(f"Reservation {reservation.pk} is {reservation.status}.")
+        super().__init__(f"Reservation {reservation.pk} is already {reservation.status}.")
 
 
 class CannotReconcile(StockError):
-    """The books of a product are such that no adjustment can mend them."""
+    """An adjustment cannot repair the ledger of the product."""
 
     code = "cannot_reconcile"
 
 
 class KeyReused(StockError):
-    """An idempotency key was used for another request before."""
+    """The idempotency key was already used for another request."""
 
     code = "idempotency_key_reused"
 
@@ -202,7 +208,7 @@ def shortages_among(outcomes: Iterable[object]) -> list[Shortage]:
 
 
 class Refusals:
-    """Collects the refused lines of a request, each with its index."""
+    """Collect the refused lines of a request by their index."""
 
     def __init__(self) -> None:
         self._lines: list[tuple[int, StockError]] = []
@@ -212,7 +218,7 @@ class Refusals:
         self._lines.append((index, error))
 
     def raise_any(self, *, has_lines: bool = True) -> None:
-        """Raise the first refusal, if any, with all lines, or alone if the request has no lines."""
+        """Raise the first refusal, if any. It carries all refusals if the request has lines."""
         if not self._lines:
             return
         self._lines.sort(key=lambda line: line[0])

@@ -1,4 +1,4 @@
-"""The sweep: overdue reservations give their units back."""
+"""The sweep: expire overdue reservations and return their units."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -10,27 +10,30 @@ from products.stock.runner import Verb, run
 
 
 class ExpiryResult(NamedTuple):
-    """What became of overdue reservations."""
+    """The reservations of one sweep."""
 
     found: int
+    """The number of overdue reservations that were found."""
     expired: int
-    """Those of which this call has given something back; others may do the same at once."""
+    """The number of reservations of which this sweep has expired units."""
     left: set[int]
-    """The ids of those that still hold something: somebody else has locked them, or a product."""
+    """The ids of reservations that still hold units, because others have locked them or a
+    product."""
 
 
-def expire_overdue(*, limit: int, passing_over: Collection[int] = (), by: Actor) -> ExpiryResult:
-    """Give back the units of overdue reservations, those first that ended first.
+def expire_overdue(*, limit: int, skipping: Collection[int] = (), by: Actor) -> ExpiryResult:
+    """Expire overdue reservations and return their units, in the order of their expiry.
 
-    At most `limit` lines, and one reservation at least, so that it holds locks briefly. Waits
-    for nobody: reservations that others have locked are left, to be passed over by the next call.
+    Expires at most `limit` lines, but at least one whole reservation, so that locks are held
+    briefly. Skips reservations that others have locked: pass `left` as `skipping` to the next
+    call.
     """
-    return run(_Sweep(limit, passing_over), by=by)
+    return run(_Sweep(limit, skipping), by=by)
 
 
 class _Sweep(Verb[LockedOverdue, ExpiryResult]):
-    def __init__(self, limit: int, passing_over: Collection[int]) -> None:
-        self.wants = OverdueReservations(limit, passing_over)
+    def __init__(self, limit: int, skipping: Collection[int]) -> None:
+        self.wants = OverdueReservations(limit, skipping)
 
     def decide(self, locked: LockedOverdue, posting: Posting) -> ExpiryResult:
         expired = overdue.expire(locked.lines, posting)

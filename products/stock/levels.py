@@ -13,7 +13,7 @@ from products.stock.requests import Add, Adjust, Operation, Remove
 from products.stock.runner import Verb, run
 
 Outcome = LevelChange | StockError
-"""What an operation does, or why it cannot be carried out."""
+"""The change of an operation, or the error that refuses it."""
 
 
 def add(
@@ -26,7 +26,7 @@ def add(
     once: Once[A] | None = None,
     if_match: Collection[int] | None = None,
 ) -> Product | A:
-    """Take `amount` units in.
+    """Add `amount` units.
 
     Raises `ProductNotFound`, `ProductArchived`, `StockLimitExceeded`.
     """
@@ -44,7 +44,7 @@ def remove(
     once: Once[A] | None = None,
     if_match: Collection[int] | None = None,
 ) -> Product | A:
-    """Take `amount` units out, from what is available.
+    """Remove `amount` available units.
 
     Raises `ProductNotFound`, `InsufficientStock`.
     """
@@ -63,10 +63,10 @@ def adjust(
     once: Once[A] | None = None,
     if_match: Collection[int] | None = None,
 ) -> Product | A:
-    """Set the quantity on hand to a count, and record it even if it is equal.
+    """Set the quantity on hand to a count. An equal count is recorded, too.
 
-    Raises `ProductNotFound`, `BelowReserved`, and `QuantityChanged` where the level is not the
-    `expected_quantity`.
+    Raises `ProductNotFound`, `BelowReserved`, and `QuantityChanged` if the quantity on hand is not
+    the `expected_quantity`.
     """
     operation = Adjust(
         sku=sku,
@@ -81,10 +81,10 @@ def adjust(
 def apply(
     operations: Sequence[Operation], *, by: Actor, once: Once[A] | None = None
 ) -> list[Product] | A:
-    """Apply several operations in their order, all or none, as one event each.
+    """Apply several operations in their order, all or none, with one event each.
 
-    Returns the product of each, as it is after all of them. Raises as `add`, `remove` and
-    `adjust` do, with every refused line.
+    Returns the product of each operation, as it is after the last one. Raises the errors of `add`,
+    `remove` and `adjust`, with every refused line.
     """
     return run(_Apply(operations), by=by, once=once)
 
@@ -92,11 +92,10 @@ def apply(
 def preview(
     operations: Sequence[Operation], *, levels: Mapping[str, Levels] | None = None, by: Actor
 ) -> list[Outcome]:
-    """Return what each operation would do if `apply` were called now, or why it could not.
+    """Return the outcome that each operation would have if it were applied now.
 
-    Only reads: it waits for nobody, and nobody waits for it. Its answer may be over a moment later,
-    so `apply` decides anew. `levels`, by SKU, are those after operations that were previewed
-    before.
+    Takes no locks, so the outcomes may be out of date at once: `apply` decides again. `levels`
+    holds the levels by SKU after operations that were previewed earlier.
     """
     wants = Products([operation.sku for operation in operations])
     products = _products_at(levels or {}, wants.skus)
@@ -105,23 +104,26 @@ def preview(
     if not held:
         return outcomes
     skus = {product.pk: sku for sku, product in products.items()}
-    given_back: Counter[str] = Counter()
+    returned: Counter[str] = Counter()
     for line in held:
-        given_back[skus[line.product_id]] += line.open
-    products = _products_at(levels or {}, wants.skus, given_back)
+        returned[skus[line.product_id]] += line.open
+    products = _products_at(levels or {}, wants.skus, returned)
     return record_all(operations, products, Posting(by=by))
 
 
 def _products_at(
-    levels: Mapping[str, Levels], skus: Iterable[str], given_back: Mapping[str, int] | None = None
+    levels: Mapping[str, Levels], skus: Iterable[str], returned: Mapping[str, int] | None = None
 ) -> dict[str, Product]:
-    """Return the products of `skus`, with known levels, and after units were given back."""
+    """Return the products by SKU, at the known levels.
+
+    `returned` holds the units by SKU that overdue reservations would return.
+    """
     products = {product.sku: product for product in Product.objects.filter(sku__in=set(skus))}
-    for sku, units in (given_back or {}).items():
+    for sku, units in (returned or {}).items():
         products[sku].reserved_quantity -= units
     for sku in levels.keys() & products.keys():
         products[sku].quantity = levels[sku].quantity
-        # Less, if some of the units that are given back were so in the known levels already.
+        # The known levels may already include some of the returned units.
         products[sku].reserved_quantity = min(
             products[sku].reserved_quantity, levels[sku].reserved_quantity
         )
@@ -131,7 +133,7 @@ def _products_at(
 def record_all(
     operations: Iterable[Operation], products: Mapping[str, Product], posting: Posting
 ) -> list[Outcome]:
-    """Record operations in memory, in their order, and return the outcome of each."""
+    """Record operations in memory, in their order, and return their outcomes."""
     outcomes: list[Outcome] = []
     for operation in operations:
         try:
@@ -181,7 +183,7 @@ class _Apply(Verb[Locked, list[Product]]):
 
 
 class ApplyPossible(Verb[Locked, list[Outcome]]):
-    """A batch of a file: the operations that are possible, as one event each."""
+    """Apply the possible operations of a batch of a file, with one event each."""
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         self._operations = operations

@@ -1,7 +1,7 @@
-"""A change that is carried out once, however often it is asked for.
+"""Apply a change once, even if it is requested several times.
 
-The claim, the change and its answer are in one transaction: none of them is there without the
-others, whenever the process dies (ADR 7).
+The claim of the key, the change and its answer are written in one transaction. A crash can never
+leave one without the others (ADR 7).
 """
 
 import json
@@ -17,7 +17,7 @@ from products.stock.errors import KeyReused
 
 @dataclass(frozen=True)
 class KeptAnswer:
-    """What a caller is answered, and is answered again when it repeats its request."""
+    """The answer to a request, kept for callers that repeat the request."""
 
     status: int
     body: bytes
@@ -30,12 +30,12 @@ A = TypeVar("A", bound=KeptAnswer)
 
 @dataclass(frozen=True, kw_only=True)
 class Once(Generic[A]):
-    """Carry a change out once for each source, caller and key.
+    """Apply a change once for each source, caller and key.
 
-    `fingerprint` tells one request from another: the same key with another one is refused. `render`
-    makes the answer to keep from the verb's result. A refused change leaves no claim.
+    `fingerprint` identifies the request: a key that is reused with another fingerprint is refused.
+    `render` makes the answer to keep from the verb's result. A refused change leaves no claim.
 
-    The type variable shows a type checker that a verb returns its own result without `once`, and
+    The type variable tells a type checker that a verb returns its own result without `once`, and
     a `KeptAnswer` with it.
     """
 
@@ -46,7 +46,7 @@ class Once(Generic[A]):
     render: Callable[[Any], A]
 
 
-# The ORM's insert that ignores a conflict does not say whether there was one.
+# `bulk_create(ignore_conflicts=True)` does not report whether there was a conflict.
 _CLAIM = """
     INSERT INTO products_idempotencykey (source, caller, key, fingerprint, body, headers)
     VALUES (%s, %s, %s, %s, '', '{}') ON CONFLICT DO NOTHING RETURNING id
@@ -57,10 +57,10 @@ _KEEP = """
 
 
 def claim(once: Once[Any]) -> int | KeptAnswer:
-    """Return the id of the new claim, or the answer of the one that there is.
+    """Insert a claim and return its id, or return the answer of the existing claim.
 
-    Waits for another transaction with the same key: an unfinished claim is never seen. Raises
-    `KeyReused`.
+    Waits for a running transaction with the same key, so it never sees a claim without an answer.
+    Raises `KeyReused`.
     """
     while True:
         row = [once.source, once.caller, once.key, once.fingerprint]
@@ -71,17 +71,16 @@ def claim(once: Once[Any]) -> int | KeptAnswer:
             source=once.source, caller=once.caller, key=once.key
         ).first()
         if kept is None:
-            continue  # `prune` has just deleted it.
+            continue  # `prune` has just deleted the claim.
         if kept.fingerprint != once.fingerprint:
             raise KeyReused(once.key)
         return KeptAnswer(kept.status or 0, bytes(kept.body), kept.headers, is_replay=True)
 
 
 def keep(claim_id: int, answer: KeptAnswer, *, commits: bool) -> bool:
-    """Keep the answer of a claim.
+    """Store the answer of a claim, and return whether the transaction was committed.
 
-    With `commits`, the transaction is committed in the same round trip, on PostgreSQL: returns
-    whether it was.
+    With `commits`, PostgreSQL commits it in the same round trip.
     """
     row = [answer.status, binary(answer.body), json.dumps(dict(answer.headers)), claim_id]
     execute_prepared(_KEEP, row, commits=commits)

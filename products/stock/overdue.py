@@ -1,5 +1,7 @@
-"""Overdue reservations of products that are short: their units are given back at once, instead of
-waiting for the next sweep."""
+"""Expire overdue reservations of products that are short, without waiting for the next sweep.
+
+ADR 7 has the reasons.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,20 +25,23 @@ def lines_for(
     *,
     whole: bool,
 ) -> list[ReservationLine]:
-    """Return the overdue lines, the oldest first, that may end the shortages.
+    """Return the overdue lines that may end the shortages, oldest first.
 
-    None are returned if they cannot, or for a request that need not be met as a `whole`, if they
-    cannot end any of them. Only lines of locked products are returned: to lock another product of
-    the same reservation now would be out of order.
+    If the request must be met as a `whole`, return no lines unless they cover every shortage.
+    Otherwise return the lines of each product whose shortage they cover.
 
-    A product that the request names once needs the units that it misses. What several operations
-    on one product need depends on each other, so all its overdue units are given back.
+    Only lines of locked products are returned. Locking another product of the same reservation now
+    would break the lock order.
+
+    For a product that the request names once, the lines cover the missing units. If the request
+    names a product several times, its operations depend on each other: all its overdue lines are
+    returned.
     """
     if not shortages or not isinstance(wants, Products):
         return []
-    times_asked = Counter(wants.skus)
+    times_named = Counter(wants.skus)
 
-    # One query for all of them: most often nothing is overdue.
+    # One query for all products: usually nothing is overdue.
     of_short = ReservationLine.objects.overdue().filter(
         product__in={products[_sku_of(error)].pk for error in shortages}
     )
@@ -48,10 +53,10 @@ def lines_for(
         is_enough = overdue_units.get(product.pk, 0) >= missing
         if whole and not is_enough:
             return []
-        is_asked_once = times_asked[sku] == 1
-        if product.pk not in overdue_units or (is_asked_once and not is_enough):
+        is_named_once = times_named[sku] == 1
+        if product.pk not in overdue_units or (is_named_once and not is_enough):
             continue
-        units = missing if is_asked_once else MAX_UNITS
+        units = missing if is_named_once else MAX_UNITS
         chosen += oldest_covering(of_short.filter(product=product), units)
     return chosen
 
@@ -65,8 +70,7 @@ def lock(
 
 
 def expire(lines: Iterable[ReservationLine], posting: Posting) -> set[int]:
-    """Record that all open units of locked lines expired, and return the ids of the
-    reservations."""
+    """Expire all open units of locked lines, and return the ids of their reservations."""
     lines = list(lines)
     portions = [(line, line.open) for line in lines]
     end_portions(EXPIRE, portions, posting, reason="expired")

@@ -1,4 +1,4 @@
-"""Requests to change stock: checked on construction, each value by the rules of its type."""
+"""Requests to change stock. Each checks its values on construction, by the rules of their types."""
 
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
@@ -39,7 +39,7 @@ def check(field: str, value: Any, rules: Rules) -> None:
 
 @cache
 def _checks(kind: Any) -> list[tuple[str, Rules, Any]]:
-    """Return each field's name, its rules, and the default that needs no check."""
+    """Return the name and the rules of each field, and its default if that needs no check."""
     hints = get_type_hints(kind, include_extras=True)
     return [
         (field.name, rules, field.default if _is_exempt(field.default, rules) else MISSING)
@@ -49,7 +49,7 @@ def _checks(kind: Any) -> list[tuple[str, Rules, Any]]:
 
 
 def _is_exempt(default: Any, rules: Rules) -> bool:
-    """Return whether a field may be left at its default. A required reason may not."""
+    """Return whether the default passes the rules. The default of a required reason does not."""
     if default is None:
         return True
     try:
@@ -63,7 +63,7 @@ def _rules(hint: Any) -> Rules:
     if get_origin(hint) is Annotated:
         rules: Rules = hint.__metadata__[0]
         return rules
-    return next(filter(None, map(_rules, get_args(hint))), ())  # Of `Sku | None`.
+    return next(filter(None, map(_rules, get_args(hint))), ())  # A union, such as `Sku | None`.
 
 
 class _Checked:
@@ -90,7 +90,7 @@ class NewProduct(_Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Edit(_Checked):
-    """New values of a product's descriptive fields. None leaves a field as it is."""
+    """New values of a product's descriptive fields. None leaves a field unchanged."""
 
     sku: Sku
     name: Name | None = None
@@ -118,13 +118,16 @@ class Operation(_Checked):
     event_type: ClassVar[StockEvent.Type]
 
     def quantity_change(self, product: Product) -> int:
-        """Return by how many units `product.quantity` changes. Raises a `StockError`."""
+        """Return the units to add to `product.quantity`; negative to remove.
+
+        Raises a `StockError` if the product does not allow the change.
+        """
         raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Add(Operation):
-    """Goods come in."""
+    """Add units that come in."""
 
     amount: Amount
 
@@ -140,7 +143,7 @@ class Add(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class Remove(Operation):
-    """Goods go out, from what is available."""
+    """Remove available units."""
 
     amount: Amount
 
@@ -154,7 +157,7 @@ class Remove(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class Adjust(Operation):
-    """A stocktake's result: the quantity on hand becomes the count."""
+    """Set the quantity on hand to the count of a stocktake."""
 
     quantity: Level
     expected_quantity: Level | None = None

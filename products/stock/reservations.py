@@ -1,4 +1,4 @@
-"""Reservations: units are held for an order, then fulfilled or released."""
+"""Reservations: hold units for an order, then fulfill or release them."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -31,7 +31,7 @@ from products.stock.requests import Line, check
 from products.stock.runner import Verb, run
 
 Sums = Mapping[str, tuple[int, int]]
-"""The first index and the total amount of each SKU."""
+"""By SKU: the index of its first line, and its total amount."""
 
 
 def reserve(
@@ -44,7 +44,7 @@ def reserve(
     once: Once[A] | None = None,
     if_match: Collection[int] | None = None,
 ) -> Reservation | A:
-    """Hold `amount` units of one product. See `reserve_lines`."""
+    """Reserve `amount` units of one product. See `reserve_lines`."""
     verb = _Reserve([Line(sku, amount)], reference, expires_in, has_lines=False)
     return run(verb, by=by, once=once, if_match=if_match)
 
@@ -57,10 +57,10 @@ def reserve_lines(
     by: Actor,
     once: Once[A] | None = None,
 ) -> Reservation | A:
-    """Hold the units of all lines for one order, or of none; repeated SKUs are summed.
+    """Reserve the units of all lines for one order, or of none. Repeated SKUs are summed.
 
-    They are held for `expires_in` seconds, or without an end. Returns the reservation with its
-    `loaded_lines`, each with its product as it is now. Raises `ProductNotFound`,
+    The reservation expires after `expires_in` seconds, or never. Returns it with its
+    `loaded_lines`, each with its product after the change. Raises `ProductNotFound`,
     `ProductArchived`, `InsufficientStock`, with every refused line.
     """
     return run(_Reserve(lines, reference, expires_in), by=by, once=once)
@@ -75,7 +75,7 @@ def fulfill(
     by: Actor,
     once: Once[A] | None = None,
 ) -> Reservation | A:
-    """Ship held units, all that are open or the given lines; on hand and reserved fall.
+    """Ship reserved units: all open units, or the given lines. On hand and reserved fall.
 
     Returns the reservation with its `loaded_lines`. Raises `ReservationNotFound`,
     `ReservationClosed`, `ReservationExpired`, `ProductNotFound`, `InsufficientReserved`, with
@@ -93,7 +93,10 @@ def release(
     by: Actor,
     once: Once[A] | None = None,
 ) -> Reservation | A:
-    """Give held units back, all that are open or the given lines. Otherwise as `fulfill`."""
+    """Release reserved units: all open units, or the given lines. Only reserved falls.
+
+    Returns and raises as `fulfill` does.
+    """
     return run(_End(RELEASE, reservation_id, lines, reason, reference), by=by, once=once)
 
 
@@ -108,10 +111,10 @@ def release_product(
     once: Once[A] | None = None,
     if_match: Collection[int] | None = None,
 ) -> Product | A:
-    """Give back `amount` units of one product, and return it.
+    """Release `amount` units of one product, and return the product.
 
-    They come from the given reservation, else from reservations without a reference, oldest first.
-    Raises as `release` does.
+    The units come from the given reservation. Without one, they come from reservations without a
+    reference, oldest first. Raises as `release` does.
     """
     line = Line(sku, amount)
     verb: Verb[Any, Product] = (
@@ -125,16 +128,16 @@ def release_product(
 def extend(
     *, reservation_id: int, expires_in: int, by: Actor, once: Once[A] | None = None
 ) -> Reservation | A:
-    """Let a reservation hold for `expires_in` seconds from now. No unit moves, so no event.
+    """Make a reservation expire `expires_in` seconds from now. Records no event.
 
-    Returns it with its `loaded_lines`. Raises `ReservationNotFound`, `ReservationClosed`,
-    `ReservationExpired`.
+    Returns the reservation with its `loaded_lines`. Raises `ReservationNotFound`,
+    `ReservationClosed`, `ReservationExpired`.
     """
     return run(_Extend(reservation_id, expires_in), by=by, once=once)
 
 
 def sum_lines(lines: Sequence[Line]) -> Sums:
-    """Sum the lines by SKU, in their order."""
+    """Sum the lines by SKU, in the order of first use. Raises `Invalid` if there are none."""
     if not lines:
         raise Invalid("lines", "At least one line is required.")
     sums: dict[str, tuple[int, int]] = {}
@@ -192,7 +195,7 @@ class _Reserve(Verb[Locked, Reservation]):
 
 
 def require_open(locked: LockedReservation, reservation_id: int) -> Reservation:
-    """Return a locked reservation that units can still be taken from. Raises a `StockError`."""
+    """Return the locked reservation if it is open and not overdue. Else raise a `StockError`."""
     reservation = locked.reservation
     if reservation is None:
         raise ReservationNotFound(reservation_id)
@@ -205,7 +208,7 @@ def require_open(locked: LockedReservation, reservation_id: int) -> Reservation:
 
 
 class _End(Verb[LockedReservation, Reservation]):
-    """All open units of a reservation, or the given lines, end in one way."""
+    """End all open units of a reservation, or the given lines."""
 
     def __init__(
         self,

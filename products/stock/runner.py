@@ -1,7 +1,7 @@
-"""Carries out verbs: the only owner of the transactions in which stock changes.
+"""Run verbs. Only this module opens the transactions in which stock changes.
 
-A verb declares what it wants locked, and decides in memory. The runner locks, lets it decide,
-writes and commits, always in this order (ADR 15).
+A verb declares the rows to lock, and decides in memory. The runner locks the rows, lets the verb
+decide, writes and commits, always in this order (ADR 15).
 """
 
 import logging
@@ -37,12 +37,12 @@ A = TypeVar("A", bound=KeptAnswer)
 
 
 class Verb(Generic[L, R_co]):
-    """A change of stock: what it wants locked, and how it decides."""
+    """A change of stock: the rows to lock, and the decision."""
 
     wants: Wants[L]
 
     def decide(self, locked: L, posting: Posting) -> R_co:
-        """Record the change in `posting`, or raise a `StockError`. Works in memory alone."""
+        """Record the change in `posting`, or raise a `StockError`. Must not use the database."""
         raise NotImplementedError
 
 
@@ -53,14 +53,14 @@ def run(
     once: Once[A] | None = None,
     if_match: Collection[int] | None = None,
 ) -> R | A:
-    """Carry out a verb in a transaction, and return its result.
+    """Run a verb in a transaction, and return its result.
 
-    With `once`, return the answer that `once` renders, or the one that was kept. With `if_match`,
-    raise `ProductNotFound` or `PreconditionFailed`, before all else, unless each product is there
-    and its version is one of these.
+    With `once`, return the kept answer of an earlier run, or else the answer that `once` renders.
+    With `if_match`, raise `ProductNotFound` or `PreconditionFailed` before the verb decides, unless
+    each product exists and has one of these versions.
 
-    Run again what the database broke off to end a deadlock. Inside another transaction, as in most
-    tests, that cannot be done, nor is anything committed.
+    A transaction that the database aborts, for example to end a deadlock, is retried. Inside
+    another transaction, as in most tests, nothing is retried or committed.
     """
     return _in_transaction(partial(_attempt, verb, by, once, if_match), verb.wants.skus or ())
 
@@ -85,19 +85,19 @@ def _attempt(
         result = once.render(result)
         committed = keep(claimed, result, commits=commits)
     if committed and connection.connection.info.transaction_status != TransactionStatus.IDLE:
-        raise AssertionError("A statement ran after the COMMIT: it belongs to no change.")
+        raise AssertionError("A statement ran after the COMMIT, outside the transaction.")
     return result
 
 
 def _decide_again(verb: Verb[L, R], refused: StockError, locked: L, by: Actor) -> tuple[R, Posting]:
-    """Let a verb that was refused decide again, after overdue reservations gave their units back.
+    """Expire overdue reservations of the short products, and let the verb decide again.
 
-    Raises the refusal if there are none that could help.
+    Raises the refusal if no overdue reservation could help.
     """
     held = overdue.lines_for(refused.shortages, verb.wants, locked.products, whole=True)
     if not held:
         raise refused
-    # Read again: the levels in memory have moved.
+    # Read the rows again: the first decision has changed the levels in memory.
     locked, posting = verb.wants.lock(), Posting(by=by)
     if not overdue.expire(overdue.lock(held, locked.products), posting):
         raise refused
@@ -113,7 +113,7 @@ def _check_versions(skus: Iterable[str], locked: Locked, versions: Collection[in
 
 
 def _in_transaction(attempt: Callable[[], R], skus: Collection[str] = ()) -> R:
-    """Call `attempt` in a transaction, and again if the database broke it off."""
+    """Call `attempt` in a transaction, and retry if the database aborts it."""
     if connection.in_atomic_block:
         with transaction.atomic():
             return attempt()
@@ -125,13 +125,13 @@ def _in_transaction(attempt: Callable[[], R], skus: Collection[str] = ()) -> R:
                 return attempt()
         except SkuTaken as error:
             if retries == 0:
-                raise busy("others create the same products") from error
-            logger.info("a product was created meanwhile: decided again")
+                raise busy("other requests are creating the same products") from error
+            logger.info("retrying: another request created the product")
         except DatabaseError as error:
             sqlstate = sqlstate_of(error)
             if retries == 0 or sqlstate not in RETRYABLE:
                 raise
-            logger.warning("transaction is run again", extra={"sqlstate": sqlstate})
+            logger.warning("retrying the transaction", extra={"sqlstate": sqlstate})
             time.sleep(RETRY_PAUSE_SECONDS * random.random())
         retries -= 1
 
@@ -140,34 +140,36 @@ def _in_transaction(attempt: Callable[[], R], skus: Collection[str] = ()) -> R:
 
 
 Outcomes = Sequence[Any]
-"""What each line of a batch does, or the `StockError` that refuses it."""
+"""The result of each line of a batch, or the `StockError` that refuses it."""
 
 
 class Batches(Protocol):
-    """A file, or a part of one, that is carried out in one transaction."""
+    """A file, or a part of a file, to apply in one transaction."""
 
     lock_seconds: int
-    """How long each of its statements waits for a lock."""
+    """The longest time for which a statement waits for a lock."""
 
     def begin(self) -> bool:
-        """Write the rows of the file itself. Return whether there is anything to carry out."""
+        """Write the rows that describe the file. Return whether there are batches to apply."""
 
     def products(self) -> QuerySet[Product] | None:
-        """Return the products to lock before the first batch, so that several batches cannot lock
-        out of order; None for a single batch."""
+        """Return the products to lock before the first batch, or None for a single batch.
+
+        Locking all products first keeps the lock order across batches.
+        """
 
     def verbs(self) -> Iterable[Verb[Any, Outcomes]]:
-        """Yield a verb for each batch, which refuses lines instead of raising."""
+        """Yield a verb for each batch. The verb returns refusals as outcomes and does not raise."""
 
     def decided(self, outcomes: Outcomes) -> None:
-        """Take the outcomes of a batch, in the order of the verbs."""
+        """Receive the outcomes of a batch, in the order of the verbs."""
 
     def end(self) -> None:
-        """Write what became of the file. Raise to undo all of it."""
+        """Write the result of the file. Raise to roll back the whole file."""
 
 
 def run_batches(batches: Batches, *, by: Actor) -> None:
-    """Carry out the batches of a file, one after the other, in one transaction."""
+    """Apply the batches of a file one after the other, in one transaction."""
 
     def attempt() -> None:
         if not is_sqlite():
@@ -184,7 +186,7 @@ def run_batches(batches: Batches, *, by: Actor) -> None:
 
 
 def _carry_out(verbs: Iterable[Verb[Any, Outcomes]], by: Actor) -> Iterator[Outcomes]:
-    """While the database writes a batch, decide the next."""
+    """Decide each batch while the database still writes the one before."""
     locked, posting = Locked({}), Posting(by=by)
     for verb in verbs:
         locked = lock_next(verb.wants, before=locked)
@@ -195,7 +197,8 @@ def _carry_out(verbs: Iterable[Verb[Any, Outcomes]], by: Actor) -> Iterator[Outc
         held = overdue.lines_for(shortages, verb.wants, locked.products, whole=False)
         if held:
             locked, posting = verb.wants.lock(), Posting(by=by)
-            # To wait for a reservation would be out of order: earlier batches hold others.
+            # Earlier batches hold locks on other reservations. Waiting for one would break the lock
+            # order, and could deadlock.
             overdue.expire(overdue.lock(held, locked.products, skip_locked=True), posting)
             outcomes = verb.decide(locked, posting)
         posting.prepare()

@@ -31,7 +31,7 @@ class Command(InventoryCommand):
         left: set[int] = set()
         try:
             while True:
-                swept = stock.expire_overdue(limit=max(batch, 1), passing_over=left, by=by)
+                swept = stock.expire_overdue(limit=max(batch, 1), skipping=left, by=by)
                 if not swept.found:
                     break
                 total += swept.expired

@@ -156,12 +156,12 @@ def test_a_preview_names_each_wrong_row_in_the_words_of_the_api_and_writes_nothi
 
     one = "Exactly one of add, remove and quantity is required."
     not_a_sku = "A SKU is 1 to 50 of A-Z, 0-9 and hyphens, and does not start with a hyphen."
-    below = "CUP cannot be set to 3: 4 are reserved."
+    below = "CUP cannot be set to 3: 4 are reserved. Release reservations first."
     assert problems_of(preview) == [
         (2, "insufficient_stock", "7 of CUP requested, 6 available."),
-        (3, "product_not_found", "There is no product NOPE."),
+        (3, "product_not_found", "Product NOPE does not exist."),
         (5, "below_reserved", below),
-        (6, "quantity_changed", "CUP was expected to have 11 on hand and has 10."),
+        (6, "quantity_changed", "CUP has 10 on hand, not 11. Check the count and try again."),
         (7, "invalid", one),
         (8, "invalid", one),
         (9, "invalid", not_a_sku),
@@ -170,7 +170,7 @@ def test_a_preview_names_each_wrong_row_in_the_words_of_the_api_and_writes_nothi
         (
             12,
             "stock_limit_exceeded",
-            "CUP has 10 on hand; 1000000000 more would pass 1000000000.",
+            "CUP has 10 on hand. Adding 1000000000 would exceed the limit of 1000000000.",
         ),
         (13, "invalid", "The SKU is missing."),
     ]
@@ -400,7 +400,7 @@ def test_a_product_created_since_the_preview_refuses_the_whole_file(manager: Cli
 
     refused = manager.post(confirm_url(preview))
 
-    assert problems_of(refused) == [(3, "duplicate_sku", "There is a product MUG already.")]
+    assert problems_of(refused) == [(3, "duplicate_sku", "Product MUG already exists.")]
     assert stored() == before
 
 

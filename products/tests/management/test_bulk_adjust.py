@@ -194,7 +194,7 @@ def test_standard_input_is_a_file_too() -> None:
 
     assert (ended.returncode, ended.stdout.splitlines()[0]) == (
         1,
-        "2\tCUP\tproduct_not_found\tThere is no product CUP.",
+        "2\tCUP\tproduct_not_found\tProduct CUP does not exist.",
     )
 
 
@@ -271,11 +271,12 @@ REFUSED = (
 )
 REASONS = [
     "3\tCUP\tinsufficient_stock\t9 of CUP requested, 6 available.",
-    "4\tNONE\tproduct_not_found\tThere is no product NONE.",
-    "5\tPOT\tquantity_changed\tPOT was expected to have 4 on hand and has 5.",
-    "6\tOLD\tproduct_archived\tOLD is archived.",
-    "7\tCUP\tstock_limit_exceeded\tCUP has 6 on hand; 1000000000 more would pass 1000000000.",
-    "8\tPOT\tbelow_reserved\tPOT cannot be set to 2: 3 are reserved.",
+    "4\tNONE\tproduct_not_found\tProduct NONE does not exist.",
+    "5\tPOT\tquantity_changed\tPOT has 5 on hand, not 4. Check the count and try again.",
+    "6\tOLD\tproduct_archived\tOLD is archived. Restore it to add or reserve units.",
+    "7\tCUP\tstock_limit_exceeded\tCUP has 6 on hand. "
+    "Adding 1000000000 would exceed the limit of 1000000000.",
+    "8\tPOT\tbelow_reserved\tPOT cannot be set to 2: 3 are reserved. Release reservations first.",
 ]
 
 
@@ -320,7 +321,7 @@ def test_a_line_that_is_wrong_in_itself_is_found_before_anybody_has_to_wait(
     assert ended.status == 1
     assert ended.said.splitlines()[:2] == [
         "3\tCUP\tinvalid\tadd: A whole number is required, in digits alone: not 'one'.",
-        "4\tNONE\tproduct_not_found\tThere is no product NONE.",
+        "4\tNONE\tproduct_not_found\tProduct NONE does not exist.",
     ]
     assert not [query for query in captured if "FOR NO KEY UPDATE" in query["sql"]]
 

@@ -95,34 +95,34 @@ def change_status() -> None:
 @pytest.mark.parametrize(
     ("damage", "found"),
     [
-        (change_level, ["CUP quantity 30 on hand, 27 by the ledger"]),
+        (change_level, ["CUP quantity 30 on hand, 27 according to the ledger"]),
         (
             lose_an_event,
             [
-                "CUP quantity 27 on hand, 30 by the ledger",
-                "CUP events 3 events, the last is number 4",
-                "CUP gap no event between version 2 and 4",
+                "CUP quantity 27 on hand, 30 according to the ledger",
+                "CUP events 3 events, but the last event has version 4",
+                "CUP gap no events between versions 2 and 4",
             ],
         ),
         (
             lose_the_last_event,
             [
-                "CUP reserved_by_ledger 4 reserved, 0 by the ledger",
-                "CUP version version 4, the last event is 3",
+                "CUP reserved_by_ledger 4 reserved, 0 according to the ledger",
+                "CUP version version 4, but the last event has version 3",
             ],
         ),
         (
             drift_reserved,
             [
-                "CUP reserved_by_ledger 6 reserved, 4 by the ledger",
-                "CUP reserved_by_reservations 6 reserved, 4 held open by reservations",
+                "CUP reserved_by_ledger 6 reserved, 4 according to the ledger",
+                "CUP reserved_by_reservations 6 reserved, 4 open in reservations",
             ],
         ),
         (
             lose_a_line,
-            ["CUP reserved_by_reservations 4 reserved, 0 held open by reservations"],
+            ["CUP reserved_by_reservations 4 reserved, 0 open in reservations"],
         ),
-        (change_version, ["CUP version version 9, the last event is 4"]),
+        (change_version, ["CUP version version 9, but the last event has version 4"]),
         (
             rewrite_an_event,
             [
@@ -132,7 +132,7 @@ def change_status() -> None:
                 "from 31 and 0",
             ],
         ),
-        (change_status, ["- status reservation {order} is released, open by its lines"]),
+        (change_status, ["- status reservation {order} is released, open according to its lines"]),
     ],
 )
 def test_damage_is_found_and_named(damage: Callable[[], None], found: list[str]) -> None:
@@ -189,7 +189,8 @@ def test_what_cannot_be_mended_is_said() -> None:
 
     _, lines = verify(repair=True)
 
-    assert "CUP\tnot repaired\t100 of CUP are held, 27 are on hand." in lines
+    detail = "Reservations hold 100 of CUP, but only 27 are on hand. Release reservations first."
+    assert f"CUP\tnot repaired\t{detail}" in lines
     assert not StockEvent.objects.filter(type=StockEvent.Type.ADJUSTED).exists()
 
 
