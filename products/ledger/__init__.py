@@ -1,1 +1,1 @@
-"""Locks rows, writes levels and records events. Only `products.stock` may use it."""
+"""Lock rows, write levels and record events. Only `products.stock` may use this package."""

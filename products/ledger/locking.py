@@ -1,7 +1,7 @@
-"""Locks rows and reads what belongs to them: the only place that does.
+"""Lock products and reservations, and read their lines. Only this module locks them.
 
-The order is the same everywhere: products by id, then reservations by id, each in one statement.
-Only then lines are read (ADR 2). What a verb wants locked is declared by one of the `Wants` below.
+The lock order is always the same (ADR 2): first products by id, then reservations by id, each in
+one statement. Lines are read after that. A verb declares its rows by one of the `Wants` below.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -32,7 +32,7 @@ def _locked_products(*, skip_locked: bool = False) -> QuerySet[Product]:
 
 _LOCK = CompiledQuery(_locked_products)
 _LOCK_LEVELS = CompiledQuery(lambda: _locked_products().only(*_LEVELS_ONLY))
-_LOCK_FREE = CompiledQuery(lambda: _locked_products(skip_locked=True))
+_LOCK_SKIPPING = CompiledQuery(lambda: _locked_products(skip_locked=True))
 _LOCK_OF_RESERVATION = CompiledQuery(
     lambda: (
         Product.objects.filter(
@@ -52,23 +52,23 @@ def lock_products(
     `levels_only` skips the descriptive columns. `skip_locked` leaves out products that others have
     locked, instead of waiting.
 
-    One statement, ordered by primary key: callers that want the same products in another order wait
-    for each other instead of deadlocking. `no_key` lets rows that point to a locked product be
-    inserted meanwhile.
+    One statement locks them in the order of their primary keys. So callers that need the same
+    products wait for each other and cannot deadlock. `no_key` lets others insert rows that refer to
+    a locked product.
     """
-    query = _LOCK_FREE if skip_locked else _LOCK_LEVELS if levels_only else _LOCK
+    query = _LOCK_SKIPPING if skip_locked else _LOCK_LEVELS if levels_only else _LOCK
     return {product.sku: product for product in query.fetch(array(set(skus)))}
 
 
 def lock_rows(products: QuerySet[Product]) -> None:
-    """Lock products as `lock_products` does, but do not load them: there may be a million."""
+    """Lock products as `lock_products` does, without loading them: there may be a million."""
     ids = products.order_by("pk").select_for_update(no_key=True).values_list("pk")
     for _ in ids.iterator(chunk_size=10_000):
         pass
 
 
 def lock_reservations(ids: Iterable[int], *, skip_locked: bool = False) -> dict[int, Reservation]:
-    """Lock reservations and return them by id. Always after their products.
+    """Lock reservations and return them by id. Their products must be locked already.
 
     `skip_locked` leaves out reservations that others have locked, instead of waiting.
     """
@@ -84,11 +84,14 @@ def lock_lines(
     still: QuerySet[ReservationLine],
     skip_locked: bool = False,
 ) -> list[ReservationLine]:
-    """Lock the reservations of lines whose products are locked, and return the lines.
+    """Lock the reservations of lines, and return the lines that still match.
 
-    Each line is read again under the lock, in the order of reservations, with its product and its
-    reservation, which has its `units`. A line that is no longer among `still` is left out: its
-    time may be over by now, or somebody may have extended it.
+    `products` are the locked products; lines of other products are left out. The lines are read
+    again under the lock, in the order of reservations. Each has its product and its reservation,
+    and the reservation has its `units`.
+
+    A line that is no longer in `still` is left out: its reservation may have expired or been
+    extended since it was found.
     """
     by_id = {product.pk: product for product in products}
     wanted = [line for line in lines if line.product_id in by_id]
@@ -106,7 +109,7 @@ def lock_lines(
 
 
 def _units_of(reservations: Collection[int]) -> Iterator[tuple[int, dict[str, int]]]:
-    """Yield the id of each reservation and its units by their part."""
+    """Yield the id of each reservation, and its units by part (`open`, `fulfilled`, ...)."""
     totals = ReservationLine.objects.filter(reservation__in=reservations)
     rows = totals.values_list("reservation_id").annotate(*(Sum(part) for part in _PARTS))
     for reservation_id, *sums in rows:
@@ -118,12 +121,12 @@ _PARTS = ("open", "fulfilled", "released", "expired")
 _LINES_AT_ONCE = 1_000
 
 
-# ------------------------------------------------------------------------- what a verb wants locked
+# ------------------------------------------------------------------------ the rows a verb can lock
 
 
 @dataclass
 class Locked:
-    """The locked products by SKU; unknown SKUs are missing."""
+    """Locked products by SKU. Unknown SKUs are missing."""
 
     products: dict[str, Product]
 
@@ -132,19 +135,19 @@ L_co = TypeVar("L_co", bound=Locked, covariant=True)
 
 
 class Wants(Protocol[L_co]):
-    """What a verb wants locked and read."""
+    """The rows that a verb needs locked and read."""
 
     @property
     def skus(self) -> Collection[str] | None:
-        """The SKUs of the products, as far as they are known beforehand."""
+        """The SKUs of the products, or None if they are not known in advance."""
 
     def lock(self) -> L_co:
-        """Lock and read it. May be called again in the same transaction."""
+        """Lock and read the rows. May be called again in the same transaction."""
 
 
 @dataclass(frozen=True)
 class Products:
-    """Products by SKU."""
+    """Lock products by SKU."""
 
     skus: Collection[str]
     levels_only: bool = False
@@ -154,7 +157,10 @@ class Products:
 
 
 def lock_next(wants: Wants[Any], *, before: Locked) -> Locked:
-    """Lock what a batch wants, while the changes of the batch before are in memory alone."""
+    """Lock the rows of a batch, reusing the products of the batch before.
+
+    The changes of that batch are in memory only: its products must not be read from the database.
+    """
     if not isinstance(wants, Products):
         return wants.lock()
     known = {sku: before.products[sku] for sku in wants.skus if sku in before.products}
@@ -164,14 +170,14 @@ def lock_next(wants: Wants[Any], *, before: Locked) -> Locked:
 
 @dataclass
 class LockedCatalogue(Locked):
-    """The products to edit, and which SKUs of those to create are taken."""
+    """The products to edit, and the SKUs that already exist among those to create."""
 
     taken: set[str]
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Products to edit, and whether the SKUs of those to create are free."""
+    """Lock products to edit, and look up which SKUs to create already exist."""
 
     edited: Collection[str]
     created: Collection[str]
@@ -190,14 +196,17 @@ class Catalogue:
 
 @dataclass
 class LockedReservation(Locked):
-    """A reservation with its `loaded_lines`, `units` and `is_overdue`; None where there is none."""
+    """A reservation with its `loaded_lines`, `units` and `is_overdue`, or None if it is unknown."""
 
     reservation: Reservation | None
 
 
 @dataclass(frozen=True)
 class ReservationWithLines:
-    """A reservation with its lines, and the products of them: all, the given ones, or none."""
+    """Lock a reservation and products of its lines.
+
+    The products are those of `skus`, or of all lines if it is None.
+    """
 
     reservation_id: int
     skus: Collection[str] | None = None
@@ -211,7 +220,7 @@ class ReservationWithLines:
         reservation = lock_reservations([self.reservation_id]).get(self.reservation_id)
         if reservation is None:
             return LockedReservation(products, None)
-        # Asked after the lock: the time may have ended while this waited for it.
+        # Checked after the lock: the reservation may have expired during the wait.
         reservation.is_overdue = (
             reservation.expires_at is not None
             and Reservation.objects.overdue().filter(pk=reservation.pk).exists()
@@ -228,22 +237,24 @@ class ReservationWithLines:
     def _lock_products(self) -> dict[str, Product]:
         if self.skus is not None:
             return lock_products(self.skus) if self.skus else {}
-        # A reservation's set of products never changes, so it is found unlocked.
+        # A reservation's set of products never changes, so it can be read without a lock.
         found = _LOCK_OF_RESERVATION.fetch(str(self.reservation_id))
         return {product.sku: product for product in found}
 
 
 @dataclass
 class LockedLines(Locked):
-    """Lines of locked products and reservations, each with both."""
+    """Lines whose products and reservations are locked, each with both."""
 
     lines: list[ReservationLine]
 
 
 @dataclass(frozen=True)
 class UnreferencedLines:
-    """The oldest lines of a product, in reservations without a reference, that hold `amount` units
-    together, or all of these lines if they hold less."""
+    """Lock the oldest lines of a product in reservations without a reference.
+
+    Locks lines until they hold `amount` units together, or all such lines if they hold less.
+    """
 
     sku: str
     amount: int
@@ -256,7 +267,7 @@ class UnreferencedLines:
         products = lock_products([self.sku])
         lines: list[ReservationLine] = []
         missing, last_id = self.amount, 0
-        # Nobody else can change a line of a locked product.
+        # Other transactions cannot change the lines of a locked product.
         held = ReservationLine.objects.holding().filter(
             product__sku=self.sku, reservation__reference=""
         )
@@ -265,7 +276,7 @@ class UnreferencedLines:
             if not oldest:
                 break
             last_id = oldest[-1].reservation_id
-            # The time of one may be over by now, and the next is needed.
+            # A reservation may have expired since it was found. Then the next ones are needed.
             still_held = lock_lines(oldest, products.values(), still=held)
             missing -= sum(line.open for line in still_held)
             lines += still_held
@@ -273,12 +284,14 @@ class UnreferencedLines:
 
 
 def oldest_covering(lines: QuerySet[ReservationLine], units: int) -> list[ReservationLine]:
-    """Return the oldest lines of a product that together hold `units` open units, or all lines if
-    they hold less."""
+    """Return the oldest lines of a product that hold `units` open units together.
+
+    Returns all lines if they hold less.
+    """
     covering: list[ReservationLine] = []
     last_id = 0
     while units > 0:
-        # Each line holds a unit at least, so `units` lines are enough.
+        # Each line holds at least one unit, so `units` lines are enough.
         following = lines.filter(reservation__gt=last_id).order_by("reservation_id")
         batch = list(following[: min(units, _LINES_AT_ONCE)])
         if not batch:
@@ -294,19 +307,20 @@ def oldest_covering(lines: QuerySet[ReservationLine], units: int) -> list[Reserv
 
 @dataclass
 class LockedOverdue(LockedLines):
-    """Overdue lines that could be locked."""
+    """The overdue lines that could be locked."""
 
     found: set[int]
-    """The ids of all overdue reservations that were looked at."""
+    """The ids of all overdue reservations that were found."""
     left: set[int]
-    """The ids of those that still hold something, because others have locked it."""
+    """The ids of reservations that still hold units, because others have locked them or a
+    product."""
 
 
 @dataclass(frozen=True)
 class OverdueReservations:
-    """Overdue reservations, those first that ended first, as far as nobody else has locked them.
+    """Lock overdue reservations in the order of their expiry, skipping those that others lock.
 
-    At most `limit` lines, and one reservation at least, so that it holds locks briefly.
+    Locks at most `limit` lines, but at least one whole reservation, so that locks are held briefly.
     """
 
     limit: int

@@ -1,4 +1,4 @@
-"""Collects the changes of locked rows in memory, and writes them together with their events."""
+"""Collect changes of locked rows in memory, and write them together with their events."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ from products.models import Levels, Product, Reservation, ReservationLine, Stock
 
 @dataclass(frozen=True)
 class Actor:
-    """Who makes a change, and through what."""
+    """The user or client that makes a change, and the source of its request."""
 
     name: str
     source: StockEvent.Source
@@ -36,17 +36,14 @@ class LevelChange(NamedTuple):
 
 
 class SkuTaken(Exception):
-    """Another transaction has just created a product with a SKU that this one wanted to create."""
+    """Another transaction has just created a product with the same SKU."""
 
 
 NO_DETAILS: Mapping[str, Any] = {}
 
 
 class _Event(NamedTuple):
-    """A row of the ledger to write.
-
-    A product that is to be created has no id yet, nor has a reservation that is to be opened.
-    """
+    """A row of the ledger to write. A new product or reservation has no id yet."""
 
     product: Product
     version: int
@@ -61,7 +58,7 @@ class _Event(NamedTuple):
     details: Mapping[str, Any]
 
     def row(self, *, pk: int, by: Actor, occurred_at: datetime) -> StockEvent:
-        """Return the row as it was written."""
+        """Return the row as a model instance, with the values that the database has set."""
         return StockEvent(
             pk=pk,
             sku=self.product.sku,
@@ -84,10 +81,10 @@ _NO_CHANGE: Mapping[str, Any] = {
 
 
 class Posting:
-    """Changes of locked rows, collected in memory and then written in one go.
+    """Collect changes of locked rows in memory. `write` writes all of them together.
 
-    Each change moves the levels of the instance in memory, so that a second change of the same
-    product starts where the first ended. Nothing is written before `write`.
+    Each change updates the instance in memory, so a second change of the same product starts from
+    the levels after the first.
     """
 
     def __init__(self, *, by: Actor) -> None:
@@ -115,7 +112,7 @@ class Posting:
         reason: str = "",
         reference: str = "",
     ) -> LevelChange:
-        """Change the levels of a locked product, as an event."""
+        """Change the levels of a locked product, and add an event."""
         before = product.levels
         product.quantity += quantity_change
         product.reserved_quantity += reserved_change
@@ -132,7 +129,7 @@ class Posting:
         )
 
     def create(self, product: Product, *, reason: str = "", reference: str = "") -> None:
-        """Create `product`, which is not saved yet, with its opening stock as an event."""
+        """Create an unsaved product, and add an event with its opening stock."""
         self._created.append(product)
         product.version = 0
         self._append(
@@ -151,7 +148,7 @@ class Posting:
         columns: Mapping[str, Any],
         details: Mapping[str, Any],
     ) -> None:
-        """Change columns of a locked product that are no levels, as an event."""
+        """Change descriptive columns of a locked product, and add an event."""
         before = product.levels
         for name, value in columns.items():
             setattr(product, name, value)
@@ -168,9 +165,9 @@ class Posting:
         reserved_quantity: int,
         reason: str,
     ) -> None:
-        """Explain the levels of a locked product by an adjustment.
+        """Add an `InventoryAdjusted` with the changes that the ledger lacks.
 
-        The changes are those that the ledger lacks. `quantity` stays as it is.
+        Sets the reserved quantity of the locked product. Its quantity on hand stays.
         """
         before = product.levels
         product.reserved_quantity = reserved_quantity
@@ -185,20 +182,21 @@ class Posting:
         )
 
     def open(self, reservation: Reservation, *, expires_in: int | None) -> None:
-        """Open a reservation, which is not saved yet, with its `loaded_lines`.
+        """Open an unsaved reservation with its `loaded_lines`. Adds no event: call `record`, too.
 
-        It holds for `expires_in` seconds, or without an end. Record its events as well.
+        It expires after `expires_in` seconds, or never.
         """
         self._opened = reservation, expires_in
 
     def extend(self, reservation: Reservation, *, expires_in: int) -> None:
-        """Let a locked reservation hold for `expires_in` seconds from now, without an event."""
+        """Make a locked reservation expire `expires_in` seconds from now. Adds no event."""
         self._extended.append((reservation, expires_in))
 
     def end(self, line: ReservationLine, amount: int, *, part: str) -> None:
-        """Move open units of a line to its `part`, such as `fulfilled`. Record the event as well.
+        """Move open units of a line to a part, such as `fulfilled`.
 
-        Line, product and reservation are locked. The reservation is closed with its last open unit.
+        Adds no event: call `record`, too. The product and the reservation must be locked. The
+        reservation closes with its last open unit.
         """
         line.open -= amount
         setattr(line, part, getattr(line, part) + amount)
@@ -223,8 +221,10 @@ class Posting:
         reference: str = "",
         details: Mapping[str, Any] = NO_DETAILS,
     ) -> LevelChange:
-        """Append an event, and the one of a product that became low on stock by it, or no longer
-        is. `before` is None for a new product."""
+        """Add an event, and a low-stock event if the change crosses the minimum.
+
+        `before` is None for a new product.
+        """
         after = product.levels
         product.version += 1
         event = _Event(
@@ -252,12 +252,12 @@ class Posting:
     # ----------------------------------------------------------------------------------- writing
 
     def prepare(self) -> None:
-        """Do the part of `write` that needs no database, after the last change."""
+        """Do the part of `write` that needs no database. Call it after the last change."""
         if not self._events or self._write is not None:
             return
         if any(product.pk is None for product in self._created):
-            return  # Their events need the ids.
-        # By product, as `products.feed` asks for.
+            return  # The events need the ids of the new products.
+        # In the order of products and versions, as `products.feed` requires.
         self._events.sort(key=lambda event: (event.product.id, event.version))
         changed = self._changed.values()
         level_columns = (*statements.LEVEL_COLUMNS, *sorted(self._edited_columns))
@@ -272,11 +272,11 @@ class Posting:
         )
 
     def write(self, *, commits: bool = False, waits: bool = True) -> bool:
-        """Insert the events, write the levels, and tell the receivers after the commit.
+        """Write the events and the levels, and notify receivers after the commit.
 
-        With `commits`, the transaction is committed in the same round trip, on PostgreSQL and if
-        there is an event: returns whether it was. Without `waits`, the products do not learn when
-        they were updated, and the next use of the connection raises what the statement raised.
+        With `commits`, PostgreSQL commits the transaction in the same round trip if there is an
+        event. Returns whether it did. Without `waits`, the products keep their old `updated_at`,
+        and an error of the statement is raised at the next use of the connection.
 
         Raises `SkuTaken`.
         """
@@ -289,7 +289,7 @@ class Posting:
         self.prepare()
         if self._write is None:
             return False
-        # Only receivers want the ids.
+        # Only receivers need the ids.
         has_receivers = events.stock_event.has_listeners(StockEvent)
         waits = waits or has_receivers
         if is_sqlite():
@@ -301,7 +301,7 @@ class Posting:
                 return False
             [(moment, ids, *opened)] = written
             if self._opened:
-                _learn(self._opened[0], moment, *opened)
+                _set_generated(self._opened[0], moment, *opened)
         for product in self._changed.values():
             product.updated_at = moment
         if has_receivers:
@@ -310,7 +310,7 @@ class Posting:
 
     def _create_products(self) -> None:
         try:
-            # By SKU: two who create the same ones shall not wait in a circle.
+            # In the order of SKUs, so that two transactions with the same SKUs cannot deadlock.
             Product.objects.bulk_create(sorted(self._created, key=attrgetter("sku")))
         except IntegrityError as error:
             if not is_unique_violation(error):
@@ -321,7 +321,7 @@ class Posting:
         products, *columns = zip(*self._events, strict=True)
         reservations = _Event._fields.index("reservation") - 1
         columns[reservations] = tuple(
-            None if reservation is None else reservation.pk or statements.OPENED_HERE
+            None if reservation is None else reservation.pk or statements.NEW_RESERVATION
             for reservation in columns[reservations]
         )
         columns[-1] = tuple(json.dumps(details) if details else "{}" for details in columns[-1])
@@ -355,14 +355,14 @@ def _opening(reservation: Reservation, expires_in: int | None) -> Opening:
     return Opening(lines, [reservation.reference, reservation.status, expires_in])
 
 
-def _learn(
+def _set_generated(
     reservation: Reservation,
     moment: datetime,
     pk: int,
     expires_at: datetime | None,
     line_ids: Sequence[int],
 ) -> None:
-    """Put into a reservation that was opened what the database gave it."""
+    """Set the ids and times that the database has generated for a new reservation."""
     reservation.pk, reservation.expires_at, reservation.created_at = pk, expires_at, moment
     for line, line_id in zip(reservation.loaded_lines, line_ids, strict=True):
         line.pk, line.reservation = line_id, reservation

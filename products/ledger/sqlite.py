@@ -1,4 +1,4 @@
-"""A change on SQLite, which has no statement that writes several tables."""
+"""Write a change on SQLite, where a statement writes one table only."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ def insert_reservation(reservation: Reservation, expires_in: int | None) -> None
         reservation.expires_at = SecondsFromNow(expires_in)
     reservation.save(force_insert=True)
     if expires_in is not None:
-        # Both times are of the one statement, so that the end need not be read back.
+        # One statement has set both times, so the expiry can be computed.
         reservation.expires_at = reservation.created_at + timedelta(seconds=expires_in)
     for line in reservation.loaded_lines:
         line.reservation = reservation
@@ -25,7 +25,7 @@ def insert_reservation(reservation: Reservation, expires_in: int | None) -> None
 
 
 def write(change: Write) -> tuple[list[int], datetime]:
-    """Write the rows of a change. Return the ids of its events, and their moment."""
+    """Write the rows of a change. Return the ids and the time of its events."""
     with connection.cursor() as cursor:
         if change.lines:
             sql = statements.update_lines(change.lines.sql, change.lines.columns)

@@ -1,6 +1,6 @@
-"""The SQL of a change: one statement on PostgreSQL, one after the other on SQLite.
+"""The SQL of a change: a single statement on PostgreSQL, several on SQLite.
 
-By hand and not by the ORM, which would send several parameters for each row (ADR 12).
+It is written by hand because the ORM would send several parameters for each row (ADR 12).
 """
 
 import functools
@@ -23,14 +23,14 @@ LEVEL_COLUMNS = ("id", "quantity", "reserved_quantity", "version")
 OPENED_LINE_COLUMNS = ("product_id", "amount")
 STATUS_COLUMNS = ("id", "status")
 
-OPENED_HERE = 0
-"""Stands for the id of the reservation that the same statement opens."""
+NEW_RESERVATION = 0
+"""A placeholder for the id of the reservation that the same statement opens."""
 
 NOW = "STATEMENT_TIMESTAMP()"
 
 
 class Rows(NamedTuple):
-    """A table in SQL whose rows come as parameters."""
+    """A table expression in SQL, with its rows as parameters."""
 
     columns: tuple[str, ...]
     sql: str
@@ -42,7 +42,7 @@ class Opening(NamedTuple):
 
     lines: Rows
     parameters: list[Any]
-    """Its reference, status, and seconds to live or None."""
+    """Its reference, its status, and its seconds to live or None."""
 
 
 class Write(NamedTuple):
@@ -53,14 +53,14 @@ class Write(NamedTuple):
     """Actor, source and request id of all events."""
     levels: Rows
     lines: Rows | None
-    """Reservation lines of which units ended."""
+    """Reservation lines with units that ended."""
     statuses: Rows | None
     """Reservations that were closed."""
     opening: Opening | None
 
 
 def compose(write: Write) -> tuple[str, list[Any]]:
-    """Return the one statement of a change for PostgreSQL, and its parameters in its order."""
+    """Return the PostgreSQL statement of a change, and its parameters."""
     events, event_parameters, levels, lines, statuses, opening = write
     sql = _write_sql(
         (events.sql, events.columns),
@@ -80,9 +80,9 @@ def compose(write: Write) -> tuple[str, list[Any]]:
 
 
 def rows_of(model: type[Model], columns: tuple[str, ...], values: Sequence[Sequence[Any]]) -> Rows:
-    """Return the table with these values of each column.
+    """Return the table expression for rows of a model. `values` holds a list for each column.
 
-    A single row, the most frequent case, comes as plain values, which need no quoting.
+    A single row, the most frequent case, is passed as plain values, which need no quoting.
     """
     if is_sqlite():
         return Rows(columns, _json_sql(columns), [json.dumps(list(zip(*values, strict=True)))])
@@ -163,7 +163,7 @@ def _write_sql(
     if opened:
         parts.append(_open_reservation(opened[0]))
         reservation_id = f"""
-            CASE event.reservation_id WHEN {OPENED_HERE} THEN (SELECT id FROM reservation)
+            CASE event.reservation_id WHEN {NEW_RESERVATION} THEN (SELECT id FROM reservation)
             ELSE event.reservation_id END
         """
         answer += ", reservation.id, reservation.expires_at, ARRAY(SELECT id FROM line ORDER BY id)"

@@ -2,10 +2,10 @@
 
 For each product:
 
-- its events are numbered without a gap,
-- each event carries the levels that follow from the event before,
-- the sums of its events are the product's levels,
-- its reserved quantity is the sum of the open units of reservation lines.
+- Its events are numbered without a gap.
+- Each event carries the levels that follow from the event before.
+- The sums of its events are the product's levels.
+- Its reserved quantity is the sum of the open units of reservation lines.
 
 The database computes the sums, for a batch of products at a time, so memory stays bounded.
 """
