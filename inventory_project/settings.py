@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
-from products.db.connection import connection_giving_up_after
+from products.db.connection import connection_with_timeout
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -135,7 +135,7 @@ def _database() -> dict[str, Any]:
                 # The pause between attempts to reconnect doubles up to this.
                 "reconnect_timeout": CONNECTION_WAIT_SECONDS,
                 # A server that hangs does not end a statement by its own timeout.
-                "connection_class": connection_giving_up_after(
+                "connection_class": connection_with_timeout(
                     statement_seconds and statement_seconds + CONNECTION_WAIT_SECONDS
                 ),
             }

@@ -1,4 +1,4 @@
-"""Queries that are sent often: compiled once, prepared, and made into instances directly."""
+"""Frequent queries: compile them once, prepare them, and build instances directly."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -22,10 +22,10 @@ class _Compiled(NamedTuple):
 
 
 class CompiledQuery(Generic[Found]):
-    """A query with one parameter, which the ORM compiles once and not for each request."""
+    """A query with one parameter that the ORM compiles once, not for each request."""
 
     def __init__(self, query: Callable[[], QuerySet[Found]]) -> None:
-        """`query` returns it with any value for the parameter, and is called once."""
+        """Take a function that returns the query, with any value for the parameter."""
         self._query = query
 
     def fetch(self, parameter: str) -> list[Found]:
@@ -34,7 +34,7 @@ class CompiledQuery(Generic[Found]):
         found = execute_prepared(compiled.sql, [parameter])
         instances = []
         for row in compiled.compiler.apply_converters(found, compiled.converters):
-            # `from_db` would go through all other columns as well.
+            # `from_db` is slower: it also visits the columns that are not loaded.
             instance = model.__new__(model)
             instance.__dict__.update(zip(compiled.columns, row, strict=True))
             instance._state = ModelState()

@@ -23,25 +23,25 @@ Result = TypeVar("Result")
 
 
 class _MomentLoader(Loader):
-    """Reads a moment in UTC, as Django has the connection set, faster than Django's own."""
+    """Read a time in UTC, the time zone of the connection. Faster than Django's own loader."""
 
-    timezone = UTC  # Where Django looks whether this is the right one.
+    timezone = UTC  # Django compares this to decide whether to replace the loader.
 
     def load(self, data: Buffer) -> datetime:
         return datetime.fromisoformat(str(data, "ascii"))
 
 
 class Connection(psycopg.Connection[Any]):
-    """A connection of the pool.
+    """A connection of the pool, with a timeout for answers (ADR 10).
 
-    A server that hangs cannot end a statement by its own time-out, and TCP notices nothing while
-    the host still acknowledges packets. After `gives_up_after` seconds without an answer the
-    connection is closed and `OperationalError` raised: the outcome of the statement is unknown.
+    A server that hangs cannot apply its own `statement_timeout`, and TCP notices nothing while the
+    host still acknowledges packets. After `answer_timeout` seconds without an answer, the
+    connection is closed and `OperationalError` is raised. The outcome of the statement is unknown.
     """
 
-    gives_up_after: float | None = None
-    read_answer: Callable[[], object] | None = None
-    """Reads the answer of a prepared statement that was sent without waiting."""
+    answer_timeout: float | None = None
+    pending_answer: Callable[[], object] | None = None
+    """Read the answer to a prepared statement that was sent without waiting."""
 
     @classmethod
     def connect(cls, *args: Any, **kwargs: Any) -> Self:
@@ -52,71 +52,72 @@ class Connection(psycopg.Connection[Any]):
     def wait(
         self, gen: PQGen[Result], interval: float = 0.1, timeout: float | None = None
     ) -> Result:
-        if self.read_answer is not None:
-            self.catch_up()
+        if self.pending_answer is not None:
+            self.read_pending_answer()
         try:
-            return super().wait(gen, interval, timeout or self.gives_up_after)
+            return super().wait(gen, interval, timeout or self.answer_timeout)
         except psycopg.OperationalError:
-            # After an error that the server sent, it is no longer active.
+            # An error that the server sent would have ended the statement.
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.close()
             raise
 
-    def catch_up(self) -> None:
-        """Wait for the answer that is under way, if any, and raise what it tells."""
-        read, self.read_answer = self.read_answer, None
+    def read_pending_answer(self) -> None:
+        """Wait for the pending answer, if any, and raise its error."""
+        read, self.pending_answer = self.pending_answer, None
         if read is not None:
             read()
 
 
-def connection_giving_up_after(seconds: float) -> type[Connection]:
-    """Return the class of connections that wait that long for an answer, or for ever if 0."""
-    return type("Connection", (Connection,), {"gives_up_after": seconds or None})
+def connection_with_timeout(seconds: float) -> type[Connection]:
+    """Return a class of connections that wait up to `seconds` for an answer; 0 sets no limit."""
+    return type("Connection", (Connection,), {"answer_timeout": seconds or None})
 
 
 def drain_pool_on_disconnect(**_: Any) -> None:
-    """Receive `got_request_exception`: after a lost connection, replace all idle ones of the pool.
+    """Replace all idle connections of the pool after a lost connection.
 
-    A restart of the database kills them all, and each would fail a request. A probe of each
-    connection before its use would cost every request a round trip.
+    Receives `got_request_exception`. A restart of the database breaks all connections, and each
+    would fail a request. A check before each use would cost every request a round trip.
     """
     pool = getattr(connection, "pool", None)
     if pool is not None and is_disconnect(sys.exc_info()[1]):
         pool.drain()
 
 
-_turns: "WeakValueDictionary[str, threading.Lock]" = WeakValueDictionary()
+_queues: "WeakValueDictionary[str, threading.Lock]" = WeakValueDictionary()
 
 
 @contextmanager
 def per_sku_queue(skus: Collection[str]) -> Iterator[None]:
-    """On PostgreSQL, let the threads of this process change a single product one after the other.
+    """Let the threads of this process change a product one after the other, on PostgreSQL.
 
-    A thread that waits for the lock of a row keeps one of the few connections, which others need
-    for other products. The row's lock still decides: a thread that has a connection already does
-    not queue up, nor does one that changes several products. Raises `OperationalError`, as
-    PostgreSQL does for a lock, after waiting for as long as for a connection.
+    A thread that waits for a row lock keeps one of the few connections, which others need for other
+    products (ADR 10). Threads with a connection do not queue, nor do changes of several products.
+    The row lock still protects the product.
+
+    Raises a "busy" `OperationalError` after `CONNECTION_WAIT_SECONDS`.
     """
     if len(skus) != 1 or connection.connection is not None:
         yield
         return
     (sku,) = skus
-    turn = _turns.setdefault(sku, threading.Lock())
-    if not turn.acquire(timeout=settings.CONNECTION_WAIT_SECONDS):
-        raise busy(f"others want {sku}, too")
+    queue = _queues.setdefault(sku, threading.Lock())
+    if not queue.acquire(timeout=settings.CONNECTION_WAIT_SECONDS):
+        raise busy(f"other requests are changing {sku}")
     try:
         yield
     finally:
-        turn.release()
+        queue.release()
 
 
 def wait_for_locks(seconds: int) -> None:
-    """On PostgreSQL, set how long the transaction of a file waits for locks, and its plans."""
+    """Set the lock timeout and the planner of a file's transaction, on PostgreSQL."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"SET LOCAL lock_timeout = '{seconds}s'; "
-            # The products of a batch lie side by side: no reason to read all others, too.
+            # The products of a batch are close together: an index scan beats reading all others.
             "SET LOCAL random_page_cost = 1; "
-            # Thousands of lines are worth a plan of their own.
+            # A batch of thousands of lines is worth its own plan.
             "SET LOCAL plan_cache_mode = auto"
         )

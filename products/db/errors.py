@@ -1,4 +1,4 @@
-"""What a database error means. Every SQLSTATE that the service knows is named here."""
+"""The meaning of database errors. Every SQLSTATE that the service handles is named here."""
 
 import sqlite3
 
@@ -6,16 +6,16 @@ import psycopg
 from django.db import InterfaceError, OperationalError
 
 FORGOTTEN_STATEMENT = frozenset({"0A000", "26000"})
-"""feature_not_supported (a table has changed) and invalid_sql_statement_name (a pooler has lent
-another connection): the server cannot run a prepared statement any more."""
+"""The server can no longer run a prepared statement: feature_not_supported (a table has changed) or
+invalid_sql_statement_name (a pooler has switched the connection)."""
 
 LOCK_NOT_AVAILABLE = "55P03"
 
 RETRYABLE = frozenset({"40001", "40P01"}) | FORGOTTEN_STATEMENT
-"""serialization_failure, deadlock_detected, or a forgotten statement: the transaction left nothing
-behind and can be run again."""
+"""The transaction was rolled back and can be retried: serialization_failure, deadlock_detected, or
+a forgotten statement."""
 
-# Nothing has changed, and soon there may be room. PostgreSQL: lock_not_available, query_canceled,
+# Nothing has changed, and a retry may succeed. PostgreSQL: lock_not_available, query_canceled,
 # serialization_failure, deadlock_detected, and a transaction that was idle or open for too long.
 _BUSY: frozenset[str | int] = frozenset(
     {LOCK_NOT_AVAILABLE, "57014", "40001", "40P01", "25P03", "25P04"}
@@ -29,19 +29,19 @@ _DISCONNECTED = ("08", "57P")  # Classes: connection exceptions, and the server'
 
 
 def sqlstate_of(error: BaseException) -> str | None:
-    """Return PostgreSQL's SQLSTATE of an error as Django raises it."""
+    """Return the SQLSTATE of an error that Django has raised, or None."""
     return getattr(error.__cause__, "sqlstate", None)
 
 
 def busy(detail: str) -> OperationalError:
-    """Return the error of a lock that was not available in time, as PostgreSQL raises it."""
+    """Return the error that PostgreSQL raises if a lock cannot be acquired in time."""
     error = OperationalError(detail)
     error.__cause__ = psycopg.errors.LockNotAvailable(detail)
     return error
 
 
 def is_unique_violation(error: Exception) -> bool:
-    """Return whether a row would have repeated a unique value."""
+    """Return whether the error is a violation of a unique constraint."""
     cause = error.__cause__
     if isinstance(cause, sqlite3.Error):
         return getattr(cause, "sqlite_errorcode", 0) == sqlite3.SQLITE_CONSTRAINT_UNIQUE
@@ -49,16 +49,16 @@ def is_unique_violation(error: Exception) -> bool:
 
 
 def is_busy(error: Exception) -> bool:
-    """Return whether the database could not do the work in time, and has changed nothing."""
+    """Return whether the database could not do the work in time, without any change."""
     cause = error.__cause__
     if isinstance(cause, sqlite3.Error):
-        # The library's own mistakes have no code; the higher bytes tell sorts of one error.
+        # Errors of the Python module have no code. The low byte is the primary code.
         return getattr(cause, "sqlite_errorcode", 0) & 0xFF in _BUSY
     return sqlstate_of(error) in _BUSY
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Return whether the database is busy, away or broken, and the statement not wrong."""
+    """Return whether the database is busy, away or broken. A wrong statement does not count."""
     return (
         isinstance(error, OperationalError | InterfaceError)
         or sqlstate_of(error) == _READ_ONLY
@@ -68,7 +68,7 @@ def is_unavailable(error: Exception) -> bool:
 
 
 def lacks_migrations(error: Exception) -> bool:
-    """Return whether a table or a column is missing in the database."""
+    """Return whether the database lacks a table or a column."""
     cause = error.__cause__
     if isinstance(cause, sqlite3.OperationalError):
         return str(cause).startswith(("no such table", "no such column"))
@@ -79,7 +79,7 @@ def is_disconnect(error: BaseException | None) -> bool:
     """Return whether the connection to the server was lost."""
     if not isinstance(error, OperationalError | InterfaceError):
         return False
-    # Without a SQLSTATE the client noticed by itself. A time-out of the pool says nothing about
-    # its connections.
+    # Without a SQLSTATE, the client noticed the loss. A timeout of the pool says nothing about its
+    # connections.
     sqlstate = sqlstate_of(error) or "08"
     return sqlstate.startswith(_DISCONNECTED) and type(error.__cause__).__name__ != "PoolTimeout"

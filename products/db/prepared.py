@@ -1,12 +1,12 @@
-"""A driver for statements that are sent often: prepared, with several in one round trip.
+"""Run frequent statements: prepared, and several in one round trip (ADR 12).
 
-Django and psycopg bind values into the text of a statement, which PostgreSQL then parses and plans
-again. Here a statement is prepared once in each connection, and its values are sent apart from it.
-BEGIN and COMMIT travel in the same packet as the statement beside them (libpq's pipeline mode).
+Django and psycopg bind values into the text of a statement, so PostgreSQL parses and plans it each
+time. This module prepares a statement once in each connection and sends its values separately.
+BEGIN and COMMIT are sent in the same packet as the statement (libpq's pipeline mode).
 
-`execute_prepared` is the only entrance. Everything else of a connection stays Django's and
-psycopg's: opening, pooling, waiting, rolling back, exceptions, the log of queries and its wrappers.
-ADR 16 says why this is not written with psycopg's public API.
+`execute_prepared` is the only public function that sends statements. Django and psycopg still do
+everything else: opening, pooling, waiting, rollback, exceptions, query log and execute wrappers.
+ADR 16 explains why this does not use psycopg's public API.
 """
 
 import json
@@ -37,7 +37,7 @@ from products.db.connection import Connection
 from products.db.errors import FORGOTTEN_STATEMENT, sqlstate_of
 from products.db.sqlite import is_sqlite
 
-_NUL = "PostgreSQL's text cannot contain NUL."
+_NUL = "PostgreSQL text cannot contain NUL characters."
 
 _Values = Sequence[bytes | None]
 
@@ -47,12 +47,14 @@ def execute_prepared(
 ) -> list[tuple[Any, ...]]:
     """Run a statement and return its rows.
 
-    `values` are sent as text: the statement casts them where PostgreSQL cannot infer the type.
-    With `commits`, the transaction ends in the same round trip. On SQLite, neither option has an
-    effect.
+    `values` are sent as text. The statement must cast them where PostgreSQL cannot infer the type.
 
-    Without `waits`, the statement is only sent, if the connection is of the pool. The next use of
-    the connection waits for its end and raises what it raised; its rows are lost.
+    With `commits`, the transaction is committed in the same round trip.
+
+    Without `waits`, a connection of the pool only sends the statement and returns no rows. The next
+    use of the connection waits for the answer and raises its error.
+
+    On SQLite, both options have no effect.
     """
     database: Any = connections[DEFAULT_DB_ALIAS]
     if is_sqlite():
@@ -61,7 +63,7 @@ def execute_prepared(
             rows: list[tuple[Any, ...]] = sqlite_cursor.fetchall()
             return rows
     database.ensure_connection()
-    # As Django wraps its own cursors: for its exceptions, its log of queries and its wrappers.
+    # Wrapped as Django wraps its own cursors: for exceptions, query log and execute wrappers.
     wrap = database.make_debug_cursor if database.queries_logged else database.make_cursor
     connection = database.connection
     cursor = _cursors.get(connection) or _cursors.setdefault(
@@ -71,7 +73,7 @@ def execute_prepared(
     try:
         wrap(cursor).execute(sql, values)
     except DatabaseError as error:
-        # Inside a transaction, all of that has to be run again.
+        # A transaction must be retried as a whole.
         if sqlstate_of(error) not in FORGOTTEN_STATEMENT or database.in_atomic_block:
             raise
         wrap(cursor).execute(sql, values)
@@ -79,28 +81,28 @@ def execute_prepared(
 
 
 class _PreparedCursor:
-    """As much of a cursor as `execute_prepared` needs, for one connection."""
+    """The part of a cursor that `execute_prepared` needs, for one connection."""
 
     commits = False
     waits = True
 
     def __init__(self, connection: "psycopg.Connection[Any]") -> None:
-        # Weak, as it is the key under which this is kept.
+        # Weak, because the connection is the key of this cursor in `_cursors`.
         self._connection: psycopg.Connection[Any] = weakref.proxy(connection)
-        self._query: Any = None  # Where Django's log of queries looks for it.
+        self._query: Any = None  # Django's query log reads it.
         self._names: dict[str, bytes] = {}
-        # Nobody else's: a connection that a pooler lends us may know theirs.
+        # Unique, because a pooler may lend a connection with the names of another process.
         self._prefix = secrets.token_hex(4)
         self._numbers = count()
-        # Without a connection, whose time zone it would ask for: moments are read in UTC.
+        # Without a connection, the transformer reads times in UTC.
         self._transformer = Transformer()
         self.rows: list[tuple[Any, ...]] = []
 
     def execute(self, sql: str, values: Sequence[Any]) -> None:
-        """Send a statement, with BEGIN if it is the first of a transaction, and keep its rows."""
+        """Send a statement, with BEGIN if it is the first of a transaction, and store its rows."""
         connection, self.rows = self._connection, []
-        if isinstance(connection, Connection) and connection.read_answer:
-            connection.catch_up()
+        if isinstance(connection, Connection) and connection.pending_answer:
+            connection.read_pending_answer()
         self._query = SimpleNamespace(query=_numbered(sql))
         statements: list[tuple[str, _Values]] = [(sql, _encoded(values))]
         pgconn = connection.pgconn
@@ -116,19 +118,19 @@ class _PreparedCursor:
         try:
             self._enqueue(statements)
         except BaseException:
-            connection.close()  # It may have been left in pipeline mode.
+            connection.close()  # It may still be in pipeline mode.
             raise
         if not self.waits and isinstance(connection, Connection):
             self._results(_send(pgconn))
             answers = _answers(pgconn, len(statements))
-            connection.read_answer = partial(self._results, answers)
+            connection.pending_answer = partial(self._results, answers)
             return
         result = self._results(_answers(pgconn, len(statements)))[index]
         self._transformer.set_pgresult(result)
         self.rows = self._transformer.load_rows(0, result.ntuples, tuple)
 
     def _enqueue(self, statements: Sequence[tuple[str, _Values]]) -> None:
-        """Put statements into one packet. After one that fails the others are not run."""
+        """Enqueue statements in one packet. The server skips those after a failed one."""
         pgconn = self._connection.pgconn
         pgconn.enter_pipeline_mode()
         for sql, values in statements:
@@ -139,10 +141,10 @@ class _PreparedCursor:
         pgconn.pipeline_sync()
 
     def _prepare(self, sql: str) -> None:
-        """Prepare a statement, and plan it so that it finds rows by their keys.
+        """Prepare a statement, and make PostgreSQL plan it with indexes.
 
-        A plan made while a table is small or not analyzed would read all rows, and would be kept
-        while the table grows. PostgreSQL plans again once it has analyzed the table.
+        A plan for a small or unanalyzed table would read all rows, and PostgreSQL would keep it
+        while the table grows. Once PostgreSQL has analyzed the table, it plans again (ADR 12).
         """
         pgconn = self._connection.pgconn
         name = f"inventory_{self._prefix}_{next(self._numbers)}".encode()
@@ -158,11 +160,11 @@ class _PreparedCursor:
             self._results(generators.execute(pgconn))
 
     def _results(self, answers: PQGen[list[PGresult]]) -> list[PGresult]:
-        """Wait for answers, and raise the first error among them."""
+        """Wait for the answers, and raise the first error."""
         try:
             results = self._connection.wait(answers)
         except BaseException:
-            self._connection.close()  # Answers may still be under way.
+            self._connection.close()  # Answers may still arrive.
             raise
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
@@ -182,10 +184,10 @@ def _send(pgconn: PGconn) -> PQGen[list[PGresult]]:
 
 
 def _answers(pgconn: PGconn, count: int) -> PQGen[list[PGresult]]:
-    """Send all that is enqueued, and fetch the answers to `count` statements."""
+    """Send the enqueued statements, and fetch the answers to `count` statements."""
     yield from generators.send(pgconn)
     results: list[PGresult] = []
-    for _ in range(count + 1):  # The last answer says that the server has seen the end.
+    for _ in range(count + 1):  # The last answer is that of the sync.
         results += yield from generators.fetch_many(pgconn)
     pgconn.exit_pipeline_mode()
     return results
@@ -193,7 +195,7 @@ def _answers(pgconn: PGconn, count: int) -> PQGen[list[PGresult]]:
 
 def _encoded(values: Iterable[Any]) -> list[bytes | None]:
     encoded = [None if value is None else str(value).encode() for value in values]
-    # libpq would cut a text off there.
+    # libpq would cut the text at the NUL.
     if b"\0" in b"".join([value for value in encoded if value]):
         raise DataError(_NUL)
     return encoded
@@ -201,7 +203,7 @@ def _encoded(values: Iterable[Any]) -> list[bytes | None]:
 
 @cache
 def _numbered(sql: str) -> bytes:
-    """Return a statement with $1, $2, ... for each %s, as PostgreSQL wants it."""
+    """Return a statement with PostgreSQL's placeholders $1, $2, ... for each %s."""
     first, *others = sql.split("%s")
     return "".join(
         [first, *(f"${number}{part}" for number, part in enumerate(others, start=1))]
@@ -209,7 +211,7 @@ def _numbered(sql: str) -> bytes:
 
 
 def array(values: Collection[Any]) -> str:
-    """Return a parameter for an array: of PostgreSQL, or as JSON for SQLite."""
+    """Return an array as a parameter: a PostgreSQL array, or JSON on SQLite."""
     if is_sqlite():
         return json.dumps(list(values))
     kinds = set(map(type, values))
@@ -218,7 +220,7 @@ def array(values: Collection[Any]) -> str:
     if NoneType in kinds:
         members = ["NULL" if value is None else array([value])[1:-1] for value in values]
         return f"{{{','.join(members)}}}"
-    # All members are quoted at once.
+    # Quotes all members at once.
     are_texts = all(issubclass(kind, str) for kind in kinds)
     joined = "\0".join(values if are_texts else map(str, values))
     if joined.count("\0") >= len(values):
@@ -228,5 +230,5 @@ def array(values: Collection[Any]) -> str:
 
 
 def binary(value: bytes) -> bytes | str:
-    """Return a value for a parameter that is binary."""
+    """Return bytes as a parameter."""
     return value if is_sqlite() else f"\\x{value.hex()}"

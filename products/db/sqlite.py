@@ -1,4 +1,4 @@
-"""What is particular to SQLite."""
+"""Settings and locks for SQLite."""
 
 import sqlite3
 import threading
@@ -16,13 +16,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 @cache
 def is_sqlite() -> bool:
-    """Tell which of the two databases this is. Each change asks several times, and to look the
-    thread's connection up takes longer than the answer is worth."""
+    """Return whether the database is SQLite.
+
+    Cached, because each change asks several times, and looking up the thread's connection is slow.
+    """
     return connection.vendor == "sqlite"
 
 
 def raise_sqlite_parameter_limit(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
-    """Receive `connection_created` of SQLite: let a statement have as many parameters as it allows.
+    """Let statements have as many parameters as SQLite allows. Receives `connection_created`.
 
     Django 5.2 assumes 999, and would insert the events of a large batch in many statements.
     """
@@ -37,12 +39,13 @@ _writing = threading.RLock()
 def sqlite_writer_lock() -> Iterator[None]:
     """Let the threads of this process write one after the other.
 
-    Waiting threads of SQLite try again now and then, in no order, so one of many may fail each
-    time. SQLite still decides: a thread that has waited here for as long as it would there goes on.
+    SQLite's own waiting retries at intervals and without an order, so one of many threads could
+    time out (ADR 4). After the same time here, a thread proceeds without this lock. SQLite's own
+    lock still protects the data.
     """
-    is_ours = _writing.acquire(timeout=settings.SQLITE_BUSY_SECONDS)
+    is_acquired = _writing.acquire(timeout=settings.SQLITE_BUSY_SECONDS)
     try:
         yield
     finally:
-        if is_ours:
+        if is_acquired:
             _writing.release()

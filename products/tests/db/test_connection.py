@@ -25,7 +25,7 @@ from rest_framework.test import APIClient
 
 from products import stock
 from products.api.problems import database_problem
-from products.db.connection import connection_giving_up_after, per_sku_queue
+from products.db.connection import connection_with_timeout, per_sku_queue
 from products.models import Product, Reservation
 from products.tests.checks import assert_problem
 from products.tests.concurrency import at_once
@@ -328,7 +328,7 @@ def _kind(answer: object) -> object:
 def test_a_connection_is_given_up_whatever_it_waits_for(
     proxy: Proxy, act: Callable[[psycopg.Connection[Any]], object]
 ) -> None:
-    with connection_giving_up_after(0.2).connect(proxy.url()) as ours:
+    with connection_with_timeout(0.2).connect(proxy.url()) as ours:
         ours.execute("SELECT 1")
 
         with proxy.frozen(), pytest.raises(psycopg.OperationalError):
@@ -339,7 +339,7 @@ def test_a_connection_is_given_up_whatever_it_waits_for(
 
 @on_postgresql
 def test_a_connection_on_which_the_server_refused_a_statement_is_kept() -> None:
-    with connection_giving_up_after(60).connect(database_url_of_test()) as ours:
+    with connection_with_timeout(60).connect(database_url_of_test()) as ours:
         ours.execute("SET statement_timeout = 1")
 
         with pytest.raises(psycopg.errors.QueryCanceled):
