@@ -1,7 +1,7 @@
 """Tables, constraints, and querysets for reading.
 
-Stock is changed through `products.stock` alone; nothing here changes any. The constraints are the
-net below it: one that fires is a bug above.
+Only `products.stock` changes stock. The constraints are a safety net: a violation is a bug in the
+code above.
 """
 
 from products.models.access import (

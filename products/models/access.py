@@ -14,11 +14,11 @@ MAX_IDEMPOTENCY_KEY_LENGTH = 255
 MAX_THROTTLE_BUCKET_LENGTH = 64
 
 MIN_CLAIM_HOURS = 24
-"""How long a claim is kept at least: its request can be sent again that long."""
+"""The least time for which a claim is kept, and a request can be repeated."""
 
 
 class Role(models.TextChoices):
-    """What an API key may do. Each role may do all that the roles before it may."""
+    """The permissions of an API key. Each role includes the roles before it."""
 
     READ = "read"
     OPERATE = "operate"
@@ -26,7 +26,7 @@ class Role(models.TextChoices):
     MANAGE = "manage"
 
     def includes(self, other: "Role") -> bool:
-        """Whether this role may do what `other` may."""
+        """Return whether this role includes `other`."""
         return _ROLES.index(self) >= _ROLES.index(other)
 
 
@@ -34,12 +34,12 @@ _ROLES = tuple(Role)
 
 
 class ApiKey(AbstractAPIKey):
-    """The key of an API client. Only a hash of it is stored."""
+    """The key of an API client. Only its hash is stored."""
 
     role = models.CharField(max_length=10, choices=Role, default=Role.READ)
 
     text: str
-    """The key itself, known only where it has just been issued."""
+    """The key itself. Only `issue` sets it."""
 
     class Meta(AbstractAPIKey.Meta):
         verbose_name = "API key"
@@ -53,12 +53,15 @@ class ApiKey(AbstractAPIKey):
 
     @classmethod
     def name_is_taken(cls, name: str) -> bool:
-        """Whether a key that is not revoked has this name: the ledger could not tell two apart."""
+        """Return whether a key that is not revoked has this name.
+
+        The ledger records only the name, so two keys must not share one.
+        """
         return cls.objects.filter(name=name, revoked=False).exists()
 
     @classmethod
     def issue(cls, *, name: str, role: Role | str, **fields: Any) -> "ApiKey":
-        """Make a key and return it with its `text`, which is stored nowhere."""
+        """Create a key and return it with its `text`, which is not stored."""
         api_key = cls(name=name, role=role, **fields)
         api_key.text = cls.objects.assign_key(api_key)
         api_key.save(force_insert=True)
@@ -66,14 +69,14 @@ class ApiKey(AbstractAPIKey):
 
 
 class IdempotencyKey(models.Model):
-    """A change that was carried out once: who asked for it under which key, and the answer."""
+    """The claim of a change: its caller, its idempotency key and its answer."""
 
     source = models.CharField(max_length=10, choices=StockEvent.Source)
-    # The caller's name, not its API key: a renewed key of a client is the same client.
+    # The name of the client, not its API key: it stays when the key is renewed.
     caller = models.CharField(max_length=MAX_ACTOR_LENGTH)
     key = models.CharField(max_length=MAX_IDEMPOTENCY_KEY_LENGTH)
     fingerprint = models.CharField(max_length=64)
-    # Null only inside the transaction that carries the change out.
+    # Null only inside the transaction of the change.
     status = models.PositiveSmallIntegerField(null=True)
     body = models.BinaryField(default=b"")
     headers = models.JSONField(default=dict)
@@ -89,10 +92,10 @@ class IdempotencyKey(models.Model):
 
 
 class ThrottleBucket(models.Model):
-    """How much of its allowance of requests a client has used; see `products.throttling`."""
+    """The used allowance of a client or an address. See `products.throttling`."""
 
     name = models.CharField(max_length=MAX_THROTTLE_BUCKET_LENGTH, primary_key=True)
-    # Microseconds since the epoch. In the past: nothing is used, as if there were no row.
+    # Microseconds since 1970. A time in the past means that nothing is used.
     used_until = models.BigIntegerField()
 
     def __str__(self) -> str:

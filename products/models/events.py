@@ -1,4 +1,4 @@
-"""The ledger, and what is derived from it."""
+"""The ledger, and the totals that are derived from it."""
 
 from datetime import datetime
 
@@ -21,14 +21,14 @@ MAX_REQUEST_ID_LENGTH = 128
 
 class StockEventQuerySet(models.QuerySet["StockEvent"]):
     def as_of(self, moment: datetime) -> "StockEvent | None":
-        """Return the last event of one product up to a moment."""
+        """Return the last event up to a time. Filter the queryset by product first."""
         return self.filter(occurred_at__lte=moment).order_by("-version").first()
 
 
 class StockEvent(models.Model):
-    """One change of one product: what changed, the levels after it, and who, why, when.
+    """One change of one product, with the levels after it, its actor, its reason and its time.
 
-    Ledger, event log and outbox in one. Rows are only ever inserted; triggers refuse the rest.
+    This table is ledger, event log and outbox in one (ADR 3). Triggers allow inserts only.
     """
 
     class Type(models.TextChoices):
@@ -53,7 +53,7 @@ class StockEvent(models.Model):
     product = models.ForeignKey(
         Product, on_delete=models.PROTECT, related_name="events", db_index=False
     )
-    # The product's, which never changes: a page of the ledger need not look up each product.
+    # A copy of the product's SKU, which never changes: saves a page of the ledger the join.
     sku = SkuField("SKU", max_length=MAX_SKU_LENGTH)
     version = models.BigIntegerField()
     type = models.CharField(max_length=20, choices=Type)
@@ -69,13 +69,12 @@ class StockEvent(models.Model):
     actor = models.CharField(max_length=MAX_ACTOR_LENGTH)
     source = models.CharField(max_length=10, choices=Source)
     request_id = models.CharField(max_length=MAX_REQUEST_ID_LENGTH, blank=True, default="")
-    # The time of the inserting statement, which runs after the lock was had: `now()` would be
-    # the transaction's start and could run backwards between two versions.
+    # The time of the inserting statement, which runs after the lock was acquired. `now()` is the
+    # start of the transaction and could run backwards between two versions.
     occurred_at = MomentField(db_default=Now())
-    # What an edit changed: `{"name": {"old": "Cup", "new": "Mug"}}`. The default is also in the
-    # database, because the ledger's SQL leaves the column out.
+    # The changes of an edit: `{"name": {"old": "Cup", "new": "Mug"}}`.
     details = models.JSONField(blank=True, default=dict, db_default={})
-    # Unique by a constraint: the index of a one-to-one field would hold a row for every event.
+    # Unique by a constraint with a condition: a `OneToOneField` would index every event.
     undoes = models.ForeignKey(
         "self", on_delete=models.PROTECT, related_name="undone_by", null=True, db_index=False
     )
@@ -106,10 +105,10 @@ class StockEvent(models.Model):
                 condition=~Q(reference=""),
                 name="stockevent_reference",
             ),
-            # What is rare among very many events of a product would else be looked for in all.
+            # Finds rare types among the many events of a product.
             models.Index(fields=["product", "type", "version"], name="stockevent_type"),
-            # For the ledger's page in the admin: each of its filters, newest first. An event is
-            # always appended to the end of its key's part of the index, which is cheap.
+            # One for each filter of the ledger in the admin, newest first. They are cheap to keep:
+            # a new event is always the last one of its key.
             models.Index(fields=["occurred_at", "id"], name="stockevent_by_time"),
             models.Index(fields=["type", "occurred_at", "id"], name="stockevent_by_type"),
             models.Index(fields=["source", "occurred_at", "id"], name="stockevent_by_source"),
@@ -129,14 +128,14 @@ class StockEvent(models.Model):
 
     @property
     def available_quantity(self) -> int:
-        """Units that could be removed or reserved after this event."""
+        """The units that could be removed or reserved after this event."""
         return self.quantity - self.reserved_quantity
 
 
 class DailyTotal(models.Model):
     """The units that came in and went out on one day (UTC), over all products.
 
-    Derived from the ledger by `products.daily_totals`, up to the event of `DailyTotalsCursor`.
+    `products.daily_totals` adds up the events, as far as the `DailyTotalsCursor`.
     """
 
     day = models.DateField(primary_key=True)
@@ -151,7 +150,7 @@ class DailyTotal(models.Model):
 
 
 class DailyTotalsCursor(models.Model):
-    """The last event that is in the daily totals: one row, locked while they are added to."""
+    """The last event in the daily totals. The only row is locked while events are added."""
 
     last_id = models.BigIntegerField(default=0)
 

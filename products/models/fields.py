@@ -1,4 +1,4 @@
-"""Fields of our own: moments, SKUs, and texts that are searched by their words."""
+"""Model fields for times, SKUs and texts that are searched by their words."""
 
 import re
 import unicodedata
@@ -12,7 +12,7 @@ from products.db.prepared import array
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of `text` as they are compared: case folded, punctuation left out."""
+    """Return the words of a text in the form of the search: case-folded, without punctuation."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return re.findall(r"[^\W_]+", folded)
 
@@ -20,8 +20,8 @@ def words_of(text: str) -> list[str]:
 class MomentField(models.DateTimeField):
     """A `DateTimeField` whose text on SQLite always has six digits after the second.
 
-    SQLite compares moments as text. Django leaves out `.000000`, and SQLite's clock writes three
-    digits, so that one moment would have several texts. A check refuses every other text.
+    SQLite compares times as text. Django leaves out `.000000`, and SQLite's clock writes three
+    digits, so the same time could have several texts. A check refuses all other texts (ADR 4).
     """
 
     def db_check(self, connection: BaseDatabaseWrapper) -> str | None:
@@ -41,8 +41,8 @@ class MomentField(models.DateTimeField):
 class SkuField(models.CharField):
     """A SKU, sorted and searched by code point on every database.
 
-    PostgreSQL would otherwise sort by its locale, in which a hyphen hardly counts, and could not
-    use the index for a prefix.
+    Otherwise, PostgreSQL would sort by its locale, which almost ignores hyphens, and could not use
+    the index to search for a prefix.
     """
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
@@ -52,7 +52,7 @@ class SkuField(models.CharField):
 
 @SkuField.register_lookup
 class AnyOf(models.Lookup):
-    """True for each of the given SKUs. One parameter, however many they are, unlike `__in`."""
+    """Match any of the given SKUs. Unlike `__in`, this takes a single parameter."""
 
     lookup_name = "any_of"
     prepare_rhs = False
@@ -72,12 +72,12 @@ class AnyOf(models.Lookup):
 
 
 class WordsField(models.TextField):
-    """The words of a text, each between single spaces, for whole-word search (`__holds`)."""
+    """The words of a text, each between single spaces, for the whole-word lookup `__holds`."""
 
 
 @WordsField.register_lookup
 class Holds(models.Lookup):
-    """True where every one of the given words occurs. PostgreSQL answers it from a GIN index."""
+    """Match texts that contain all given words. PostgreSQL uses a GIN index."""
 
     lookup_name = "holds"
     prepare_rhs = False
@@ -93,5 +93,5 @@ class Holds(models.Lookup):
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
     ) -> tuple[str, tuple[Any, ...]]:
         column, parameters = self.process_lhs(compiler, connection)
-        # The expression of the index that migration 0002 makes.
+        # Must be the expression of the index in migration 0002.
         return f"string_to_array({column}, ' ') @> %s", (*parameters, list(self.rhs))

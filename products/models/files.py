@@ -1,4 +1,4 @@
-"""Files that are applied, and imports that wait for their confirmation."""
+"""Files that were applied, and imports that wait for confirmation."""
 
 from django.conf import settings
 from django.db import models
@@ -12,14 +12,14 @@ from products.validators import (
 
 
 class BulkRun(models.Model):
-    """A file that was applied under a reference, or is: it never is twice.
+    """A file that is or was applied under a reference. It is never applied twice.
 
-    One that is applied batch by batch has the place where it goes on after it broke off: the SKU
-    and the line of the last that was decided, in the order of SKUs.
+    A file that is applied in batches, in the order of SKUs, can resume after a failure.
+    `last_sku` and `last_line` are those of the last line that was decided.
     """
 
     reference = models.CharField(max_length=MAX_NOTE_LENGTH)
-    # Of the file and of the options that give it its meaning.
+    # Covers the file and the options that change its meaning.
     fingerprint = models.CharField(max_length=64)
     applied = models.BigIntegerField(default=0)
     refused = models.BigIntegerField(default=0)
@@ -39,7 +39,7 @@ class BulkRun(models.Model):
 
 
 class BulkRefusal(models.Model):
-    """A line of a file that was refused in a `BulkRun`, and why."""
+    """A refused line of a file, with the error."""
 
     run = models.ForeignKey(
         BulkRun, on_delete=models.CASCADE, related_name="refusals", db_index=False
@@ -60,10 +60,10 @@ class BulkRefusal(models.Model):
 
 
 class PendingImport(models.Model):
-    """What an import would change, previewed by a person and not confirmed yet.
+    """The changes of an import that a user has previewed and not confirmed yet.
 
-    Confirming deletes the row in the transaction that makes the changes, so an import is made once,
-    however often it is confirmed.
+    The transaction that applies the changes also deletes the row, so that an import is applied only
+    once.
     """
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, db_index=False)

@@ -17,7 +17,7 @@ from products.validators import (
 
 
 class Levels(NamedTuple):
-    """A product's levels at one moment, in units."""
+    """The levels of a product at one time, in units."""
 
     quantity: int
     reserved_quantity: int
@@ -30,32 +30,32 @@ class Levels(NamedTuple):
 
     @property
     def is_low(self) -> bool:
-        """Whether the available quantity is below the minimum."""
+        """Whether the available quantity is below the minimum stock level."""
         return self.quantity - self.reserved_quantity < self.minimum_stock_level
 
 
 class ProductQuerySet(models.QuerySet["Product"]):
     def active(self) -> Self:
-        """Products that are not archived."""
+        """Return the products that are not archived."""
         return self.filter(archived=False)
 
     def low_stock(self) -> Self:
-        """Products whose available quantity is below their minimum."""
+        """Return the products with an available quantity below their minimum."""
         return self.filter(low_stock=True)
 
     def in_stock(self) -> Self:
-        """Products of which at least one unit is available."""
+        """Return the products with available units."""
         return self.filter(out_of_stock=False)
 
     def out_of_stock(self) -> Self:
-        """Products of which no unit is available."""
+        """Return the products without available units."""
         return self.filter(out_of_stock=True)
 
     def search(self, text: str) -> Self:
-        """Products whose SKU starts with `text`, or whose name holds every word of it.
+        """Return the products whose SKU starts with `text`, or whose name has all of its words.
 
-        Looks first whether there is either: one alone is found by an index, while for one or the
-        other the database may go through all products in the order of the list.
+        Checks first which of the two matches anything. A single condition uses its index. For two
+        conditions, the database may scan all products in the order of the list.
         """
         by_sku, words = Q(sku__startswith=text.upper()), words_of(text)
         by_name = Q(name_words__holds=words) if words else Q(pk__in=[])
@@ -67,7 +67,7 @@ class ProductQuerySet(models.QuerySet["Product"]):
 
 
 class Product(models.Model):
-    """A thing that is kept in stock, with its levels. All numbers are units."""
+    """A product with its levels. All numbers are units."""
 
     sku = SkuField("SKU", max_length=MAX_SKU_LENGTH)
     name = models.CharField(max_length=MAX_NAME_LENGTH)
@@ -81,7 +81,7 @@ class Product(models.Model):
     created_at = MomentField(db_default=Now())
     updated_at = MomentField(db_default=Now())
 
-    # For filters and the partial indexes only: an instance's copies are stale after any change.
+    # For filters and partial indexes only. An instance does not update them when its levels change.
     low_stock = models.GeneratedField(
         expression=LessThan(F("quantity") - F("reserved_quantity"), F("minimum_stock_level")),
         output_field=models.BooleanField(),
@@ -127,7 +127,7 @@ class Product(models.Model):
                 name="product_active_out_of_stock",
             ),
             models.Index(fields=["sku"], condition=Q(archived=True), name="product_archived"),
-            # The same in the order of creation.
+            # The same, in the order of creation.
             models.Index(
                 fields=["id"],
                 condition=Q(low_stock=True, archived=False),
@@ -146,7 +146,7 @@ class Product(models.Model):
 
     @property
     def levels(self) -> Levels:
-        """The levels of this instance as they stand in memory."""
+        """The levels of this instance in memory."""
         return Levels(self.quantity, self.reserved_quantity, self.minimum_stock_level)
 
     @property

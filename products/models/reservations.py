@@ -15,27 +15,27 @@ from products.validators import (
 
 
 def _overdue(path: str = "") -> Q:
-    """Return the condition for an overdue reservation at `path`, such as `reservation__`."""
+    """Return the condition for overdue reservations. `path` leads to them: `reservation__`."""
     return Q(**{f"{path}status": "open", f"{path}expires_at__lte": Now()})
 
 
 class ReservationQuerySet(models.QuerySet["Reservation"]):
     def overdue(self) -> Self:
-        """Open reservations whose `expires_at` is now or past, by the database's clock."""
+        """Return the open reservations whose `expires_at` has passed by the database's clock."""
         return self.filter(_overdue())
 
     def expiring_within(self, seconds: int) -> Self:
-        """Reservations that will be overdue within that many seconds, and are not yet."""
+        """Return the open reservations that will become overdue within `seconds`."""
         soon = Q(expires_at__gt=Now(), expires_at__lte=SecondsFromNow(seconds))
         return self.filter(soon, status="open")
 
     def with_overdue(self) -> Self:
-        """Load whether each reservation is overdue, as `is_overdue`."""
+        """Annotate each reservation with `is_overdue`."""
         is_overdue = Case(When(_overdue(), then=Value(True)), default=Value(False))
         return self.annotate(is_overdue=is_overdue)
 
     def with_lines(self) -> Self:
-        """Load the lines, in the order of the request, as `loaded_lines`, each with its product."""
+        """Load the lines with their products as `loaded_lines`, in the order of the request."""
         lines = ReservationLine.objects.select_related("product").order_by("pk")
         return self.prefetch_related(Prefetch("lines", queryset=lines, to_attr="loaded_lines"))
 
@@ -60,7 +60,7 @@ class Reservation(models.Model):
     is_overdue: bool
     """Set by `with_overdue`, and on locked reservations."""
     units: dict[str, int]
-    """Units of all lines by their part (`open`, `fulfilled`, ...); only on locked reservations."""
+    """The units of all lines by part, such as `open`. Set on locked reservations only."""
 
     class Meta:
         constraints = [
@@ -76,7 +76,7 @@ class Reservation(models.Model):
                 name="reservation_reference",
             ),
             models.Index(fields=["status", "id"], name="reservation_status"),
-            # For a release that names no reservation.
+            # For a release without a reservation id.
             models.Index(
                 fields=["id"],
                 condition=Q(status="open", reference=""),
@@ -92,7 +92,7 @@ class Reservation(models.Model):
 
     @property
     def loaded_status(self) -> Status:
-        """The status that the `loaded_lines` make."""
+        """The status that follows from the `loaded_lines`."""
         return self.status_for(
             open_units=sum(line.open for line in self.loaded_lines),
             fulfilled=sum(line.fulfilled for line in self.loaded_lines),
@@ -111,11 +111,11 @@ class Reservation(models.Model):
 
 class ReservationLineQuerySet(models.QuerySet["ReservationLine"]):
     def overdue(self) -> Self:
-        """Lines that hold units for overdue reservations."""
+        """Return the lines of overdue reservations that hold units."""
         return self.filter(_overdue("reservation__"), open__gt=0)
 
     def holding(self) -> Self:
-        """Lines that hold units for reservations that are open and not overdue."""
+        """Return the lines of open reservations that hold units and are not overdue."""
         return self.filter(~_overdue("reservation__"), open__gt=0, reservation__status="open")
 
 
