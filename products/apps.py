@@ -20,4 +20,4 @@ class ProductsConfig(AppConfig):
         post_migrate.connect(triggers.install_after_migrate, sender=self)
         for signal in (post_save, post_delete):
             signal.connect(forget_keys, sender="products.ApiKey")
-        post_migrate.connect(groups.make_after_migrate, sender=self)
+        post_migrate.connect(groups.create_after_migrate, sender=self)

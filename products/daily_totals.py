@@ -1,9 +1,8 @@
-"""How many units came in and went out on each day, over all products.
+"""The units that came in and went out on each day, over all products.
 
-The ledger tells, but to sum a month of it for every look would take seconds. So each event is added
-once to the row of its day, by whoever looks: what has come since the last look. Writers have
-nothing to do with it. Events are taken in the order of their ids, up to where `products.feed` knows
-that nothing can appear any more; none is missed, and none is added twice.
+Summing a month of the ledger for each page view would be slow. So each view first adds the new
+events to the rows of their days. Writers of events are not involved. Events are added in the order
+of their ids, up to the last settled id of `products.feed`: none is missed, and none is added twice.
 """
 
 from datetime import UTC, timedelta
@@ -16,12 +15,12 @@ from django.utils import timezone
 from products import feed
 from products.models import DailyTotal, DailyTotalsCursor, StockEvent
 
-# Summed in a fraction of a second; who finds more to do than that looks again.
+# Bounds the time of one call. If more events are left, the next call adds them.
 MAX_EVENTS_AT_ONCE = 500_000
 
 
 def of_last_days(days: int) -> list[DailyTotal]:
-    """Return the totals of today (UTC) and the days before it, oldest first, as known by now."""
+    """Return the totals of the last `days` days (UTC), oldest first, including today."""
     today = timezone.now().astimezone(UTC).date()
     wanted = [today - timedelta(days=ago) for ago in reversed(range(days))]
     known = DailyTotal.objects.in_bulk(wanted)
@@ -29,15 +28,16 @@ def of_last_days(days: int) -> list[DailyTotal]:
 
 
 def catch_up() -> bool:
-    """Add up what the ledger has got since the last call, and return whether that was all of it.
+    """Add the new events of the ledger to the totals, and return whether none are left.
 
-    Takes a bounded time. Must not be called in a transaction, as `feed.read` says.
+    Takes a bounded time. Must not be called in a transaction with a single snapshot (see
+    `feed.read`).
     """
     settled = feed.last_settled_id()
     if DailyTotalsCursor.objects.filter(last_id__gte=settled).exists():
         return True
     with transaction.atomic():
-        # Whoever else looks at this moment waits here, and then finds little or nothing to add.
+        # Concurrent calls wait here, and then find few or no events to add.
         cursor, _ = DailyTotalsCursor.objects.select_for_update().get_or_create(pk=1)
         last_id = min(settled, cursor.last_id + MAX_EVENTS_AT_ONCE)
         if last_id > cursor.last_id:

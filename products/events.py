@@ -1,8 +1,7 @@
-"""Who is told of a stock event, after its transaction has committed.
+"""Signal stock events to receivers in this process, after the commit.
 
-The event row is what counts: it is written in the transaction of the change. Receivers here run
-in the process that made the change, once, and not at all if that process dies; whoever must miss
-nothing reads the ledger.
+A receiver runs at most once: not at all if the process dies after the commit. Consumers that must
+not miss an event read the ledger, which is written in the transaction of the change.
 """
 
 import logging
@@ -21,7 +20,7 @@ stock_event = Signal()
 
 
 def publish_on_commit(events: Sequence[StockEvent]) -> None:
-    """Tell the receivers of `stock_event` once the current transaction has committed."""
+    """Send `stock_event` for each event after the current transaction has committed."""
     transaction.on_commit(partial(_publish, tuple(events)), robust=True)
 
 

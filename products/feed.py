@@ -1,9 +1,9 @@
-"""The change feed: all stock events, in an order in which a follower misses none.
+"""The change feed: all stock events, in an order in which a follower misses none (ADR 8).
 
-Ids are drawn before commit, so that a reader who goes on after the highest id that it has seen
-misses events that commit late. On PostgreSQL each statement that inserts events therefore first
-takes a shared lock on the next id (`products.triggers`) and holds it until its transaction ends.
-Below the lowest id that is locked everything is settled: committed and visible, or never to come.
+Ids are drawn before the commit. A reader that continued after the highest id it has seen would miss
+events that commit later. So on PostgreSQL, each statement that inserts events first takes a shared
+lock on the next id (`products.triggers`). Its transaction holds the lock to its end. All ids below
+the lowest locked id are settled: their events are committed and visible, or will never exist.
 """
 
 import re
@@ -17,9 +17,9 @@ from products.db.sqlite import is_sqlite
 from products.models import StockEvent
 from products.triggers import ANNOUNCEMENT_TAG
 
-# In this order, and each with a snapshot of its own. An id drawn before the first statement was
-# locked before it was drawn. If the second does not see that lock, its transaction has ended, and
-# the third, which reads the events, sees what it has left.
+# These statements must run in this order, each with its own snapshot. An id that was drawn before
+# the first statement was locked before it was drawn. If the second statement does not see the lock,
+# the transaction has ended. Then the third statement, which reads the events, sees its events.
 _LAST_ID_DRAWN = "SELECT last_value - (NOT is_called)::int FROM products_stockevent_id_seq"
 _LOWEST_ID_LOCKED = """
     SELECT min(((classid::bigint << 32) | objid::bigint) & ((1::bigint << 48) - 1))
@@ -31,34 +31,35 @@ _LOWEST_ID_LOCKED = """
 START = "start"
 """The cursor before the first event."""
 
-# The id and the moment (microseconds since 1970) of the last event. A ledger that was restored from
-# a backup draws the same ids again for other events; the moment tells them apart.
+# The id and the time (microseconds since 1970) of the last event. A ledger that was restored from a
+# backup draws the same ids again for other events. The time tells the events apart.
 _CURSOR = re.compile("([1-9][0-9]{0,17})-([1-9][0-9]{0,17})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class UnknownCursor(Exception):
-    """No event of the ledger has the id and the moment of this cursor."""
+    """The ledger has no event with the id and the time of the cursor."""
 
 
 class FeedPage(NamedTuple):
-    """Some stock events, oldest first, the cursor after them, and whether there are more yet."""
+    """A page of stock events, oldest first, and the cursor after its last event."""
 
     events: list[StockEvent]
     cursor: str
     more: bool
+    """Whether more settled events follow."""
 
 
 def read(*, after: str = START, limit: int) -> FeedPage:
     """Return up to `limit` settled events that follow the cursor `after`.
 
     The events of each product come in the order of their versions. Must not be called in a
-    transaction that sees one state of the database throughout. Raises `UnknownCursor`.
+    transaction with a single snapshot (REPEATABLE READ). Raises `UnknownCursor`.
     """
     last_id = 0 if after == START else _id_in(after)
-    # A writer that announces itself late may lock an id that a page has shown already.
+    # A slow writer may lock an id after its event was committed and read. The cursor stays valid.
     settled = max(last_settled_id(), last_id)
-    # One more than the page, to know whether there are more, and the cursor's own event.
+    # Two more rows than the page: the event of the cursor, and one to tell whether more follow.
     rows = StockEvent.objects.filter(pk__gte=last_id, pk__lte=settled).order_by("pk")
     events = list(rows[: limit + 2])
     if after != START and (not events or cursor_after(events.pop(0)) != after):
@@ -76,7 +77,7 @@ def latest() -> FeedPage:
 
 
 def cursor_after(event: StockEvent) -> str:
-    """Return the cursor that names `event` as the last one read."""
+    """Return the cursor of a reader that has read `event` last."""
     moment = (event.occurred_at - _EPOCH) // timedelta(microseconds=1)
     return f"{event.pk}-{moment}"
 
@@ -89,9 +90,9 @@ def _id_in(cursor: str) -> int:
 
 
 def last_settled_id() -> int:
-    """Return the id up to which every event is committed and visible, or will never exist."""
+    """Return the highest settled id: all events up to it are visible, or will never exist."""
     if is_sqlite():
-        # Writers come one after the other: ids are in the order of the commits.
+        # SQLite has one writer at a time, so ids are in the order of the commits.
         return StockEvent.objects.aggregate(last=Max("pk"))["last"] or 0
     with connection.cursor() as cursor:
         cursor.execute(_LAST_ID_DRAWN)

@@ -1,8 +1,8 @@
-"""The groups of back-office staff: what each may see and do in the admin.
+"""The groups of back-office staff, with their permissions in the admin.
 
-They are made after every `migrate`, like the triggers, and given what they lack of the permissions
-below: a new release may name one that the database has not known before. What an administrator has
-added to a group stays. Whoever wants a group that may do less makes one of their own.
+The groups are created after every `migrate`, and get the permissions below that they lack: a new
+release may add some. Permissions that an administrator has added to a group stay. For a group with
+fewer permissions, create a new group.
 """
 
 from typing import Any
@@ -30,14 +30,17 @@ _MANAGER = (
 )
 
 PERMISSIONS = {"Stock viewer": _VIEWER, "Stock clerk": _CLERK, "Stock manager": _MANAGER}
-"""What the members of each group may do at least: codenames of this application's permissions."""
+"""The least permissions of each group, by their codenames in this application."""
 
 
-def make_after_migrate(
+def create_after_migrate(
     sender: AppConfig, *, using: str, verbosity: int, apps: Apps = installed_apps, **_: Any
 ) -> None:
-    """Receive `post_migrate`; the tables are missing after a migration of `auth` back to zero."""
-    # Django makes them in a receiver of its own, which may come after this one.
+    """Create the groups and add missing permissions. Receives `post_migrate`.
+
+    Does nothing after a migration of `auth` back to zero, when its tables do not exist.
+    """
+    # Django creates permissions in its own receiver, which may run after this one.
     create_permissions(sender, using=using, apps=apps, verbosity=verbosity)
     try:
         groups = apps.get_model("auth", "Group").objects.using(using)
@@ -50,5 +53,5 @@ def make_after_migrate(
     }
     for name, codenames in PERMISSIONS.items():
         group, _created = groups.get_or_create(name=name)
-        # After a migration back to an earlier state, some are not known.
+        # After a migration back to an earlier state, some permissions do not exist.
         group.permissions.add(*(known[codename] for codename in codenames if codename in known))

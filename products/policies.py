@@ -1,10 +1,10 @@
-"""What a change of levels gives rise to. Pure: levels in, event types out."""
+"""Rules that derive further events from a change of levels. Pure functions."""
 
 from products.models import Levels, StockEvent
 
 
 def low_stock_event(before: Levels | None, after: Levels) -> StockEvent.Type | None:
-    """Return the event of a product that became low on stock, or no longer is, if any.
+    """Return the event for a product that became low on stock or recovered, or None.
 
     `before` is None for a new product.
     """

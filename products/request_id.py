@@ -1,4 +1,4 @@
-"""The id of the request that this thread answers: in its log lines, problems and stock events."""
+"""The id of the current request, for log lines, problem responses and stock events."""
 
 import logging
 from contextvars import ContextVar
@@ -9,15 +9,15 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 def clear(**_: Any) -> None:
-    """Receive `request_finished`: forget the id.
+    """Forget the id. Receives `request_finished`.
 
-    Not earlier: Django logs a 5xx after all middleware, and sends a streamed body after that.
+    Middleware would be too early: Django logs a 5xx and sends a streamed body after it.
     """
     request_id.set(None)
 
 
 class LogFilter(logging.Filter):
-    """Adds `request_id` to each line of the log."""
+    """Add `request_id` to each log record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.request_id = request_id.get()

@@ -1,12 +1,12 @@
-"""How often something may be tried, counted in the database: there all processes and machines meet.
+"""Rate limits, counted in the database for all processes and machines.
 
-Counted by the generic cell rate algorithm (GCRA, ITU-T I.371). At a rate of N in a period, each
-bucket keeps one moment, up to which its allowance is used. A try moves it on by one N-th of the
-period, counted from now at least, and is refused if it would then lie further ahead than the
-period is long. So N tries may come at once, and then one in each N-th of the period.
+This is the generic cell rate algorithm (GCRA, ITU-T I.371). Each bucket stores the time up to which
+its allowance is used. At a rate of N attempts in a period, each attempt moves this time forward by
+period / N, starting from now or later. An attempt is refused if it would move the time more than
+one period ahead of now. So a client may send N attempts at once, and then one every period / N.
 
-Moments are those of the servers' own clocks. They agree well enough: where one is a second ahead,
-somebody gets, or misses, the tries of one second.
+Times come from the clock of each server. If one clock is a second ahead, a client gains or loses
+the attempts of one second.
 """
 
 import time
@@ -23,14 +23,14 @@ _MICROSECONDS = 1_000_000
 
 
 class Rate(NamedTuple):
-    """A number of tries in a number of seconds."""
+    """A number of attempts in a number of seconds."""
 
     number: int
     seconds: int
 
     @property
     def interval(self) -> int:
-        """The time for one try, in microseconds, rounded up: never more than the rate."""
+        """The time for one attempt, in microseconds. Rounded up, so the rate is never exceeded."""
         return -(-self.seconds * _MICROSECONDS // self.number)
 
 
@@ -39,10 +39,9 @@ def _now() -> int:
 
 
 def consume(bucket: str, rate: Rate) -> float:
-    """Take one try of a bucket.
+    """Consume one attempt of a bucket. Return 0, or the seconds to wait if none is left.
 
-    Return 0, or the seconds to wait if none is left. Deciding and writing is one statement, so
-    that of any tries at once exactly as many are let through as there are left.
+    One statement both checks and updates the bucket, so concurrent attempts cannot exceed the rate.
     """
     rows = ThrottleBucket.objects.filter(pk=bucket)
     ahead = rate.interval * (rate.number - 1)
@@ -57,23 +56,23 @@ def consume(bucket: str, rate: Rate) -> float:
             new = ThrottleBucket(name=bucket, used_until=now)
             ThrottleBucket.objects.bulk_create([new], ignore_conflicts=True)
         elif used_until > now + rate.interval * rate.number:
-            # Further ahead than any use: a clock was wrong, or the rate was lower then.
+            # Too far ahead for this rate: a clock was wrong, or the rate has been raised.
             rows.filter(used_until=used_until).update(used_until=now + rate.interval * rate.number)
-        # By the clock as it is now: the statement may have waited for others.
+        # Read the clock again: the statement may have waited for others.
         elif (wait := used_until - ahead - _now()) > 0:
             return wait / _MICROSECONDS
 
 
 def refund(bucket: str, rate: Rate) -> None:
-    """Give back a try that was taken of a bucket, as if it had not been."""
+    """Return a consumed attempt to its bucket."""
     ThrottleBucket.objects.filter(pk=bucket).update(used_until=F("used_until") - rate.interval)
 
 
 def client_of(request: Any) -> str:
-    """Return what is counted as one client: an IPv4 address, or the /64 of an IPv6 address.
+    """Return the address that identifies a client: an IPv4 address, or the /64 of an IPv6 address.
 
-    A host may have any address of its /64. All that is no address counts as one client. The
-    request is Django's or REST framework's.
+    A host may use any address of its /64. All invalid addresses count as the client `unknown`.
+    `request` is Django's or REST framework's.
     """
     try:
         address = ip_address(BaseThrottle().get_ident(request) or "")

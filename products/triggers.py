@@ -1,7 +1,7 @@
-"""Database triggers: the ledger is append-only, and says which ids are about to be written.
+"""Database triggers: they keep the ledger append-only, and announce the ids of new events.
 
-They are made after every `migrate`, not by a migration: on SQLite a later migration that rebuilds
-the table drops its triggers without a word.
+They are created after every `migrate`, not by a migration: on SQLite, a later migration that
+rebuilds the table would drop its triggers silently.
 """
 
 from typing import Any
@@ -9,8 +9,8 @@ from typing import Any
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-# The upper 16 bits of an advisory lock's key, so that ours are told from anybody else's. The others
-# are the id of an event.
+# The upper 16 bits of the key of an advisory lock. They tell these locks from those of other
+# applications. The lower 48 bits are the id of an event.
 ANNOUNCEMENT_TAG = 0x51CE
 
 _MESSAGE = "stock events are append-only"
@@ -29,7 +29,7 @@ _INSTALL = {
         BEFORE UPDATE OR DELETE OR TRUNCATE ON products_stockevent
         FOR EACH STATEMENT EXECUTE FUNCTION products_refuse_ledger_change()
         """,
-        # `products.feed` says what for. It runs before the statement draws its first id.
+        # For `products.feed`. Runs before the statement draws its first id.
         f"""
         CREATE OR REPLACE FUNCTION products_announce_events() RETURNS trigger
         LANGUAGE plpgsql AS $$
@@ -66,17 +66,20 @@ _REMOVE = {
 
 
 def install(connection: BaseDatabaseWrapper) -> None:
-    """Make the database refuse to change or delete stock events, and announce new ones."""
+    """Create the triggers, unless they exist."""
     _execute(connection, _INSTALL)
 
 
 def remove(connection: BaseDatabaseWrapper) -> None:
-    """Let the ledger be emptied again. For the test flush alone."""
+    """Drop the append-only triggers, so that the ledger can be emptied. For tests only."""
     _execute(connection, _REMOVE)
 
 
 def install_after_migrate(*, using: str, **_: Any) -> None:
-    """Receive `post_migrate`; the table is missing after a migration back to zero."""
+    """Create the triggers. Receives `post_migrate`.
+
+    Does nothing after a migration back to zero, when the table does not exist.
+    """
     connection = connections[using]
     if "products_stockevent" in connection.introspection.table_names():
         install(connection)

@@ -1,4 +1,4 @@
-"""What a single value must be like: `stock` and all that call it check by these."""
+"""Rules for single values, used by `products.stock` and by all of its callers."""
 
 import re
 from collections.abc import Callable
@@ -8,39 +8,39 @@ from typing import Any
 from django.core.exceptions import ValidationError
 
 MAX_UNITS = 1_000_000_000
-"""The most units that a level, an amount or a minimum may count."""
+"""The largest level, amount or minimum, in units."""
 
 MAX_SECONDS = 1_000_000_000
-"""The longest time, in seconds, for which a reservation may hold."""
+"""The longest time until a reservation expires, in seconds."""
 
 MAX_ID = 2**63 - 1
-"""The largest number that every database can hold."""
+"""The largest id that every database can store."""
 
 MAX_SKU_LENGTH = 50
 MAX_NAME_LENGTH = 255
 MAX_DESCRIPTION_LENGTH = 1_000
 MAX_NOTE_LENGTH = 255
-"""Characters in a reason or a reference."""
+"""The length of a reason or a reference."""
 
 SKU_PATTERN = r"[A-Z0-9][A-Z0-9-]{0,49}"
-"""Matched in full. A leading hyphen is refused because spreadsheets read it as a formula."""
+"""Must match in full. Spreadsheets would read a leading hyphen as a formula."""
 
-# The patterns stand in the OpenAPI document. ECMAScript, Python and Rust read them alike, which is
-# why white space is spelled out. Lone surrogates cannot be named in all three; they are no
-# characters, and no UTF-8 has them.
+# The OpenAPI document contains these patterns. White space is spelled out so that ECMAScript,
+# Python and Rust read them in the same way. Not all three can name lone surrogates, which valid
+# UTF-8 never contains, so the patterns leave them out.
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 TEXT_PATTERN = r"^[^\u0000]*$"
-"""What `validate_storable` lets through."""
+"""The texts that `validate_storable` accepts."""
 NOT_BLANK_PATTERN = (
     r"^[^\u0000]*"
     r"[^\u0000\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
     r"[^\u0000]*$"
 )
-"""What `validate_not_blank` lets through besides."""
+"""The texts that both `validate_storable` and `validate_not_blank` accept."""
 
 
 class WholeNumber:
-    """Refuse all but an `int` in a range: `True`, `5.0` and `"5"` are mistakes of the caller."""
+    """Refuse values that are not an `int` in a range, including `True`, `5.0` and `"5"`."""
 
     def __init__(self, minimum: int, too_low: str, maximum: int, too_high: str) -> None:
         self.minimum, self.too_low = minimum, too_low
@@ -63,9 +63,9 @@ _MOMENT = re.compile(
 
 
 def read_moment(text: str) -> datetime:
-    """Return the moment that a text names, in UTC. It must be RFC 3339, with an offset.
+    """Parse a time in RFC 3339, with its offset, and return it in UTC.
 
-    It may have nanoseconds, as Go and .NET write; what is less than a microsecond is cut off.
+    Go and .NET write nanoseconds: digits below a microsecond are cut off.
     """
     try:
         if not _MOMENT.fullmatch(text):
@@ -73,20 +73,23 @@ def read_moment(text: str) -> datetime:
         return datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise ValidationError(
-            "A time with its offset is required, such as 2026-11-20T09:30:00Z.",
+            "A time with a UTC offset is required, such as 2026-11-20T09:30:00Z.",
             code="not_a_moment",
         ) from error
 
 
 def validate_boolean(value: Any) -> None:
-    """Refuse all but true and false."""
+    """Refuse values that are not a boolean."""
     if not isinstance(value, bool):
         raise ValidationError("True or false is required.", code="not_a_boolean")
 
 
 def validate_storable(text: str) -> None:
-    """Refuse NUL, which PostgreSQL refuses, and lone surrogates, which have no UTF-8 form and
-    would break every answer that shows them."""
+    """Refuse NUL and lone surrogates.
+
+    PostgreSQL cannot store NUL. Lone surrogates have no UTF-8 form and would break every response
+    that contains them.
+    """
     if _NOT_STORABLE.search(text):
         raise ValidationError(
             "NUL and surrogate characters are not allowed.", code="forbidden_character"
@@ -94,14 +97,14 @@ def validate_storable(text: str) -> None:
 
 
 class TextValidator:
-    """Refuse what is not text, is too long, or cannot be stored by every database."""
+    """Refuse values that are not text, are too long, or cannot be stored in every database."""
 
     def __init__(self, max_length: int) -> None:
         self.max_length = max_length
 
     def __call__(self, value: Any) -> None:
         if not isinstance(value, str):
-            raise ValidationError("A text is required.", code="not_a_text")
+            raise ValidationError("Text is required.", code="not_a_text")
         if len(value) > self.max_length:
             raise ValidationError(
                 f"At most {self.max_length} characters are allowed.", code="too_long"
@@ -120,19 +123,19 @@ _sku_text = TextValidator(MAX_SKU_LENGTH)
 
 
 def is_sku(text: str) -> bool:
-    """Return whether a text can be a SKU."""
+    """Return whether a text has the form of a SKU."""
     return _SKU.fullmatch(text) is not None
 
 
 def validate_sku(value: Any) -> None:
-    """Refuse all but a text of the form of a SKU."""
+    """Refuse values that are not a SKU."""
     if isinstance(value, str) and _SKU.fullmatch(value):
         return
     _sku_text(value)
     if not value:
         raise ValidationError("The SKU is missing.", code="not_a_sku")
     raise ValidationError(
-        "A SKU is 1 to 50 of A-Z, 0-9 and hyphens, and does not start with a hyphen.",
+        "A SKU has 1 to 50 characters of A-Z, 0-9 and hyphens, and does not start with a hyphen.",
         code="not_a_sku",
     )
 
@@ -140,7 +143,7 @@ def validate_sku(value: Any) -> None:
 _TOO_MANY_UNITS = f"At most {MAX_UNITS} units are allowed."
 
 Rule = Callable[[Any], None]
-"""Raises Django's `ValidationError` for a value that it refuses."""
+"""A function that raises Django's `ValidationError` for a value that it refuses."""
 
 Rules = tuple[Rule, ...]
 
@@ -155,7 +158,7 @@ REASON: Rules = (
     *NOTE,
     validate_not_blank,
 )
-"""A reason that must be given."""
+"""A required reason."""
 BOOLEAN: Rules = (validate_boolean,)
 LEVEL: Rules = (
     WholeNumber(0, "The number of units may not be negative.", MAX_UNITS, _TOO_MANY_UNITS),
@@ -169,4 +172,6 @@ DURATION: Rules = (
         f"At most {MAX_SECONDS} seconds are allowed.",
     ),
 )
-ID: Rules = (WholeNumber(1, "An id is 1 or more.", MAX_ID, "This number is too large for an id."),)
+ID: Rules = (
+    WholeNumber(1, "An id must be 1 or more.", MAX_ID, "This number is too large for an id."),
+)

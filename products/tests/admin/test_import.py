@@ -155,7 +155,9 @@ def test_a_preview_names_each_wrong_row_in_the_words_of_the_api_and_writes_nothi
     preview = upload(manager, "adjustments", rows, reason="count")
 
     one = "Exactly one of add, remove and quantity is required."
-    not_a_sku = "A SKU is 1 to 50 of A-Z, 0-9 and hyphens, and does not start with a hyphen."
+    not_a_sku = (
+        "A SKU has 1 to 50 characters of A-Z, 0-9 and hyphens, and does not start with a hyphen."
+    )
     below = "CUP cannot be set to 3: 4 are reserved. Release reservations first."
     assert problems_of(preview) == [
         (2, "insufficient_stock", "7 of CUP requested, 6 available."),

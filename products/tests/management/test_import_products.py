@@ -91,7 +91,7 @@ WRONG = [
     ("JUG,Jug,,-1,", "quantity: The number of units may not be negative."),
     ("JUG,Jug,,1.5,", "quantity: A whole number is required"),
     ("JUG,Jug,,,x", "minimum_stock_level: A whole number is required"),
-    ("jug,Jug,,,", "sku: A SKU is 1 to 50 of"),
+    ("jug,Jug,,,", "sku: A SKU has 1 to 50 characters"),
     ("JUG\0,Jug,,,", "sku: NUL and surrogate characters are not allowed."),
     (",Jug,,,", "sku: The SKU is missing."),
     ("POT,Pot,,,", "sku: POT is on line 2 already."),
