@@ -1,6 +1,6 @@
 """Expire overdue reservations of products that are short, without waiting for the next sweep.
 
-ADR 7 has the reasons.
+ADR 17 has the reasons.
 """
 
 from collections import Counter
