@@ -1,4 +1,4 @@
-"""Files of any length, applied whole or batch by batch, each batch in the same few statements."""
+"""Apply the lines of a staged file: all or none, or every valid line in short transactions."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,23 +19,23 @@ from products.files.staging import Staged, Staging
 from products.models import BulkRefusal, BulkRun, Product
 
 WHOLE_BATCH = 5_000
-"""Lines that are applied at once of a file that is applied whole."""
+"""Lines in one batch of a file that is applied all or none."""
 
 SHORT_BATCH = 1_000
-"""Lines in one transaction of a run: so few that requests for the same products hardly wait."""
+"""Lines in one transaction of a run. A small batch keeps the wait of other requests short."""
 
 MAX_REPORTED = 10_000
-"""Report at most this many refused lines. A file that is applied whole ends there."""
+"""Report at most this many refused lines. Applying all or none stops at this number."""
 
 WHOLE_LOCK_SECONDS = 60
-"""How long a file that is applied whole waits for others who change its products."""
+"""How long a file that is applied all or none waits for each lock."""
 
 SHORT_LOCK_SECONDS = 2
 SHORT_ATTEMPTS = 30
-"""A batch waits only briefly, because it holds locks meanwhile, and then tries again."""
+"""A batch holds locks while it waits, so it waits briefly and tries again."""
 
 Progress = Callable[[int], object]
-"""Takes the number of lines that were done since its last call."""
+"""Called with the number of lines processed since its last call."""
 
 
 class Refusal(NamedTuple):
@@ -49,65 +49,66 @@ class Refusal(NamedTuple):
 
 @dataclass
 class Report:
-    """What became of the lines of a file, or would."""
+    """The outcome of a file, or of a dry run: lines applied and lines refused."""
 
     is_applied: bool = False
-    """Whether those that were not refused are applied, or could be."""
+    """Whether the lines were applied. False for a dry run and for a file that was refused."""
     applied: int = 0
     refused: Counter[str] = field(default_factory=Counter)
-    """The number of lines by the code of their refusal."""
+    """The number of refused lines by error code."""
     refusals: list[Refusal] = field(default_factory=list)
-    """At most `MAX_REPORTED`; those of a run are in the database."""
-    done_before: datetime | None = None
-    """When the file was applied under its reference, if it was before."""
+    """At most `MAX_REPORTED`. The refusals of a run are in the database instead."""
+    already_applied_at: datetime | None = None
+    """When an earlier command applied the file under the same reference."""
 
     def add(self, lines: Sequence[Staged], refusals: Sequence[Refusal]) -> None:
-        """Count the lines of a batch, of which these are refused."""
+        """Count the lines of a batch and its refusals."""
         self.applied += len(lines) - len(refusals)
         self.refused.update(refusal.code for refusal in refusals)
         self.refusals += refusals[: MAX_REPORTED - len(self.refusals)]
 
 
 class ReferenceUsed(Exception):
-    """The reference belongs to another file, or to the same one with other options."""
+    """The reference was used for another file, or for this file with other options."""
 
 
-class CarriedOnElsewhere(Exception):
-    """Another process carries on this run."""
+class RunInProgress(Exception):
+    """Another process is applying this run."""
 
 
-class _Refused(Exception):
-    """Rolls back a file that can only be applied whole."""
+class _RollBack(Exception):
+    """Undo all lines of a file, because a line was refused."""
 
 
 def preview(staging: Staging, operation: BulkOperation, *, progress: Progress) -> Report:
-    """Tell what would become of the lines. Only reads."""
+    """Report what applying the lines would do. Only reads."""
     report = Report()
     for lines in _batches(staging, WHOLE_BATCH, progress):
-        sound = [line for line in lines if not line.code]
-        refused = _refused(sound, operation.preview(sound)) if sound else []
-        report.add(lines, [*_faulty(lines), *refused])
+        valid = [line for line in lines if not line.code]
+        refused = _refused(valid, operation.preview(valid)) if valid else []
+        report.add(lines, [*_invalid(lines), *refused])
     return report
 
 
 def apply_whole(
     staging: Staging, operation: BulkOperation, *, run: BulkRun | None = None, progress: Progress
 ) -> Report:
-    """Apply all lines in one transaction, or none; as a `run`, not saved yet, only once.
+    """Apply all lines in one transaction, or none.
 
-    Raises `ReferenceUsed`.
+    `run`, an unsaved `BulkRun`, makes sure that the file is applied only once. Raises
+    `ReferenceUsed`.
     """
-    if staging.faulty:
-        # It will be refused: no need to keep anybody waiting.
+    if staging.invalid:
+        # The file will be refused, so no product has to be locked.
         return preview(staging, operation, progress=progress)
     batches = _Whole(staging, operation, run, progress)
-    with suppress(_Refused):
+    with suppress(_RollBack):
         stock.run_batches(batches, by=operation.by)
     return batches.report
 
 
 class _Whole:
-    """All lines of a file, in one transaction."""
+    """A transaction that applies all lines of a file."""
 
     lock_seconds = WHOLE_LOCK_SECONDS
 
@@ -123,7 +124,7 @@ class _Whole:
         self.report = Report()
         run = _claimed(self._run) if self._run else None
         if run and run.ended_at:
-            self.report = _report_of(run, done_before=run.ended_at)
+            self.report = _report_of(run, already_applied_at=run.ended_at)
             return False
         return True
 
@@ -138,11 +139,11 @@ class _Whole:
     def decided(self, outcomes: stock.Outcomes) -> None:
         self.report.add(self._lines, _refused(self._lines, outcomes))
         if len(self.report.refusals) == MAX_REPORTED:
-            raise _Refused
+            raise _RollBack
 
     def end(self) -> None:
         if self.report.refused:
-            raise _Refused
+            raise _RollBack
         if self._run:
             runs = BulkRun.objects.filter(reference=self._run.reference)
             runs.update(applied=self.report.applied, ended_at=Now())
@@ -152,15 +153,15 @@ class _Whole:
 def apply_possible(
     staging: Staging, operation: BulkOperation, *, run: BulkRun, progress: Progress
 ) -> Report:
-    """Apply the lines that can be, in a transaction for each batch.
+    """Apply every line that can be applied, one transaction per batch.
 
-    The `run` is not saved yet. One of its reference that broke off is carried on where it ended,
-    and one that has ended is not repeated. `refusals_of` returns the refused lines. Raises
-    `ReferenceUsed`, `CarriedOnElsewhere`.
+    `run` is an unsaved `BulkRun`. An earlier run with its reference is resumed if it was
+    interrupted, and is not repeated if it ended. `refusals_of` returns the refused lines. Raises
+    `ReferenceUsed` and `RunInProgress`.
     """
     run = _claimed(run)
     if run.ended_at:
-        return _report_of(run, done_before=run.ended_at)
+        return _report_of(run, already_applied_at=run.ended_at)
     staging.drop_decided(run)
     progress(run.applied + run.refused)
     for lines in _batches(staging, SHORT_BATCH, progress):
@@ -170,32 +171,32 @@ def apply_possible(
 
 
 class _Batch:
-    """Some lines of a file, in a transaction of their own with the place that they end at."""
+    """A transaction that applies some lines of a file and records how far the run has come."""
 
     lock_seconds = SHORT_LOCK_SECONDS
 
     def __init__(self, run: BulkRun, lines: Sequence[Staged], operation: BulkOperation) -> None:
         self.run, self.operation = run, operation
         self._known, self._lines = run, lines
-        self._sound = [line for line in lines if not line.code]
+        self._valid = [line for line in lines if not line.code]
         self._refusals: list[Refusal] = []
 
     def begin(self) -> bool:
-        self._refusals = _faulty(self._lines)
+        self._refusals = _invalid(self._lines)
         self.run = BulkRun.objects.select_for_update(no_key=True).get(pk=self._known.pk)
         if (self.run.applied, self.run.refused) != (self._known.applied, self._known.refused):
-            raise CarriedOnElsewhere(self.run.reference)
+            raise RunInProgress(self.run.reference)
         return True
 
     def products(self) -> None:
         return None
 
     def verbs(self) -> Iterator[stock.Verb[Any, stock.Outcomes]]:
-        if self._sound:
-            yield self.operation.verb(self._sound)
+        if self._valid:
+            yield self.operation.verb(self._valid)
 
     def decided(self, outcomes: stock.Outcomes) -> None:
-        self._refusals += _refused(self._sound, outcomes)
+        self._refusals += _refused(self._valid, outcomes)
 
     def end(self) -> None:
         BulkRefusal.objects.bulk_create(
@@ -209,7 +210,7 @@ class _Batch:
 
 
 def refusals_of(run: BulkRun) -> Iterator[Refusal]:
-    """Yield the refused lines of a run, in the order of the file."""
+    """Yield the refused lines of a run in file order."""
     refusals = BulkRefusal.objects.filter(run__reference=run.reference).order_by("line")
     for row in refusals.values_list("line", "sku", "code", "detail").iterator():
         yield Refusal(*row)
@@ -223,8 +224,8 @@ def _batches(staging: Staging, size: int, progress: Progress) -> Iterator[list[S
         progress(len(lines))
 
 
-def _faulty(lines: Sequence[Staged]) -> list[Refusal]:
-    """Return the refusals of lines that are wrong in themselves."""
+def _invalid(lines: Sequence[Staged]) -> list[Refusal]:
+    """Return the refusals of the lines that could not be read."""
     return [Refusal(line.line, line.sku, line.code, line.detail) for line in lines if line.code]
 
 
@@ -237,8 +238,8 @@ def _refused(lines: Sequence[Staged], outcomes: stock.Outcomes) -> list[Refusal]
 
 
 def _claimed(run: BulkRun) -> BulkRun:
-    """Return the run of this reference as it is stored; this one, if there was none."""
-    # Waits for another process that does the same.
+    """Return the stored run with this reference; store `run` if there is none."""
+    # Waits for a concurrent insert of the same reference.
     BulkRun.objects.bulk_create([run], ignore_conflicts=True)
     stored = BulkRun.objects.get(reference=run.reference)
     if stored.fingerprint != run.fingerprint:
@@ -246,13 +247,13 @@ def _claimed(run: BulkRun) -> BulkRun:
     return stored
 
 
-def _report_of(run: BulkRun, *, done_before: datetime | None = None) -> Report:
+def _report_of(run: BulkRun, *, already_applied_at: datetime | None = None) -> Report:
     refused = run.refusals.values_list("code").annotate(lines=Count("pk"))
-    return Report(True, run.applied, Counter(dict(refused)), done_before=done_before)
+    return Report(True, run.applied, Counter(dict(refused)), already_applied_at=already_applied_at)
 
 
 def _apply_batch(batch: _Batch) -> BulkRun:
-    """Apply a batch, and return the run with its new place."""
+    """Apply a batch and return the run with its new position."""
     for attempt in range(1, SHORT_ATTEMPTS + 1):
         try:
             stock.run_batches(batch, by=batch.operation.by)

@@ -1,5 +1,4 @@
-"""What the rows of a table ask for, in the words of `products.stock`; the back office and the
-commands read them alike."""
+"""Read the rows of a file as changes for `products.stock`. The admin and the commands use it."""
 
 import dataclasses
 from typing import Any
@@ -15,7 +14,7 @@ AnyChange = stock.Operation | stock.NewProduct | stock.Edit
 PRODUCT_COLUMNS = ("sku", "name", "description", "quantity", "minimum_stock_level")
 
 DERIVED_COLUMNS = tuple(name for name in PRODUCT_EXPORT if name not in PRODUCT_COLUMNS)
-"""The other columns of an export of products, which an import does not read."""
+"""The other columns of a product export. An import ignores them."""
 
 ADJUSTMENT_COLUMNS = (
     "sku",
@@ -38,7 +37,7 @@ _NUMBERS = {"add", "remove", "quantity", "expected_quantity", "minimum_stock_lev
 
 @dataclasses.dataclass
 class FileLine:
-    """A row of the file: the change that it asks for, if any, and what is wrong with it."""
+    """A row of a file: the change that it requests, if any, and its problems."""
 
     number: int
     sku: str
@@ -47,11 +46,11 @@ class FileLine:
 
     @property
     def problem(self) -> stock.StockError | None:
-        """The first of the problems."""
+        """The first problem."""
         return self.problems[0] if self.problems else None
 
     def ask_for(self, change: type[AnyChange], **values: Any) -> None:
-        """Note the change that the row asks for, or what is wrong in it."""
+        """Set the change of a row without problems, or add the problem that prevents it."""
         if self.problems:
             return
         try:
@@ -61,11 +60,11 @@ class FileLine:
 
 
 def _read(row: Row) -> tuple[FileLine, dict[str, Any]]:
-    """Return the line of a row without its change, and the values of its other cells."""
+    """Return the line of a row, still without its change, and the values of the other cells."""
     line = FileLine(row.line, "")
     values: dict[str, Any] = {}
-    if row.fault:
-        line.problems.append(stock.Invalid("line", row.fault))
+    if row.problem:
+        line.problems.append(stock.Invalid("line", row.problem))
     for column in row.cells:
         try:
             values[column] = row.number(column) if column in _NUMBERS else row.text(column)
@@ -76,17 +75,17 @@ def _read(row: Row) -> tuple[FileLine, dict[str, Any]]:
 
 
 def product_line(row: Row, product: Product | None) -> FileLine:
-    """Return what a row asks for: a new product, or an edit of the one that exists, if any.
+    """Read a row as a new product, or as an edit of `product` if there is one.
 
-    An edit that changes nothing is none. An empty cell asks for no change.
+    An empty cell changes nothing. A row that changes nothing has no change.
     """
     line, values = _read(row)
     if product is None:
-        # `stock` says what an empty name lacks.
+        # `stock` refuses an empty name.
         line.ask_for(stock.NewProduct, **{"name": "", "reason": "import", **values})
         return line
     if values.pop("quantity", product.quantity) != product.quantity:
-        line.problems.append(_not_the_quantity(product))
+        line.problems.append(_quantity_not_editable(product))
     line.ask_for(stock.Edit, **values)
     if isinstance(line.change, stock.Edit) and not changed_fields(line.change, product):
         line.change = None
@@ -94,7 +93,7 @@ def product_line(row: Row, product: Product | None) -> FileLine:
 
 
 def changed_fields(edit: stock.Edit, product: Product) -> list[tuple[str, Any, Any]]:
-    """Return the label, the present and the new value of each field that an edit changes."""
+    """Return the label, the current value and the new value of each field that an edit changes."""
     edited = [
         ("Name", product.name, edit.name),
         ("Description", product.description, edit.description),
@@ -103,34 +102,34 @@ def changed_fields(edit: stock.Edit, product: Product) -> list[tuple[str, Any, A
     return [each for each in edited if each[2] not in (None, each[1])]
 
 
-def _not_the_quantity(product: Product) -> stock.Invalid:
+def _quantity_not_editable(product: Product) -> stock.Invalid:
     detail = (
-        f"{product.sku} exists and has {product.quantity} on hand: leave this cell empty, and use "
-        "an adjustment to change what is on hand."
+        f"{product.sku} already exists with {product.quantity} on hand. Leave this cell empty. To "
+        "change the stock on hand, import an adjustment."
     )
     return stock.Invalid("quantity", detail)
 
 
 def repeated(line: FileLine, first: int) -> stock.Invalid:
-    """Return what is wrong with a line whose SKU is on another one already."""
-    return stock.Invalid("sku", f"{line.sku} is on line {first} already.")
+    """Return the problem of a line whose SKU is on an earlier line."""
+    return stock.Invalid("sku", f"{line.sku} is already on line {first}. Delete one of the two.")
 
 
 def adjustment_line(row: Row, *, reason: str = "", reference: str = "") -> FileLine:
-    """Return what a row asks for: to add, to remove or to set what is on hand.
+    """Read a row as an operation: add, remove or adjust.
 
-    `reason` and `reference` stand where the row has none.
+    `reason` and `reference` are the defaults for a row that has none.
     """
     line, values = _read(row)
     given = [column for column in _OPERATIONS if column in row.cells]
     if len(given) != 1:
-        one = "Exactly one of add, remove and quantity is required."
-        line.problems.append(stock.Invalid(given[1] if given else "quantity", one))
+        detail = "Fill in exactly one of add, remove and quantity."
+        line.problems.append(stock.Invalid(given[1] if given else "quantity", detail))
         return line
     operation, field = _OPERATIONS[given[0]]
     if operation is not stock.Adjust and "expected_quantity" in row.cells:
-        only = "This is for a row with a quantity alone."
-        line.problems.append(stock.Invalid("expected_quantity", only))
+        detail = "Only a row with a quantity can have an expected quantity. Empty the cell."
+        line.problems.append(stock.Invalid("expected_quantity", detail))
     values[field] = values.pop(given[0], None)
     line.ask_for(operation, **{"reason": reason, "reference": reference, **values})
     for problem in line.problems:
@@ -140,7 +139,7 @@ def adjustment_line(row: Row, *, reason: str = "", reference: str = "") -> FileL
 
 
 def describe(*errors: stock.StockError) -> str:
-    """Return what is wrong, with the name of each value that is."""
+    """Return the details of the errors, each with its column if it has one."""
     return " ".join(
         f"{error.field}: {error.detail}" if isinstance(error, stock.Invalid) else error.detail
         for error in errors

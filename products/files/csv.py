@@ -1,4 +1,4 @@
-"""CSV, read row by row in memory that does not grow with the file."""
+"""Read CSV files of any length, row by row."""
 
 import csv
 import io
@@ -13,10 +13,10 @@ _DELIMITERS = ",;\t"
 
 
 def csv_lines(file: BinaryIO) -> Iterator[tuple[int, list[str]]]:
-    """Yield the lines of a CSV file from its start, each with the number that it begins at.
+    """Yield each record of a CSV file with the number of its first line, from the beginning.
 
-    UTF-8, with or without a byte order mark; comma, semicolon or tab, whichever the header has
-    most of. Raises `UnreadableFile`.
+    The file is UTF-8, with or without a byte order mark. The delimiter is the comma, semicolon or
+    tab, whichever is most frequent in the header. Raises `UnreadableFile`.
     """
     texts = _texts(file)
     header = next((text for text in texts if text.strip("\r\n")), "")
@@ -29,7 +29,9 @@ def csv_lines(file: BinaryIO) -> Iterator[tuple[int, list[str]]]:
             yield line, cells
             line = reader.line_num + 1
     except csv.Error as error:
-        raise UnreadableFile(f"The file is not CSV: line {line}: {error}.") from error
+        raise UnreadableFile(
+            f"Line {line} is not valid CSV: {error}. Check the quotation marks from this line on."
+        ) from error
 
 
 def _texts(file: BinaryIO) -> Iterator[str]:
@@ -37,12 +39,15 @@ def _texts(file: BinaryIO) -> Iterator[str]:
     while content := file.readline(MAX_LINE_BYTES):
         number += 1
         if len(content) == MAX_LINE_BYTES:
-            raise UnreadableFile(f"Line {number} has {MAX_LINE_BYTES:,} bytes or more.")
+            raise UnreadableFile(
+                f"Line {number} is too long: a line must have fewer than {MAX_LINE_BYTES:,} bytes. "
+                "Check that the file is CSV."
+            )
         try:
             text = content.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise UnreadableFile(
-                f"Line {number} is not text in UTF-8: save the file as “CSV UTF-8”."
+                f"Line {number} is not UTF-8 text. Save the file as “CSV UTF-8” and try again."
             ) from error
-        # Lines may end as on old Macs.
+        # A lone carriage return also ends a line.
         yield from io.StringIO(text, newline="") if "\r" in text[:-2] else [text]

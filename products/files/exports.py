@@ -1,4 +1,4 @@
-"""Exports: the columns of each, and their rows as they are read from the database."""
+"""The columns of each export, and its rows."""
 
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, cast
@@ -7,7 +7,7 @@ from django.db.models import F, QuerySet
 from django.db.models.expressions import Combinable
 
 ExportColumns = Mapping[str, str | Combinable]
-"""The columns of an export by name, each with the field or the expression that it holds."""
+"""Maps each column of an export to a field or an expression."""
 
 AVAILABLE = F("quantity") - F("reserved_quantity")
 
@@ -48,7 +48,7 @@ RESERVATION_LINE_EXPORT: ExportColumns = {
     "open": "open",
 }
 
-# A stock event as the API shows it, in the same order.
+# The fields of a stock event in the API, in the same order.
 EVENT_EXPORT: ExportColumns = {
     "id": "id",
     "sku": "sku",
@@ -71,19 +71,20 @@ EVENT_EXPORT: ExportColumns = {
 }
 
 OMITTED_WHERE_NULL = frozenset({"undoes"})
-"""Members that JSON has only where they are set, as in the API."""
+"""Members that JSON omits if they are null, as the API does."""
 
 ROWS_AT_ONCE = 2_000
 
 Row = Sequence[Any]
-"""The values of the columns, in their order."""
+"""The values of a row, in the order of the columns."""
 
 
 def read_rows(queryset: QuerySet[Any], columns: ExportColumns) -> Generator[Row, None, None]:
-    """Yield a row for each object, all as they are when the first is read.
+    """Yield a row for each object, as of the time when the first row is read.
 
-    Do not call it in a transaction. PostgreSQL keeps the rows in a cursor that outlives its
-    transaction, so a slow reader holds up nobody; on SQLite a transaction would block all writers.
+    Do not call it in a transaction. On PostgreSQL the rows come from a cursor that outlives its
+    transaction, so a slow reader blocks no writer. On SQLite, a transaction would block all
+    writers.
     """
     rows = queryset.values_list(*columns.values()).iterator(chunk_size=ROWS_AT_ONCE)
     return cast("Generator[Row, None, None]", rows)

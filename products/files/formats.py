@@ -1,7 +1,7 @@
 """The formats of exports: CSV, JSON lines and XLSX.
 
-Times are RFC 3339 in UTC, as in the API. In CSV and XLSX no text is a formula: `escape_formula`
-marks each that a spreadsheet would run, and an import takes the mark off again.
+Times are RFC 3339 in UTC, as in the API. In CSV and XLSX, `escape_formula` marks text that a
+spreadsheet would run as a formula. An import removes the mark.
 """
 
 import csv
@@ -18,16 +18,16 @@ from products.files.exports import OMITTED_WHERE_NULL, Row
 from products.files.rows import escape_formula
 
 Writer = Callable[[TextIOBase, Sequence[str], Iterable[Row]], int]
-"""Writes the rows under the names of their columns, and returns how many there were."""
+"""Writes a header with the column names, then the rows. Returns the number of rows."""
 
 
 def moment(value: datetime) -> str:
-    """Return a time as RFC 3339, such as 2026-11-20T09:30:00Z."""
+    """Format a time as RFC 3339, such as 2026-11-20T09:30:00Z."""
     return value.isoformat().replace("+00:00", "Z")
 
 
 def cell(value: Any) -> str | int:
-    """Return a value as a cell of CSV or XLSX."""
+    """Convert a value to a cell of CSV or XLSX."""
     match value:
         case None:
             return ""
@@ -50,7 +50,7 @@ class _Echo:
 
 
 def to_csv(names: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
-    """Yield CSV line by line: the names of the columns, then the rows."""
+    """Yield the lines of a CSV file: the header, then the rows."""
     writer = csv.writer(_Echo())
     yield writer.writerow(names)
     for row in rows:
@@ -58,7 +58,7 @@ def to_csv(names: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
 
 
 def write_csv(file: TextIOBase, names: Sequence[str], rows: Iterable[Row]) -> int:
-    """Write CSV, and return the number of rows."""
+    """Write CSV and return the number of rows."""
     lines = to_csv(names, rows)
     file.write(next(lines))
     count = 0
@@ -69,9 +69,9 @@ def write_csv(file: TextIOBase, names: Sequence[str], rows: Iterable[Row]) -> in
 
 
 def write_json_lines(file: TextIOBase, names: Sequence[str], rows: Iterable[Row]) -> int:
-    """Write a JSON object a line, its values as in the API, and return their number.
+    """Write one JSON object per line, with the API's values, and return the number of objects.
 
-    In ASCII: no reader takes one of Unicode's other line ends in a text for the end of the object.
+    The output is ASCII, so that a Unicode line separator in a text does not end the line.
     """
     encode = json.JSONEncoder(default=moment).encode
     count = 0
@@ -87,7 +87,7 @@ def write_json_lines(file: TextIOBase, names: Sequence[str], rows: Iterable[Row]
 
 
 def write_xlsx(file: BinaryIO, names: Sequence[str], rows: Iterable[Row]) -> None:
-    """Write XLSX row by row, which takes less memory than a workbook that can be edited."""
+    """Write an XLSX file row by row, to save memory."""
     workbook = Workbook(write_only=True)
     sheet = workbook.create_sheet()
     sheet.freeze_panes = "A2"
@@ -98,7 +98,7 @@ def write_xlsx(file: BinaryIO, names: Sequence[str], rows: Iterable[Row]) -> Non
 
 
 def _xlsx_cell(value: Any) -> str | int:
-    """Return a cell without the control characters that XLSX cannot hold."""
+    """Convert a value to a cell, and replace control characters, which XLSX cannot hold."""
     written = cell(value)
     if isinstance(written, int):
         return written

@@ -1,4 +1,4 @@
-"""What the lines of a file ask for: adjustments of stock, or products."""
+"""The two kinds of bulk file: adjustments of stock, and products."""
 
 import dataclasses
 import json
@@ -8,25 +8,24 @@ from typing import Any, Protocol
 from products import stock
 from products.files.changes import FileLine, describe, product_line, repeated
 from products.files.rows import Row
-from products.files.staging import Form, NewLine, Staged
+from products.files.staging import Codec, NewLine, Staged
 from products.models import Levels, Product
 from products.validators import is_sku
 
 Errors = list[stock.StockError | None]
-"""What refuses each of some lines."""
+"""One item per line: its error, or None."""
 
 
 class BulkOperation(Protocol):
-    """What the lines of a file ask for, and how it is done."""
+    """A kind of bulk file: how its lines are previewed and applied."""
 
     by: stock.Actor
 
     def verb(self, lines: Sequence[Staged]) -> stock.Verb[Any, stock.Outcomes]:
-        """Return the verb that does what lines ask for that are right in themselves, and refuses
-        those that cannot be done."""
+        """Return the verb that applies these lines and refuses those that cannot be applied."""
 
     def preview(self, lines: Sequence[Staged]) -> Errors:
-        """Return what would refuse each line. Called with all lines in order; only reads."""
+        """Return the error of each line, if any. Call it with all lines in order. Only reads."""
 
 
 _OPERATIONS: dict[str, type[stock.Operation]] = {
@@ -40,7 +39,7 @@ _encoded = json.JSONEncoder(check_circular=False).encode
 
 
 def _decoded(texts: Sequence[str]) -> list[Any]:
-    """Decode all in one go, which is faster."""
+    """Decode all texts in one call, which is faster."""
     contents: list[Any] = json.loads(f"[{','.join(texts)}]")
     return contents
 
@@ -50,7 +49,7 @@ def _packed(operation: stock.Operation | None) -> Any:
 
 
 def _restored(name: str, *values: Any) -> stock.Operation:
-    """Return an operation that was staged, without checking it again."""
+    """Return a staged operation without validating it again."""
     operation_type = _OPERATIONS[name]
     operation = operation_type.__new__(operation_type)
     vars(operation).update(zip(_FIELDS[name], values, strict=True))
@@ -58,9 +57,9 @@ def _restored(name: str, *values: Any) -> stock.Operation:
 
 
 class AdjustmentLines:
-    """Adds, removes and counts: each line is one operation."""
+    """Lines that add, remove or adjust stock: one operation per line."""
 
-    form = Form(
+    codec = Codec(
         lambda operation: _encoded(_packed(operation)),
         lambda texts: [content and _restored(*content) for content in _decoded(texts)],
     )
@@ -71,7 +70,7 @@ class AdjustmentLines:
 
     @staticmethod
     def staged(line: FileLine) -> NewLine:
-        """Return a line as it is staged."""
+        """Return the fields of a line for staging."""
         if line.change is None:
             sku = line.sku if is_sku(line.sku) else ""
             return line.number, sku, None, "invalid", describe(*line.problems)
@@ -85,44 +84,46 @@ class AdjustmentLines:
         for line, outcome in zip(lines, outcomes, strict=True):
             if isinstance(outcome, stock.LevelChange):
                 self._levels[line.sku] = outcome.after
-        # The next lines may be of the last of these products, but of no other.
+        # Lines are ordered by SKU, so only the last product can come again.
         last = lines[-1].sku
         self._levels = {sku: levels for sku, levels in self._levels.items() if sku == last}
         return _errors(outcomes)
 
 
 class ProductLines:
-    """Products to create, and what describes those that exist: each line is one product."""
+    """Lines that create or edit products: one product per line."""
 
-    form = Form(json.dumps, lambda texts: [Row(*content) for content in _decoded(texts)])
+    codec = Codec(json.dumps, lambda texts: [Row(*content) for content in _decoded(texts)])
 
     def __init__(self, *, by: stock.Actor) -> None:
         self.by = by
         self._last = FileLine(0, "")
         self._new: set[int] = set()
-        """The lines that were read as new products, also before the transaction was run again."""
+        """Numbers of lines read as new products. Kept when the transaction is retried."""
 
     @staticmethod
     def staged(row: Row) -> NewLine:
-        """Return a row as it is staged. What it asks for depends on what there is when it is
-        carried out, and is read then."""
+        """Return the fields of a row for staging.
+
+        Its change depends on whether the product exists, so it is read when the row is applied.
+        """
         sku = str(row.cells.get("sku", ""))
         return row.line, sku if is_sku(sku) else "", row, "", ""
 
     def verb(self, lines: Sequence[Staged]) -> stock.Verb[Any, stock.Outcomes]:
-        asked: list[Any] = [line.problem or line.change for line in self._asked(lines)]
-        return stock.SavePossible(asked)
+        changes: list[Any] = [line.problem or line.change for line in self._read(lines)]
+        return stock.SavePossible(changes)
 
     def preview(self, lines: Sequence[Staged]) -> Errors:
-        return [line.problem for line in self._asked(lines)]
+        return [line.problem for line in self._read(lines)]
 
-    def _asked(self, lines: Sequence[Staged]) -> list[FileLine]:
+    def _read(self, lines: Sequence[Staged]) -> list[FileLine]:
         found = Product.objects.filter(sku__any_of=sorted({line.sku for line in lines}))
         products = {product.sku: product for product in found}
-        asked = []
+        read = []
         for staged in lines:
             line = product_line(staged.content, products.get(staged.sku))
-            # Lines of one SKU come one after the other, and all come again if the transaction does.
+            # Lines of one SKU are adjacent. A retried transaction reads all lines again.
             if line.sku and line.sku == self._last.sku and line.number > self._last.number:
                 line.problems.append(repeated(line, self._last.number))
             else:
@@ -130,10 +131,10 @@ class ProductLines:
             if isinstance(line.change, stock.NewProduct):
                 self._new.add(line.number)
             elif line.number in self._new:
-                # Somebody else has just created it: not what the file asked to edit.
+                # Another request has just created the product, so this is not an edit.
                 line.problems.append(stock.DuplicateSku(line.sku))
-            asked.append(line)
-        return asked
+            read.append(line)
+        return read
 
 
 def _errors(outcomes: Sequence[Any]) -> Errors:

@@ -1,62 +1,72 @@
-"""The rows of a file: cells that mean one thing or are refused."""
+"""The rows of a file, and their cells read as text or whole numbers."""
 
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from django.template.defaultfilters import pluralize
+
 from products import stock
 
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 
+_NAMELESS = (
+    "A column without a name has a value. Name the column in the header, or empty the cell. In "
+    "CSV, put a value that contains the separator in quotation marks."
+)
+
 
 class UnreadableFile(Exception):
-    """A file of which not even the rows can be told; says why, to the person who sent it."""
+    """A file whose rows cannot be read. The message is for the person who sent the file."""
 
 
-class Faulty(NamedTuple):
-    """A cell that is neither a text nor a whole number."""
+NO_ROWS = "The file has no rows below the header. Add at least one row."
+
+
+class InvalidCell(NamedTuple):
+    """A cell that is neither text nor a whole number. `detail` says what to do."""
 
     detail: str
 
 
-Cell = str | int | Faulty | None
+Cell = str | int | InvalidCell | None
 
 
 class Row(NamedTuple):
-    """A row that is not empty: its line in the file, and its cells by column but the empty ones."""
+    """A row with its line number and its filled cells by column."""
 
     line: int
     cells: Mapping[str, Cell]
-    fault: str = ""
+    problem: str = ""
 
     def text(self, column: str) -> str | None:
-        """Return the text of a cell, none for an empty one. Raises `stock.Invalid`."""
+        """Return the text of a cell, None if it is empty. Raises `stock.Invalid`."""
         cell = self.cells.get(column)
         if cell is None:
             return None
-        if isinstance(cell, Faulty):
+        if isinstance(cell, InvalidCell):
             raise stock.Invalid(column, cell.detail)
         return unescape_formula(str(cell))
 
     def number(self, column: str) -> int | None:
-        """Return the whole number of a cell, none for an empty one. Raises `stock.Invalid`."""
+        """Return the whole number in a cell, None if it is empty. Raises `stock.Invalid`."""
         cell = self.cells.get(column)
         if cell is None or isinstance(cell, int):
             return cell
-        if isinstance(cell, Faulty):
+        if isinstance(cell, InvalidCell):
             raise stock.Invalid(column, cell.detail)
         text = unescape_formula(cell)
         if not _WHOLE_NUMBER.fullmatch(text):
             raise stock.Invalid(
-                column, f"A whole number is required, in digits alone: not {cell[:40]!r}."
+                column, f"{cell[:40]!r} is not a whole number. Write digits only, such as 1000."
             )
         return int(text)
 
 
 def escape_formula(text: str) -> str:
-    """Put an apostrophe before a text that a spreadsheet would run as a formula."""
+    """Put an apostrophe before text that a spreadsheet would run as a formula."""
     return f"'{text}" if _FORMULA.match(text) else text
 
 
@@ -66,21 +76,20 @@ def unescape_formula(text: str) -> str:
 
 
 class Columns(NamedTuple):
-    """The columns that a table may have, and those of them that it must have.
-
-    `named` tells which of them the header calls otherwise; it must have these, too. The cells of
-    those that are `ignored`, or of any others where `others` may be there, are not read.
-    """
+    """The columns that a file may have."""
 
     known: Collection[str]
     required: Collection[str]
     ignored: Collection[str] = ()
-    named: Mapping[str, str] = {}
-    others: bool = False
+    """Columns that are allowed and not read."""
+    renamed: Mapping[str, str] = {}
+    """Our name of a column to its name in the header. The header must have these columns."""
+    allow_others: bool = False
+    """Whether any other column is allowed and not read."""
 
 
 def rows_of(lines: Iterable[tuple[int, Sequence[Cell]]], columns: Columns) -> Iterator[Row]:
-    """Yield the rows below the header, which is the first line that is not empty.
+    """Yield the rows below the header. The header is the first line that is not empty.
 
     Raises `UnreadableFile`.
     """
@@ -95,8 +104,8 @@ def rows_of(lines: Iterable[tuple[int, Sequence[Cell]]], columns: Columns) -> It
             if name and value != "" and value is not None
         }
         beyond = [*values[len(names) :], *(values[at] for at in nameless if at < len(values))]
-        is_faulty = any(map(_is_filled, beyond))
-        yield Row(line, cells, "There is a value in a column without a name." * is_faulty)
+        is_outside = any(map(_is_filled, beyond))
+        yield Row(line, cells, _NAMELESS if is_outside else "")
 
 
 def _is_filled(cell: Cell) -> bool:
@@ -104,29 +113,30 @@ def _is_filled(cell: Cell) -> bool:
 
 
 def _names_of(header: Sequence[Cell], columns: Columns) -> list[str | None]:
-    """Return the name of each column, empty for one that is not read, none for one without."""
+    """Return our name of each column: empty if it is not read, None if it has no name."""
     given = [str(cell) if _is_filled(cell) else None for cell in header]
     counts = Counter(given)
-    # A name that was given to one column means no other.
+    # The name of a renamed column cannot also mean another column.
     ours = {
-        **{name: name for name in columns.known if name not in columns.named},
-        **{theirs: name for name, theirs in columns.named.items()},
+        **{name: name for name in columns.known if name not in columns.renamed},
+        **{theirs: name for name, theirs in columns.renamed.items()},
     }
     required = dict.fromkeys(
-        columns.named.get(name, name) for name in (*columns.required, *columns.named)
+        columns.renamed.get(name, name) for name in (*columns.required, *columns.renamed)
     )
     unknown = [name for name in counts if name not in ours and name not in columns.ignored]
-    complaints = [
-        (_quoted(name for name in required if name not in counts), "is missing"),
-        (_quoted([] if columns.others else filter(None, unknown)), "is not known"),
-        (_quoted(name for name in ours if counts[name] > 1), "is there more than once"),
+    problems = [
+        *_problem("Missing", [name for name in required if name not in counts]),
+        *_problem("Unknown", [] if columns.allow_others else list(filter(None, unknown))),
+        *_problem("Repeated", [name for name in ours if counts[name] > 1]),
     ]
-    found = [f"Of the columns, {names} {what}." for names, what in complaints if names]
-    if found:
-        about = f"The first line names the columns; there may be {', '.join(ours)}."
-        raise UnreadableFile(" ".join([*found, about]))
+    if problems:
+        allowed = f"The first line must name the columns. Allowed: {', '.join(ours)}."
+        raise UnreadableFile(" ".join([*problems, allowed]))
     return [name and ours.get(name, "") for name in given]
 
 
-def _quoted(names: Iterable[str]) -> str:
-    return ", ".join(repr(name[:40]) for name in list(names)[:10])
+def _problem(kind: str, names: Sequence[str]) -> Iterator[str]:
+    if names:
+        listed = ", ".join(repr(name[:40]) for name in names[:10])
+        yield f"{kind} column{pluralize(names)}: {listed}."

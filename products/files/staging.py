@@ -1,8 +1,8 @@
-"""The lines of a file, staged in a temporary table in the order of products.
+"""Stage the lines of a file in a temporary table, ordered by SKU.
 
-So memory does not grow with the file. The order is by SKU, which no product that is created
-meanwhile can change. The table belongs to the database connection: a pooler that shares
-connections between transactions would lose it.
+The table keeps memory use constant. The order is by SKU, so that a product created during the run
+does not change it. The table belongs to the database connection, so connect directly: a
+transaction-mode pooler would lose the table.
 """
 
 import json
@@ -45,72 +45,74 @@ _SORT = [
 
 
 class Staged(NamedTuple):
-    """A line of the file."""
+    """A staged line of the file."""
 
     place: int
     line: int
     sku: str
-    """Empty where it is no SKU."""
+    """Empty if the line has no valid SKU."""
     content: Any
     code: str
-    """Of what is wrong with the line in itself, or empty, as `detail`, which says it."""
+    """The error code of a line that could not be read, else empty."""
     detail: str
+    """The error message of a line that could not be read, else empty."""
 
 
 NewLine = tuple[int, str, Any, str, str]
-"""The fields of `Staged` from `line` on."""
+"""The fields of `Staged` without `place`."""
 
 
-class Form(NamedTuple):
-    """How the content of a line becomes text and is made of it again; many at once."""
+class Codec(NamedTuple):
+    """Converts the content of a line to text, and many texts back to contents."""
 
-    pack: Callable[[Any], str]
-    unpack: Callable[[Sequence[str]], list[Any]]
+    encode: Callable[[Any], str]
+    decode: Callable[[Sequence[str]], list[Any]]
 
 
 class Staging:
-    """The staged lines."""
+    """The staged lines of a file."""
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, codec: Codec) -> None:
         self.lines = 0
-        self.faulty = 0
-        """Lines that are wrong in themselves."""
-        self._form = form
+        """The number of lines."""
+        self.invalid = 0
+        """The number of lines that could not be read."""
+        self._codec = codec
 
     def fill(self, lines: Iterable[NewLine]) -> None:
-        """Take in the lines of a file, and put them in order."""
-        packed = self._packed(lines)
+        """Store the lines of a file and sort them."""
+        encoded = self._encoded(lines)
         with connection.cursor() as cursor:
             _drop()
             cursor.execute(_CREATE.format(collation=_COLLATIONS[connection.vendor]))
             if connection.vendor == "postgresql":
-                # In a transaction of its own, or a savepoint: a bad file breaks it off.
+                # A file that cannot be read aborts this transaction or savepoint.
                 with (
                     transaction.atomic(),
                     connection.wrap_database_errors,
                     cursor.copy(_COPY) as copy,
                 ):
-                    for row in packed:
+                    for row in encoded:
                         copy.write_row(row)
             else:
-                while some := list(islice(packed, _INSERTED_AT_ONCE)):
-                    cursor.execute(_INSERT, [json.dumps(some)])
+                while rows := list(islice(encoded, _INSERTED_AT_ONCE)):
+                    cursor.execute(_INSERT, [json.dumps(rows)])
             for statement in _SORT:
                 cursor.execute(statement)
 
-    def _packed(self, lines: Iterable[NewLine]) -> Iterator[tuple[int, str, str, str, str]]:
-        """Yield the lines as the table holds them, and count them."""
+    def _encoded(self, lines: Iterable[NewLine]) -> Iterator[tuple[int, str, str, str, str]]:
+        """Yield the rows of the table, and count them."""
         for line, sku, content, code, detail in lines:
             self.lines += 1
-            self.faulty += bool(code)
-            yield line, sku, self._form.pack(content), code, detail
+            self.invalid += bool(code)
+            yield line, sku, self._codec.encode(content), code, detail
 
     def products(self) -> QuerySet[Product]:
-        """Return the products of all lines."""
+        """Return the products named by the lines."""
         return Product.objects.filter(sku__in=RawSQL("SELECT sku FROM bulk_order", []))
 
     def after(self, place: int, *, count: int) -> list[Staged]:
-        """Return the next lines after a place, 0 for the first: by SKU, then as in the file."""
+        """Return the lines after a place, by SKU and then in file order. Place 0 is the start."""
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT place, line, sku, content, code, detail FROM bulk_order "
@@ -118,14 +120,14 @@ class Staging:
                 [place, count],
             )
             rows = cursor.fetchall()
-        contents = self._form.unpack([row[3] for row in rows])
+        contents = self._codec.decode([row[3] for row in rows])
         return [
             Staged(place, line, sku, content, code, detail)
             for (place, line, sku, _, code, detail), content in zip(rows, contents, strict=True)
         ]
 
     def drop_decided(self, run: BulkRun) -> None:
-        """Drop the lines that a run has applied or refused."""
+        """Delete the lines that a run has already applied or refused."""
         with connection.cursor() as cursor:
             cursor.execute(
                 "DELETE FROM bulk_order WHERE (sku, line) <= (%s, %s)",
@@ -134,10 +136,10 @@ class Staging:
 
 
 @contextmanager
-def staging(form: Form) -> Iterator[Staging]:
-    """Make a place for lines, until the end of the context."""
+def staging(codec: Codec) -> Iterator[Staging]:
+    """Yield an empty staging, and drop its tables at the end."""
     try:
-        yield Staging(form)
+        yield Staging(codec)
     finally:
         if connection.is_usable():
             _drop()

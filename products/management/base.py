@@ -1,18 +1,23 @@
-"""What the commands have in common: exit codes, failures told in one line, arguments."""
+"""The base of all commands: exit statuses, one-line errors, help texts and argument types."""
 
 import argparse
 import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    CommandParser,
+    DjangoHelpFormatter,
+)
 from django.db import Error
 
 from products import stock, validators
@@ -22,69 +27,90 @@ from products.validators import MAX_UNITS
 
 
 class ExitCode(IntEnum):
-    """How a command ends, but for 0: done."""
+    """The exit statuses other than 0, which means success."""
 
     REFUSED = 1
-    """The stock is against it, and nothing was changed but the other lines of a file where those
-    are to be applied; or an audit found something."""
+    """The stock does not allow the change, or an audit found differences."""
     BAD_INPUT = 2
-    """An argument or a file is wrong in itself, as argparse says it; nothing was changed."""
+    """An argument or a file is invalid. argparse uses the same status."""
     DATABASE = 3
-    """The database is busy or away."""
+    """The database is busy or unavailable."""
     INTERRUPTED = 128 + signal.SIGINT
-    UNREAD = 128 + signal.SIGPIPE
-    """Whoever read the output has gone, as `head` does; so ends any program of a pipeline."""
+    BROKEN_PIPE = 128 + signal.SIGPIPE
+    """The reader of the output has closed it, as `head` does."""
+
+
+class _HelpFormatter(DjangoHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Django's formatter, which keeps the line breaks of descriptions and examples."""
 
 
 class InventoryCommand(BaseCommand):
-    """A command that ends with an `ExitCode`, and with one line instead of a traceback."""
+    """A command that ends with an `ExitCode`, and prints errors in one line."""
 
+    examples: Sequence[str] = ()
+    """Command lines for `--help`, without `python manage.py`."""
     interrupted = "Interrupted."
+    """The message after Ctrl-C."""
+    retry = "Run the command again."
+    """Advice after a database failure."""
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        # An abbreviated option may mean another one some day.
-        return super().create_parser(prog_name, subcommand, allow_abbrev=False, **kwargs)
+        lines = [f"  python manage.py {example}" for example in self.examples]
+        return super().create_parser(
+            prog_name,
+            subcommand,
+            formatter_class=_HelpFormatter,
+            epilog="\n".join(["examples:", *lines]) if lines else None,
+            # A new option could make an abbreviation ambiguous.
+            allow_abbrev=False,
+            **kwargs,
+        )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run the command. Raises `CommandError` for a refusal, a file or a database that fails."""
+        """Run the command. Raises `CommandError` for a refusal or a failing file or database."""
         try:
             try:
                 return super().execute(*args, **options)
             finally:
                 self.stdout.flush()
         except stock.StockError as refusal:
-            raise refused(refusal) from refusal
+            raise refusal_error(refusal) from refusal
         except KeyboardInterrupt:
-            discard_unwritten()
+            discard_output()
             raise CommandError(self.interrupted, returncode=ExitCode.INTERRUPTED) from None
         except Error as error:
             if lacks_migrations(error):
-                message = "The database lacks tables: run manage.py migrate."
+                message = "The database lacks tables. Run python manage.py migrate."
                 raise CommandError(message, returncode=ExitCode.BAD_INPUT) from error
             if not is_unavailable(error):
                 raise
             reason = str(error).partition("\n")[0]
-            message = f"The database is busy or away: {reason}"
+            message = f"The database is busy or unavailable ({reason}). {self.retry}"
             raise CommandError(message, returncode=ExitCode.DATABASE) from error
         except BrokenPipeError:
-            discard_unwritten()
-            sys.exit(ExitCode.UNREAD)
+            discard_output()
+            sys.exit(ExitCode.BROKEN_PIPE)
         except OSError as error:
-            discard_unwritten()
+            discard_output()
             raise CommandError(str(error), returncode=ExitCode.BAD_INPUT) from error
 
     def report(self, text: str) -> None:
-        """Tell what was done. That nobody can be told does not undo it, nor may it look so."""
+        """Print the result of a change, on standard error if standard output cannot be written.
+
+        The change is done in either case, so the command does not fail.
+        """
         try:
             self.stdout.write(text)
             self.stdout.flush()
         except OSError as error:
-            discard_unwritten()
-            self.stderr.write(f"{text} (Standard output: {error.strerror}.)")
+            discard_output()
+            self.stderr.write(f"{text} ({output_failed(error)})")
 
 
 class StockCommand(InventoryCommand):
-    """A command that changes stock, in somebody's name."""
+    """A command that changes stock and records an actor."""
+
+    retry = "The change may have been applied. Check the ledger before you run the command again."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -93,12 +119,12 @@ class StockCommand(InventoryCommand):
             type=actor,
             dest="by",
             default=self.__module__.rpartition(".")[2],
-            help="who does it, for the ledger; by default the name of the command",
+            help="who makes the change, for the ledger (default: the name of the command)",
         )
 
 
 def actor(name: str) -> stock.Actor:
-    """An argument's type: whoever is named acts, through a command."""
+    """Argument type: the name of the person or program that makes the change."""
     with _as_usage_error():
         validators.TextValidator(MAX_ACTOR_LENGTH)(name)
         validators.validate_not_blank(name)
@@ -106,7 +132,7 @@ def actor(name: str) -> stock.Actor:
 
 
 def sku(text: str) -> str:
-    """An argument's type: a SKU, of a product that there may be or not."""
+    """Argument type: a SKU. The product does not have to exist."""
     with _as_usage_error():
         for rule in validators.SKU:
             rule(text)
@@ -114,21 +140,21 @@ def sku(text: str) -> str:
 
 
 def whole_number(text: str) -> int:
-    """An argument's type: a number in ASCII digits alone, and no larger than any that we count.
+    """Argument type: a whole number in ASCII digits, at most `MAX_UNITS`.
 
-    `int` would take "+5", " 5", "1_000" and the digits of other scripts.
+    `int` would accept "+5", " 5", "1_000" and the digits of other scripts.
     """
     if not re.fullmatch("[0-9]+", text):
         raise argparse.ArgumentTypeError(
-            f"a whole number is required, in digits alone: not {text[:40]!r}"
+            f"{text[:40]!r} is not a whole number. Write digits only, such as 1000."
         )
     if len(text.lstrip("0")) > len(str(MAX_UNITS)) or int(text) > MAX_UNITS:
-        raise argparse.ArgumentTypeError(f"at most {MAX_UNITS} is allowed")
+        raise argparse.ArgumentTypeError(f"the largest number allowed is {MAX_UNITS}")
     return int(text)
 
 
-def moment(text: str) -> datetime:
-    """An argument's type: a time with its offset, as in the API."""
+def timestamp(text: str) -> datetime:
+    """Argument type: a time with an offset, as in the API."""
     with _as_usage_error():
         return validators.read_moment(text)
 
@@ -141,16 +167,21 @@ def _as_usage_error() -> Iterator[None]:
         raise argparse.ArgumentTypeError(error.messages[0]) from error
 
 
-def refused(refusal: stock.StockError) -> CommandError:
-    """Return the error that ends a command, with the stable code of the refusal."""
+def refusal_error(refusal: stock.StockError) -> CommandError:
+    """Return the `CommandError` for a refusal. Its message starts with the refusal's code."""
     if isinstance(refusal, stock.Invalid):
         message = f"{refusal.code}: {refusal.field}: {refusal.detail}"
         return CommandError(message, returncode=ExitCode.BAD_INPUT)
     return CommandError(f"{refusal.code}: {refusal.detail}", returncode=ExitCode.REFUSED)
 
 
-def discard_unwritten() -> None:
-    """Drop what standard output cannot take. Python would try again at its end, and complain."""
+def output_failed(error: OSError) -> str:
+    """Return the message for a failure to write standard output."""
+    return f"Standard output cannot be written: {error.strerror}."
+
+
+def discard_output() -> None:
+    """Discard output that cannot be written. Python would try again at exit, and fail."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,4 +1,4 @@
-"""What the commands that carry out a file have in common."""
+"""The base of the commands that apply a file."""
 
 import gc
 import sys
@@ -14,45 +14,44 @@ from tqdm import tqdm
 from products import stock
 from products.files import bulk, operations
 from products.files.csv import csv_lines
-from products.files.rows import Columns, Row, rows_of
+from products.files.rows import NO_ROWS, Columns, Row, rows_of
 from products.files.staging import NewLine, Staging
-from products.management.base import ExitCode, StockCommand, discard_unwritten
+from products.management.base import ExitCode, StockCommand, discard_output, output_failed
 from products.models import BulkRun
 
 
-def of_one_run(by: stock.Actor) -> stock.Actor:
-    """Return the actor with an id, by which the events of this run are found in the ledger."""
+def with_run_id(by: stock.Actor) -> stock.Actor:
+    """Return the actor with a new request id, which all events of this run share."""
     return replace(by, request_id=uuid4().hex)
 
 
 class BulkCommand(StockCommand):
-    """A command that carries out the lines of a file."""
-
-    interrupted = (
-        "Interrupted. A file is applied whole or not at all, or with --keep-going batch by batch: "
-        "with --reference, give the same command again to have the rest of it done."
-    )
+    """A command that applies the lines of a file."""
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("file", help="a CSV file in UTF-8, or - for standard input")
         parser.add_argument(
-            "--dry-run", action="store_true", help="say what would happen, and change nothing"
+            "file", metavar="FILE", help="a CSV file in UTF-8, or - for standard input"
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="report what would happen, and change nothing"
         )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        # A line leaves no cycle behind, so looking for some only takes time.
+        # Lines leave no reference cycles, so garbage collection would only cost time.
         gc.disable()
         try:
             return super().execute(*args, **options)
         except bulk.ReferenceUsed as error:
             raise CommandError(
-                f"The reference {error} was used for another file, or with other options.",
+                f"Reference {error} was used for another file or with other options. Choose "
+                "another reference.",
                 returncode=ExitCode.BAD_INPUT,
             ) from error
-        except bulk.CarriedOnElsewhere as error:
+        except bulk.RunInProgress as error:
             raise CommandError(
-                f"Another process is applying the file of reference {error}.",
+                f"Another process is applying the file with reference {error}. Wait until it "
+                "ends, then run the command again.",
                 returncode=ExitCode.BAD_INPUT,
             ) from error
         finally:
@@ -65,23 +64,21 @@ class BulkCommand(StockCommand):
         columns: Columns,
         staged: Callable[[Row], NewLine],
     ) -> None:
-        """Take in all lines of a file. Raises `CommandError` for a file without any."""
+        """Stage all lines of a file. Raises `CommandError` if it has none."""
         rows = rows_of(csv_lines(source), columns)
         table.fill(map(staged, tqdm(rows, "read", unit=" lines", disable=None, leave=False)))
         if not table.lines:
-            raise CommandError(
-                "The file has no row below its header.", returncode=ExitCode.BAD_INPUT
-            )
+            raise CommandError(NO_ROWS, returncode=ExitCode.BAD_INPUT)
 
     @contextmanager
     def progress(self, table: Staging) -> Iterator[bulk.Progress]:
-        """Show, on a terminal, how many of the lines are done."""
+        """Show a progress bar on a terminal."""
         with tqdm(
             desc="applied", total=table.lines, unit=" lines", disable=None, leave=False
         ) as bar:
             yield bar.update
 
-    def carry_out(
+    def apply_or_preview(
         self,
         table: Staging,
         operation: operations.BulkOperation,
@@ -89,41 +86,44 @@ class BulkCommand(StockCommand):
         dry_run: bool,
         run: BulkRun | None = None,
     ) -> bulk.Report:
-        """Apply all lines or none, or only look; print the refused ones."""
+        """Apply all lines or none, or preview them. Print the refused lines."""
         with self.progress(table) as progress:
             if dry_run:
                 report = bulk.preview(table, operation, progress=progress)
             else:
                 report = bulk.apply_whole(table, operation, run=run, progress=progress)
-        self.tell_refused(sorted(report.refusals))
+        self.print_refused(sorted(report.refusals))
         return report
 
-    def tell_refused(self, refusals: Iterable[bulk.Refusal]) -> None:
-        """Print a line for each refused one: its number, SKU, code and what is wrong."""
+    def print_refused(self, refusals: Iterable[bulk.Refusal]) -> None:
+        """Print a row for each refused line: line number, SKU, code and detail."""
         try:
             for refusal in refusals:
                 self.stdout.write("\t".join(map(str, refusal)))
             self.stdout.flush()
         except OSError as error:
-            # The other lines may be applied, and the summary says so.
-            discard_unwritten()
+            # Other lines may be applied, so the summary must still be printed.
+            discard_output()
             self.stdout = self.stderr
-            self.stderr.write(f"Standard output: {error.strerror}.")
+            self.stderr.write(output_failed(error))
 
-    def tell(self, table: Staging, report: bulk.Report) -> None:
-        """Print how many lines had which fate, and end with 1 if any was refused."""
+    def print_summary(self, table: Staging, report: bulk.Report) -> None:
+        """Print how many lines were applied and refused. Exit with 1 if any was refused."""
         figures = [
             ("lines", table.lines),
             ("applied" if report.is_applied else "can be applied", report.applied),
             *((f"refused: {code}", count) for code, count in sorted(report.refused.items())),
         ]
         if left := table.lines - report.applied - report.refused.total():
-            figures.append(("not looked at", left))
-        told = [f"{name:<40}{count:>13,}" for name, count in figures]
+            figures.append(("not checked", left))
+        text = [f"{name:<40}{count:>13,}" for name, count in figures]
         if not report.is_applied:
-            told.append("Nothing was changed.")
-        if report.done_before:
-            told.append(f"This was done before, at {report.done_before:%Y-%m-%d %H:%M:%S}Z.")
-        self.report("\n".join(told))
+            text.append("Nothing was changed.")
+        if report.already_applied_at:
+            text.append(
+                f"This file was already applied at {report.already_applied_at:%Y-%m-%d %H:%M:%S} "
+                "UTC. This run changed nothing."
+            )
+        self.report("\n".join(text))
         if report.refused:
             sys.exit(ExitCode.REFUSED)

@@ -1,4 +1,4 @@
-"""Files of lines to carry out, and of those that were refused."""
+"""Input files, and the files of refused lines."""
 
 import hashlib
 import shutil
@@ -18,16 +18,16 @@ from products.files.rows import UnreadableFile, unescape_formula
 from products.management.base import ExitCode
 
 REFUSED_COLUMNS = ("refused_line", "refused_code", "refused_because")
-"""What a file of refused lines has besides its own; not read when it is fed back."""
+"""The columns that a file of refused lines adds. They are ignored when it is imported."""
 
 _BLOCK = 1024 * 1024
 
 
 @contextmanager
 def reading(path: str) -> Iterator[BinaryIO]:
-    """Open a file, or standard input for `-`, so that it can be read twice.
+    """Open a file, or standard input for `-`, in a form that can be read twice.
 
-    Raises `CommandError`, also for what is found wrong with the file later on.
+    Raises `CommandError` if the file cannot be opened, and for an `UnreadableFile` in the context.
     """
     try:
         with _opened(path) as file:
@@ -44,15 +44,16 @@ def reading(path: str) -> Iterator[BinaryIO]:
 
 def _opened(path: str) -> BinaryIO:
     if path == "-" and sys.stdin is None:
-        raise CommandError("Standard input is closed.", returncode=ExitCode.BAD_INPUT)
+        raise CommandError("Standard input is closed. Name a file.", returncode=ExitCode.BAD_INPUT)
     try:
         return sys.stdin.buffer if path == "-" else open(path, "rb")
     except OSError as error:
-        raise CommandError(f"{path}: {error.strerror}.", returncode=ExitCode.BAD_INPUT) from error
+        message = f"{path} cannot be read: {error.strerror}."
+        raise CommandError(message, returncode=ExitCode.BAD_INPUT) from error
 
 
 def fingerprint(file: BinaryIO, *options: object) -> str:
-    """Return a hash of all of a file and of the options that give it its meaning."""
+    """Return a hash of a file and of the options that affect its meaning."""
     digest = hashlib.sha256(repr(options).encode())
     while content := file.read(_BLOCK):
         digest.update(content)
@@ -61,9 +62,9 @@ def fingerprint(file: BinaryIO, *options: object) -> str:
 
 
 def write_refused(file: TextIOBase, source: BinaryIO, refusals: Iterable[Refusal]) -> None:
-    """Write the refused lines of a CSV file, each with the reason.
+    """Write the refused lines of a CSV file, each with its line number, code and detail.
 
-    They can be fed back once the reason is gone: each cell means what it means in the source.
+    The file can be imported again: each cell has the same meaning as in the source.
     """
     source.seek(0)
     lines = ((line, cells) for line, cells in csv_lines(source) if any(cells))
@@ -79,15 +80,15 @@ def _refused_row(
     header: Sequence[str],
     kept: Sequence[int],
 ) -> list[str | int]:
-    """Return the row of a refused line, which is one of the next lines."""
+    """Read `lines` up to a refused line and return its row."""
     found = next(cells for line, cells in lines if line == refusal.line)
-    # The writer escapes them.
+    # The writer escapes them again.
     cells = [unescape_formula(cell) for cell in found]
     return [
         *(cells[index] if index < len(cells) else "" for index in kept),
         refusal.line,
         refusal.code,
         refusal.detail,
-        # Cells without a name, such as the end of 1,000: fed back, still refused.
+        # Cells beyond the header, such as the end of an unquoted 1,000, stay refused.
         *cells[len(header) :],
     ]

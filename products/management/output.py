@@ -1,4 +1,4 @@
-"""Tables of any length, written row by row to a file or a pipe while they are read."""
+"""Write exports of any length row by row to a file or a pipe."""
 
 import os
 import secrets
@@ -22,14 +22,14 @@ FORMATS: dict[str, Writer] = {"csv": write_csv, "jsonl": write_json_lines}
 
 
 def write(file: TextIOBase, writer: Writer, queryset: QuerySet[Any], columns: ExportColumns) -> int:
-    """Write a row for each object, and return their number."""
-    # Closes the cursor before the connection, also when the reader has gone.
+    """Write a row for each object and return the number of rows."""
+    # Closes the cursor before the connection, even after a broken pipe.
     with closing(read_rows(queryset, columns)) as rows:
         return writer(file, list(columns), rows)
 
 
 class ExportCommand(InventoryCommand):
-    """A command that writes a table, as it is at one moment, to a file or to standard output."""
+    """A command that writes a consistent snapshot of a table to a file or to standard output."""
 
     columns: ClassVar[ExportColumns]
 
@@ -39,26 +39,31 @@ class ExportCommand(InventoryCommand):
             metavar="FILE",
             nargs="?",
             default=STANDARD_OUTPUT,
-            help="replaced only when all is written; standard output by default, or as -",
+            help="the file to write, replaced only after a complete export "
+            "(default: -, standard output)",
         )
         parser.add_argument(
-            "--format", dest="form", choices=FORMATS, default="csv", help="csv by default"
+            "--format",
+            dest="output_format",
+            choices=FORMATS,
+            default="csv",
+            help="csv, or jsonl: one JSON object per line (default: csv)",
         )
 
-    def export(self, queryset: QuerySet[Any], *, file: str, form: str) -> None:
-        """Write a row for each object."""
+    def export(self, queryset: QuerySet[Any], *, file: str, output_format: str) -> None:
+        """Write a row for each object, and report the number of rows of a file."""
         with opened(file, self.stdout) as destination:
-            count = write(destination, FORMATS[form], queryset, self.columns)
+            count = write(destination, FORMATS[output_format], queryset, self.columns)
         if file != STANDARD_OUTPUT:
             self.report(f"{count} rows written.")
 
 
 @contextmanager
 def opened(name: str, stdout: TextIOBase) -> Iterator[TextIOBase]:
-    """Open what is written to, in UTF-8 whatever the locale.
+    """Open a file or standard output for writing in UTF-8, independent of the locale.
 
-    A file gets its new content whole or, if anything goes wrong, keeps the old one. Raises
-    `CommandError` where it cannot be written.
+    A file is replaced only after everything is written. Raises `CommandError` if it cannot be
+    written.
     """
     if name == STANDARD_OUTPUT:
         yield in_utf8(stdout)
@@ -76,7 +81,7 @@ def opened(name: str, stdout: TextIOBase) -> Iterator[TextIOBase]:
 
 
 def in_utf8(stdout: TextIOBase) -> TextIOBase:
-    """Return standard output, set to UTF-8 where it is a real one."""
+    """Return standard output, set to UTF-8 unless a test replaces it."""
     if reconfigure := getattr(stdout, "reconfigure", None):
         reconfigure(encoding="utf-8")
     return stdout

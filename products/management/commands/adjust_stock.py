@@ -7,28 +7,40 @@ from products.management.base import ExitCode, StockCommand, whole_number
 
 
 class Command(StockCommand):
-    help = "Change what is on hand of one product, and print its levels after it."
+    help = "Change the stock on hand of one product, and print its new stock levels."
+    examples = (
+        "adjust_stock MUG-BLUE --add 40 --reason delivery --reference po-7",
+        "adjust_stock MUG-BLUE --remove 3 --reason breakage",
+        "adjust_stock MUG-BLUE --set 60 --reason stocktake --expected-quantity 66",
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("sku", metavar="SKU")
+        parser.add_argument("sku", metavar="SKU", help="the SKU of the product")
         change = parser.add_mutually_exclusive_group(required=True)
-        change.add_argument("--add", type=whole_number, metavar="N", help="so many units came in")
-        change.add_argument("--remove", type=whole_number, metavar="N", help="so many went out")
+        change.add_argument("--add", type=whole_number, metavar="N", help="add N units")
+        change.add_argument("--remove", type=whole_number, metavar="N", help="remove N units")
         change.add_argument(
             "--set",
             dest="quantity",
             type=whole_number,
             metavar="N",
-            help="so many were counted; needs a --reason",
+            help="set the stock on hand to N units, the result of a count; requires --reason",
         )
-        parser.add_argument("--reason", default="", metavar="TEXT", help="why, for the ledger")
-        parser.add_argument("--reference", default="", metavar="TEXT", help="your own id for this")
+        parser.add_argument(
+            "--reason", default="", metavar="TEXT", help="the reason, for the ledger"
+        )
+        parser.add_argument(
+            "--reference",
+            default="",
+            metavar="TEXT",
+            help="your own id for the change, such as a delivery number",
+        )
         parser.add_argument(
             "--expected-quantity",
             type=whole_number,
             metavar="N",
-            help="with --set: refuse it if this is not what is on hand",
+            help="with --set: refuse the change unless N units are on hand now",
         )
 
     def handle(
@@ -45,9 +57,7 @@ class Command(StockCommand):
         **options: Any,
     ) -> None:
         if expected_quantity is not None and quantity is None:
-            raise CommandError(
-                "--expected-quantity is for --set alone.", returncode=ExitCode.BAD_INPUT
-            )
+            raise CommandError("--expected-quantity requires --set.", returncode=ExitCode.BAD_INPUT)
         change: dict[str, Any] = {"sku": sku, "reason": reason, "reference": reference, "by": by}
         if add is not None:
             product = stock.add(amount=add, **change)

@@ -10,7 +10,7 @@ from products.files.changes import ADJUSTMENT_COLUMNS, adjustment_line
 from products.files.rows import Columns
 from products.files.staging import staging
 from products.management.base import ExitCode
-from products.management.bulk import BulkCommand, of_one_run
+from products.management.bulk import BulkCommand, with_run_id
 from products.management.files import (
     REFUSED_COLUMNS,
     fingerprint,
@@ -25,11 +25,27 @@ COLUMN_OF = {"add": "add", "remove": "remove", "adjust": "quantity"}
 
 class Command(BulkCommand):
     help = (
-        "Add, remove and set stock from a CSV file: its header names the columns sku and add, "
-        "remove or quantity (what was counted), and maybe reason, reference and expected_quantity. "
-        "All lines are applied, or none, or with --keep-going as many as can be. Ends with 0 if "
-        "all are, with 1 if lines were refused, with 2 if the file or an option is wrong, with 3 "
-        "if the database fails."
+        "Add, remove and set stock from a CSV file.\n\n"
+        "The header names the columns: sku, and at least one of add, remove and\n"
+        "quantity (units counted). Optional: reason, reference, expected_quantity.\n"
+        "Each line has exactly one of add, remove and quantity.\n\n"
+        "All lines are applied or none. With --keep-going, every valid line is applied.\n\n"
+        "Exit status: 0 if all lines were applied, 1 if lines were refused, 2 if the\n"
+        "file or an option is invalid, 3 if the database failed."
+    )
+    examples = (
+        "bulk_adjust delivery.csv --dry-run",
+        "bulk_adjust delivery.csv --reason delivery --reference po-7",
+        "bulk_adjust count.csv --keep-going --reference count-1 --rejects refused.csv",
+        "bulk_adjust orders.csv --sku-column Item --amount-column Units --operation remove",
+    )
+    interrupted = (
+        "Interrupted. With --keep-going, some lines may have been applied. With --reference, run "
+        "the same command again to apply the rest. Without it, check the ledger first."
+    )
+    retry = (
+        "With --reference, run the same command again. Without it, lines may have been applied: "
+        "check the ledger first."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -37,37 +53,45 @@ class Command(BulkCommand):
         parser.add_argument(
             "--keep-going",
             action="store_true",
-            help="apply the lines that can be, in short transactions; needs --reference",
+            help="apply every valid line, in short transactions, instead of all lines or none; "
+            "requires --reference",
         )
         parser.add_argument(
             "--rejects",
             metavar="FILE",
-            help="with --keep-going: where to write the refused lines, each with its reason, in a "
-            "form that can be fed back",
+            help="with --keep-going: write the refused lines to FILE, each with its error; correct "
+            "FILE and import it",
         )
         parser.add_argument(
             "--reference",
-            help="a name for this file, such as the number of a delivery: under one reference a "
-            "file is applied once, however often the command is given, and a run that broke off "
-            "is carried on. Also the reference of lines that have none",
+            metavar="TEXT",
+            help="a name for this file, such as a delivery number. With it, the file is applied "
+            "only once, and an interrupted run can be resumed. Also the reference of lines "
+            "without one",
         )
-        parser.add_argument("--reason", default="", help="the reason of lines that have none")
-        parser.add_argument("--sku-column", metavar="NAME", help="the header's name for sku")
+        parser.add_argument(
+            "--reason", default="", metavar="TEXT", help="the reason of lines without one"
+        )
+        parser.add_argument(
+            "--sku-column", metavar="NAME", help="the column that holds sku in this file"
+        )
         parser.add_argument(
             "--amount-column",
             metavar="NAME",
-            help="the header's name for the column of numbers; --operation says what they are",
+            help="the column that holds the number of units; requires --operation",
         )
         parser.add_argument(
-            "--operation", choices=COLUMN_OF, help="what the numbers of --amount-column are"
+            "--operation",
+            choices=COLUMN_OF,
+            help="whether --amount-column holds units to add, units to remove, or a count",
         )
         for column in ("reason", "reference", "expected_quantity"):
             option = f"--{column.replace('_', '-')}-column"
-            parser.add_argument(option, metavar="NAME", help=f"the header's name for {column}")
+            parser.add_argument(option, metavar="NAME", help=f"the column that holds {column}")
         parser.add_argument(
             "--ignore-other-columns",
             action="store_true",
-            help="take a file with columns that are none of these",
+            help="ignore columns of the file that are not named here, instead of refusing the file",
         )
 
     def handle(self, *args: Any, by: stock.Actor, **options: Any) -> None:
@@ -80,10 +104,10 @@ class Command(BulkCommand):
         try:
             with (
                 reading(options["file"]) as source,
-                staging(operations.AdjustmentLines.form) as table,
+                staging(operations.AdjustmentLines.codec) as table,
                 rejects as refused_lines,
             ):
-                mark = fingerprint(source, columns.named, notes, options["keep_going"])
+                mark = fingerprint(source, columns.renamed, notes, options["keep_going"])
                 run = BulkRun(reference=reference, fingerprint=mark)
                 self.stage(
                     table,
@@ -91,16 +115,16 @@ class Command(BulkCommand):
                     columns,
                     lambda row: operations.AdjustmentLines.staged(adjustment_line(row, **notes)),
                 )
-                operation = operations.AdjustmentLines(by=of_one_run(by))
+                operation = operations.AdjustmentLines(by=with_run_id(by))
                 if options["keep_going"] and not options["dry_run"]:
                     with self.progress(table) as progress:
                         report = bulk.apply_possible(table, operation, run=run, progress=progress)
                     if refused_lines:
                         write_refused(refused_lines, source, bulk.refusals_of(run))
                     else:
-                        self.tell_refused(bulk.refusals_of(run))
+                        self.print_refused(bulk.refusals_of(run))
                 else:
-                    report = self.carry_out(
+                    report = self.apply_or_preview(
                         table,
                         operation,
                         dry_run=options["dry_run"],
@@ -109,9 +133,9 @@ class Command(BulkCommand):
         except CommandError as error:
             if report is None:
                 raise
-            # What is done is done, and told.
-            self.stderr.write(f"{error} Give the same command again to have it written.")
-        self.tell(table, report)
+            # The lines are applied, so report them although the refused lines were not written.
+            self.stderr.write(f"{error} Run the same command again to write the refused lines.")
+        self.print_summary(table, report)
 
 
 def _check(options: dict[str, Any]) -> None:
@@ -119,25 +143,23 @@ def _check(options: dict[str, Any]) -> None:
         raise CommandError(detail, returncode=ExitCode.BAD_INPUT)
 
     if options["keep_going"] and not options["reference"] and not options["dry_run"]:
-        refuse("--keep-going needs a --reference, under which a run that broke off is carried on.")
+        refuse("--keep-going requires --reference, so that an interrupted run can be resumed.")
     if options["rejects"] and (options["dry_run"] or not options["keep_going"]):
-        refuse(
-            "--rejects needs --keep-going, and no --dry-run: a file of lines that were not applied."
-        )
+        refuse("--rejects requires --keep-going, and cannot be combined with --dry-run.")
     if options["rejects"] == STANDARD_OUTPUT:
-        refuse("--rejects needs a file: standard output tells what became of all lines.")
+        refuse("--rejects requires a file name. Standard output is for the summary.")
     if bool(options["amount_column"]) != bool(options["operation"]):
-        refuse("--amount-column and --operation need each other.")
+        refuse("--amount-column and --operation must be used together.")
     if options["rejects"] and _is_same_file(options["rejects"], options["file"]):
-        refuse("--rejects would replace the file that is read.")
+        refuse("--rejects would overwrite the input file. Choose another file.")
     for name in ("reason", "reference"):
         try:
             stock.Add(sku="CUP", amount=1, **{name: options[name] or ""})
         except stock.Invalid as error:
             refuse(f"--{name}: {error.detail}")
     if options["reference"] is not None and not options["reference"].strip():
-        # As of a variable without a value: the file would be applied each time.
-        refuse("--reference may not be blank.")
+        # Such as an unset shell variable. The file would be applied each time.
+        refuse("--reference cannot be blank. Give a name, or leave the option out.")
 
 
 def _is_same_file(one: str, other: str) -> bool:
@@ -145,21 +167,24 @@ def _is_same_file(one: str, other: str) -> bool:
 
 
 def _columns(options: dict[str, Any]) -> Columns:
-    named = {
+    renamed = {
         "sku": options["sku_column"],
         "reason": options["reason_column"],
         "reference": options["reference_column"],
         "expected_quantity": options["expected_quantity_column"],
     }
     if options["operation"]:
-        named[COLUMN_OF[options["operation"]]] = options["amount_column"]
-    named = {name: theirs for name, theirs in named.items() if theirs}
-    if len(set(named.values())) < len(named):
-        raise CommandError("One column cannot have two meanings.", returncode=ExitCode.BAD_INPUT)
+        renamed[COLUMN_OF[options["operation"]]] = options["amount_column"]
+    renamed = {name: theirs for name, theirs in renamed.items() if theirs}
+    if len(set(renamed.values())) < len(renamed):
+        raise CommandError(
+            "Two options name the same column. Name a different one in each.",
+            returncode=ExitCode.BAD_INPUT,
+        )
     return Columns(
         known=ADJUSTMENT_COLUMNS,
         required=("sku",),
         ignored=REFUSED_COLUMNS,
-        named=named,
-        others=options["ignore_other_columns"],
+        renamed=renamed,
+        allow_others=options["ignore_other_columns"],
     )

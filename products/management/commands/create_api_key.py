@@ -9,11 +9,24 @@ from products.models import ApiKey, Role
 
 
 class Command(InventoryCommand):
-    help = "Create an API key and print it, alone, on standard output. It cannot be shown again."
+    help = (
+        "Create an API key and print it. Nothing else is printed, so the output can be\n"
+        "stored directly. Only a hash is kept: the key cannot be shown again."
+    )
+    examples = (
+        'create_api_key "Order service" --role operate',
+        'create_api_key "Stocktake scanner" --role count > scanner.key',
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", help="who will use it; stands in the ledger as the actor")
-        parser.add_argument("--role", required=True, choices=Role.values)
+        parser.add_argument("name", help="the client's name, for the ledger")
+        parser.add_argument(
+            "--role",
+            required=True,
+            choices=Role.values,
+            help="read: only read. operate: also add, remove, reserve, release and fulfill. count: "
+            "also set stock levels. manage: also create and edit products",
+        )
 
     def handle(self, *args: Any, name: str, role: str, **options: Any) -> None:
         longest = ApiKey._meta.get_field("name").max_length or 0
@@ -24,11 +37,11 @@ class Command(InventoryCommand):
             )
         if ApiKey.name_is_taken(name):
             raise CommandError(
-                "Another key has this name, and the ledger could not tell the two apart. Take "
-                "a new one, or revoke the other key first.",
+                f"Another active key is named {name}. Choose another name, or revoke that key "
+                "first.",
                 returncode=ExitCode.REFUSED,
             )
-        # A key that could not be printed is of no use to anybody.
+        # A key that cannot be printed is not created, because it cannot be shown later.
         with transaction.atomic():
             self.stdout.write(ApiKey.issue(name=name, role=role).text)
             self.stdout.flush()

@@ -12,8 +12,8 @@ BATCH = 1_000
 
 class Command(InventoryCommand):
     help = (
-        "Release the units of overdue reservations, in short transactions. Run it every minute. "
-        "Several runs at the same time are safe."
+        "Release the units of overdue reservations, in short transactions.\n\n"
+        "Run it every minute. Several runs at the same time are safe."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -5,40 +5,45 @@ from django.core.management.base import CommandError, CommandParser
 
 from products import stock
 from products.files.exports import EVENT_EXPORT
-from products.management.base import ExitCode, moment, sku
+from products.management.base import ExitCode, sku, timestamp
 from products.management.output import ExportCommand
 from products.models import Product, StockEvent
 
 
 class Command(ExportCommand):
-    help = "Write stock events, oldest first, in the form of the API."
-
+    help = "Export the stock events of the ledger, oldest first, with the fields of the API."
+    examples = (
+        "export_events events.csv --sku MUG-BLUE",
+        "export_events - --since 2026-11-01T00:00:00Z --until 2026-12-01T00:00:00Z",
+        "export_events removed.jsonl --type InventoryRemoved --format jsonl",
+    )
     columns = EVENT_EXPORT
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--sku", type=sku, metavar="SKU", help="those of one product")
+        parser.add_argument("--sku", type=sku, metavar="SKU", help="only events of this product")
         parser.add_argument(
             "--type",
             dest="event_type",
             choices=StockEvent.Type.values,
-            help="those of one type",
+            metavar="TYPE",
+            help=f"only events of this type: {', '.join(StockEvent.Type.values)}",
         )
         parser.add_argument(
             "--since",
-            type=moment,
-            metavar="MOMENT",
-            help="those at this moment or later, such as 2026-11-20T09:30:00Z",
+            type=timestamp,
+            metavar="TIME",
+            help="only events at or after this time, such as 2026-11-20T09:30:00Z",
         )
         parser.add_argument(
-            "--until", type=moment, metavar="MOMENT", help="those before this moment"
+            "--until", type=timestamp, metavar="TIME", help="only events before this time"
         )
 
     def handle(
         self,
         *args: Any,
         file: str,
-        form: str,
+        output_format: str,
         sku: str | None,
         event_type: str | None,
         since: datetime | None,
@@ -56,7 +61,7 @@ class Command(ExportCommand):
         events = StockEvent.objects.filter(
             **{field: value for field, value in wanted.items() if value is not None}
         )
-        self.export(events.order_by("pk"), file=file, form=form)
+        self.export(events.order_by("pk"), file=file, output_format=output_format)
 
 
 def _product(sku: str) -> Product:

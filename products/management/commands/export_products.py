@@ -7,11 +7,15 @@ from products.models import Product
 
 class Command(ExportCommand):
     help = (
-        "Write all products, also the archived ones, ordered by SKU. The columns are those of the "
-        "back office: CSV can be edited and imported."
+        "Export all products, including archived ones, ordered by SKU.\n\n"
+        "The CSV can be edited and imported again with import_products."
     )
-
+    examples = (
+        "export_products products.csv",
+        "export_products --format jsonl | gzip > products.jsonl.gz",
+    )
     columns = PRODUCT_EXPORT
 
-    def handle(self, *args: Any, file: str, form: str, **options: Any) -> None:
-        self.export(Product.objects.order_by("sku"), file=file, form=form)
+    def handle(self, *args: Any, file: str, output_format: str, **options: Any) -> None:
+        products = Product.objects.order_by("sku")
+        self.export(products, file=file, output_format=output_format)

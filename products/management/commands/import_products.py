@@ -5,7 +5,7 @@ from products.files import operations
 from products.files.changes import DERIVED_COLUMNS, PRODUCT_COLUMNS
 from products.files.rows import Columns
 from products.files.staging import staging
-from products.management.bulk import BulkCommand, of_one_run
+from products.management.bulk import BulkCommand, with_run_id
 from products.management.files import reading
 
 COLUMNS = Columns(known=PRODUCT_COLUMNS, required=("sku",), ignored=DERIVED_COLUMNS)
@@ -13,16 +13,21 @@ COLUMNS = Columns(known=PRODUCT_COLUMNS, required=("sku",), ignored=DERIVED_COLU
 
 class Command(BulkCommand):
     help = (
-        "Create products from a CSV file, with their opening stock, and edit those that exist: "
-        "their name, description and minimum, never their stock; an empty cell leaves what is. Its "
-        "header names the columns sku, name, description, quantity and minimum_stock_level. All "
-        "lines are applied, or none. Ends with 0 if all are, with 1 if lines were refused, with 2 "
-        "if the file is wrong, with 3 if the database fails."
+        "Create and edit products from a CSV file. All lines are applied or none.\n\n"
+        "The header names the columns: sku, and any of name, description, quantity and\n"
+        "minimum_stock_level. A new SKU becomes a product with quantity as its opening\n"
+        "stock. For an existing product the other columns are updated; an empty cell\n"
+        "changes nothing. Its stock is never changed: use bulk_adjust.\n\n"
+        "Exit status: 0 if all lines were applied, 1 if lines were refused, 2 if the\n"
+        "file is invalid, 3 if the database failed."
     )
+    examples = ("import_products products.csv --dry-run", "import_products products.csv")
+    interrupted = "Interrupted. Run the same command again: an import can safely be repeated."
+    retry = "Run the same command again: an import can safely be repeated."
 
     def handle(self, *args: Any, by: stock.Actor, **options: Any) -> None:
-        with reading(options["file"]) as source, staging(operations.ProductLines.form) as table:
+        with reading(options["file"]) as source, staging(operations.ProductLines.codec) as table:
             self.stage(table, source, COLUMNS, operations.ProductLines.staged)
-            operation = operations.ProductLines(by=of_one_run(by))
-            report = self.carry_out(table, operation, dry_run=options["dry_run"])
-        self.tell(table, report)
+            operation = operations.ProductLines(by=with_run_id(by))
+            report = self.apply_or_preview(table, operation, dry_run=options["dry_run"])
+        self.print_summary(table, report)

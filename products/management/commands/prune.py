@@ -4,20 +4,20 @@ from typing import Any
 
 from django.core.management.base import CommandError
 from django.db.models import Q
+from django.template.defaultfilters import pluralize
 
 from products.db.clock import SecondsFromNow
 from products.management.base import ExitCode, InventoryCommand, whole_number
 from products.models import MIN_CLAIM_HOURS, IdempotencyKey, StockEvent, ThrottleBucket
 
 BACK_OFFICE_DAYS = 30
-"""Longer than a session: a page that was opened before cannot be sent after it."""
+"""Longer than a session, so that no open form outlives its key."""
 
 
 class Command(InventoryCommand):
     help = (
-        "Delete idempotency keys, with their answers, that are older than some hours (those of the "
-        f"back office: {BACK_OFFICE_DAYS} days), and throttle buckets of which nothing is used. "
-        "Run it daily."
+        "Delete old idempotency keys and unused throttle buckets. Run it daily.\n\n"
+        f"Keys of back-office forms are deleted after {BACK_OFFICE_DAYS} days."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -25,13 +25,15 @@ class Command(InventoryCommand):
             "--hours",
             type=whole_number,
             default=MIN_CLAIM_HOURS,
-            help=f"age of the idempotency keys, {MIN_CLAIM_HOURS} or more (default)",
+            metavar="HOURS",
+            help="delete idempotency keys older than this; at least "
+            f"{MIN_CLAIM_HOURS} (default: {MIN_CLAIM_HOURS})",
         )
 
     def handle(self, *args: Any, hours: int, **options: Any) -> None:
         if hours < MIN_CLAIM_HOURS:
             raise CommandError(
-                f"Keys are kept for {MIN_CLAIM_HOURS} hours at least.",
+                f"--hours must be at least {MIN_CLAIM_HOURS}.",
                 returncode=ExitCode.BAD_INPUT,
             )
         of_admin = Q(source=StockEvent.Source.ADMIN)
@@ -41,4 +43,7 @@ class Command(InventoryCommand):
         keys, _ = IdempotencyKey.objects.filter(before & ~of_admin | long_before).delete()
         now = time.time_ns() // 1000
         buckets, _ = ThrottleBucket.objects.filter(used_until__lt=now).delete()
-        self.report(f"{keys} idempotency keys and {buckets} throttle buckets forgotten.")
+        self.report(
+            f"{keys} idempotency key{pluralize(keys)} and "
+            f"{buckets} throttle bucket{pluralize(buckets)} deleted."
+        )

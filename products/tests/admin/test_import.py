@@ -154,7 +154,7 @@ def test_a_preview_names_each_wrong_row_in_the_words_of_the_api_and_writes_nothi
 
     preview = upload(manager, "adjustments", rows, reason="count")
 
-    one = "Exactly one of add, remove and quantity is required."
+    one = "Fill in exactly one of add, remove and quantity."
     not_a_sku = (
         "A SKU has 1 to 50 characters of A-Z, 0-9 and hyphens, and does not start with a hyphen."
     )
@@ -168,7 +168,11 @@ def test_a_preview_names_each_wrong_row_in_the_words_of_the_api_and_writes_nothi
         (8, "invalid", one),
         (9, "invalid", not_a_sku),
         (10, "invalid", "At least 1 unit is required."),
-        (11, "invalid", "This is for a row with a quantity alone."),
+        (
+            11,
+            "invalid",
+            "Only a row with a quantity can have an expected quantity. Empty the cell.",
+        ),
         (
             12,
             "stock_limit_exceeded",
@@ -383,13 +387,13 @@ def test_a_product_row_that_is_wrong_is_told_what_to_do(manager: Client) -> None
         (
             2,
             "invalid",
-            "CUP exists and has 10 on hand: leave this cell empty, and use an adjustment to change "
-            "what is on hand.",
+            "CUP already exists with 10 on hand. Leave this cell empty. To change the stock on "
+            "hand, import an adjustment.",
         ),
         (3, "invalid", "The number of units may not be negative."),
         (4, "invalid", "This text may not be blank."),
-        (5, "invalid", "A whole number is required, in digits alone: not 'x'."),
-        (6, "invalid", "POT is on line 5 already."),
+        (5, "invalid", "'x' is not a whole number. Write digits only, such as 1000."),
+        (6, "invalid", "POT is already on line 5. Delete one of the two."),
         (7, "invalid", "At most 255 characters are allowed."),
     ]
 
@@ -451,17 +455,23 @@ def test_a_number_in_a_csv_file_is_digits_alone(manager: Client, number: str) ->
 
     [(line, code, detail)] = problems_of(preview)
     assert (line, code) == (2, "invalid")
-    assert detail.startswith("A whole number is required, in digits alone")
+    assert detail.endswith(" is not a whole number. Write digits only, such as 1000.")
+
+
+NEITHER = "is neither text nor a whole number. Change the cell to one."
 
 
 @pytest.mark.parametrize(
     ("cell", "detail"),
     [
-        (5.5, "A text or a whole number is required: not 5.5."),
-        (True, "A text or a whole number is required: not True."),
-        (date(2026, 1, 2), "A text or a whole number is required: not 2026-01-02 00:00:00."),
-        ("=1+1", "This is a formula: put its value into the cell."),
-        ("#REF!", "This is an error of the spreadsheet: #REF!."),
+        (5.5, f"5.5 {NEITHER}"),
+        (True, f"True {NEITHER}"),
+        (
+            date(2026, 1, 2),
+            f"2026-01-02 00:00:00 {NEITHER}",
+        ),
+        ("=1+1", "The cell has a formula. Replace it with its value."),
+        ("#REF!", "The cell has the error #REF!. Correct it in the spreadsheet."),
         (10**12, "At most 1000000000 units are allowed."),
         (-1, "At least 1 unit is required."),
     ],
@@ -502,7 +512,8 @@ def test_a_file_may_have_ten_thousand_rows(manager: Client) -> None:
     longer = upload(manager, "adjustments", rows + "CUP,1\n")
 
     assert Product.objects.get().quantity == 10_005
-    assert complaint_of(longer) == "The file has more than 10,000 rows."
+    too_long = "The file has more than 10,000 rows. Split it into smaller files."
+    assert complaint_of(longer) == too_long
 
 
 def part_of_xlsx(name: str, content: bytes) -> bytes:
@@ -521,35 +532,38 @@ SHEET = (
     '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">'
     "<sheetData>{}</sheetData></worksheet>"
 )
-NOT_XLSX = "The file is not a readable XLSX file."
+NOT_XLSX = "The file cannot be read as XLSX. Open it in a spreadsheet program and save it again."
 
 
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
         (lambda: b"", "The submitted file is empty."),
-        (lambda: b" \n", "Of the columns, 'sku' is missing."),
-        (lambda: b"sku,add\n", "The file has no row below its header."),
-        (lambda: b"\x89PNG\r\n\x1a\n\0\0", "not text in UTF-8"),
-        (lambda: "sku,add\nCUP,1".encode("utf-16"), "not text in UTF-8"),
-        (lambda: "sku,reason\nCUP,é".encode("latin-1"), "not text in UTF-8"),
-        (lambda: b"sku,reason\nCUP,\xed\xa0\x80", "not text in UTF-8"),
-        (lambda: b"sku,amount\nCUP,1", "Of the columns, 'amount' is not known."),
-        (lambda: b"add\n1", "Of the columns, 'sku' is missing."),
-        (lambda: b"sku,add,add\nCUP,1,2", "Of the columns, 'add' is there more than once."),
-        (lambda: b"SKU,add\nCUP,1", "'sku' is missing. Of the columns, 'SKU' is not known."),
-        (lambda: b"{}\0\n1", "is not known"),
-        (lambda: b"sku" + b",add" * 100_000, "'add' is there more than once"),
-        (lambda: b"sku" + b",add" * 1_000_000, "Line 1 has 1,048,576 bytes or more"),
-        (lambda: b'sku,add\n"CUP"x,1', "The file is not CSV: line 2:"),
-        (lambda: b'sku,add\nCUP,1\n"CUP', "The file is not CSV: line 3: unexpected end of data."),
-        (lambda: b"sku,reason\nCUP," + b"x" * 200_000, "line 2: field larger than field limit"),
-        (lambda: b"x" * 10_000_000, "The file has more than 5 MiB."),
-        (lambda: b"\xd0\xcf\x11\xe0\xa1\xb1", "This is an old .xls file"),
+        (lambda: b" \n", "Missing column: 'sku'."),
+        (lambda: b"sku,add\n", "The file has no rows below the header."),
+        (lambda: b"\x89PNG\r\n\x1a\n\0\0", "not UTF-8 text"),
+        (lambda: "sku,add\nCUP,1".encode("utf-16"), "not UTF-8 text"),
+        (lambda: "sku,reason\nCUP,é".encode("latin-1"), "not UTF-8 text"),
+        (lambda: b"sku,reason\nCUP,\xed\xa0\x80", "not UTF-8 text"),
+        (lambda: b"sku,amount\nCUP,1", "Unknown column: 'amount'."),
+        (lambda: b"add\n1", "Missing column: 'sku'."),
+        (lambda: b"sku,add,add\nCUP,1,2", "Repeated column: 'add'."),
+        (lambda: b"SKU,add\nCUP,1", "Missing column: 'sku'. Unknown column: 'SKU'."),
+        (lambda: b"{}\0\n1", "Unknown column: "),
+        (lambda: b"sku" + b",add" * 100_000, "Repeated column: 'add'"),
+        (lambda: b"sku" + b",add" * 1_000_000, "Line 1 is too long"),
+        (lambda: b'sku,add\n"CUP"x,1', "Line 2 is not valid CSV:"),
+        (lambda: b'sku,add\nCUP,1\n"CUP', "Line 3 is not valid CSV: unexpected end of data."),
+        (
+            lambda: b"sku,reason\nCUP," + b"x" * 200_000,
+            "not valid CSV: field larger than",
+        ),
+        (lambda: b"x" * 10_000_000, "The file is larger than 5 MiB."),
+        (lambda: b"\xd0\xcf\x11\xe0\xa1\xb1", "The file is an old .xls file"),
         (lambda: b"PK\3\4 and no more", NOT_XLSX),
         (lambda: xlsx(["sku", "add"])[:-30], NOT_XLSX),
         (lambda: xlsx(["sku", "add"]).replace(b"PK\1\2\x14\3\x14", b"PK\1\2\xff\3\xff"), NOT_XLSX),
-        (lambda: xlsx(), "'sku' is missing"),
+        (lambda: xlsx(), "Missing column: 'sku'"),
         (lambda: part_of_xlsx("xl/workbook.xml", b"<"), NOT_XLSX),
         (lambda: part_of_xlsx("xl/worksheets/sheet1.xml", b"\0" * 33_600_000), "unpacks to more"),
         (
@@ -557,7 +571,7 @@ NOT_XLSX = "The file is not a readable XLSX file."
                 "xl/worksheets/sheet1.xml",
                 SHEET.format('<row r="1"/><row r="2000000000"/>').encode(),
             ),
-            "'sku' is missing",
+            "Missing column: 'sku'",
         ),
         (
             lambda: part_of_xlsx(

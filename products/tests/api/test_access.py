@@ -346,7 +346,7 @@ def test_create_api_key_refuses_a_name_that_cannot_stand_in_the_ledger(name: str
 
 def test_create_api_key_refuses_the_name_of_another_key() -> None:
     other = ApiKeyFactory.create(name="storefront")
-    with pytest.raises(CommandError, match="Another key has this name"):
+    with pytest.raises(CommandError, match="Another active key is named"):
         call_command("create_api_key", "storefront", role="read")
 
     ApiKey.objects.filter(pk=other.pk).update(revoked=True)

@@ -308,7 +308,7 @@ def test_old_keys_are_forgotten_and_young_ones_kept(api: APIClient) -> None:
 
     call_command("prune", stdout=output)
 
-    assert "1 idempotency keys" in output.getvalue()
+    assert "1 idempotency key and" in output.getvalue()
     assert IdempotencyKey.objects.get().key == "young"
     IdempotencyKey.objects.update(source=StockEvent.Source.ADMIN, created_at=long_ago)
     call_command("prune", stdout=output)

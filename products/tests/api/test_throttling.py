@@ -428,7 +428,7 @@ def test_buckets_of_which_nothing_is_used_are_forgotten(
 
     call_command("prune", stdout=output)
 
-    assert "1 throttle buckets" in output.getvalue()
+    assert "1 throttle bucket deleted" in output.getvalue()
     assert (ask(busy), ask(idle, 2)) == ([429], [200, 429])
 
 

@@ -1,4 +1,4 @@
-"""The formats of exports: the same values in each, as a spreadsheet or a program reads them."""
+"""The export formats hold the same values, as a spreadsheet or a program reads them."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ CELLS = [
 ]
 
 
-def test_csv_holds_text_that_is_no_formula() -> None:
+def test_csv_escapes_formulas() -> None:
     file = StringIO(newline="")
 
     assert write_csv(file, NAMES, ROWS) == 2
@@ -31,7 +31,7 @@ def test_csv_holds_text_that_is_no_formula() -> None:
     assert read == [NAMES, *([str(cell) for cell in row] for row in CELLS)]
 
 
-def test_xlsx_holds_text_that_is_no_formula_and_numbers() -> None:
+def test_xlsx_escapes_formulas_and_keeps_numbers() -> None:
     file = BytesIO()
 
     write_xlsx(file, NAMES, ROWS)
@@ -41,7 +41,7 @@ def test_xlsx_holds_text_that_is_no_formula_and_numbers() -> None:
     assert read == [NAMES, *CELLS]
 
 
-def test_json_lines_hold_values_as_the_api_does() -> None:
+def test_json_lines_hold_the_values_of_the_api() -> None:
     file = StringIO()
 
     assert write_json_lines(file, NAMES, ROWS) == 2
@@ -52,7 +52,7 @@ def test_json_lines_hold_values_as_the_api_does() -> None:
     ]
 
 
-def test_no_rows_are_a_header_alone() -> None:
+def test_an_export_without_rows_is_a_header() -> None:
     file, lines = StringIO(newline=""), StringIO()
 
     assert write_csv(file, NAMES, []) == write_json_lines(lines, NAMES, []) == 0

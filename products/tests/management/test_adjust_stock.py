@@ -1,4 +1,4 @@
-"""`adjust_stock`: changes one product from the command line, once or not at all."""
+"""`adjust_stock`: changes one product or reports why it cannot."""
 
 from io import StringIO
 
@@ -16,54 +16,54 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def cup(db: None) -> Product:
-    """A cup of which 25 are on hand, and 4 of these reserved."""
+    """A product with 25 units on hand, 4 of them reserved."""
     ProductFactory.create(sku="CUP", quantity=25)
     stock.reserve(sku="CUP", amount=4, by=ACTOR)
     return Product.objects.get(sku="CUP")
 
 
 def adjust(*words: str) -> str:
-    said = StringIO()
-    call_command("adjust_stock", *words, stdout=said)
-    return said.getvalue()
+    output = StringIO()
+    call_command("adjust_stock", *words, stdout=output)
+    return output.getvalue()
 
 
 @pytest.mark.parametrize(
-    ("change", "event_type", "quantity_change", "said"),
+    ("change", "event_type", "quantity_change", "levels"),
     [
         (["--add", "5"], "InventoryAdded", 5, "30 on hand, 4 reserved, 26 available"),
         (["--remove", "21"], "InventoryRemoved", -21, "4 on hand, 4 reserved, 0 available"),
         (["--set", "7"], "InventoryAdjusted", -18, "7 on hand, 4 reserved, 3 available"),
     ],
 )
-def test_a_change_is_recorded_and_told(
-    cup: Product, change: list[str], event_type: str, quantity_change: int, said: str
+def test_records_and_prints_a_change(
+    cup: Product, change: list[str], event_type: str, quantity_change: int, levels: str
 ) -> None:
     output = adjust("CUP", *change, "--reason", "é→", "--reference", "=po-7", "--actor", "Ada L.")
 
-    assert output == f"CUP: {said}, version {cup.version + 1}\n"
+    assert output == f"CUP: {levels}, version {cup.version + 1}\n"
     event = StockEvent.objects.get(product=cup, version=cup.version + 1)
     assert (event.type, event.quantity_change) == (event_type, quantity_change)
     assert (event.reason, event.reference) == ("é→", "=po-7")
     assert (event.actor, event.source) == ("Ada L.", "command")
 
 
-def test_the_command_acts_where_nobody_is_named(cup: Product) -> None:
+def test_the_actor_defaults_to_the_command(cup: Product) -> None:
     adjust("CUP", "--add", "1")
 
     assert cup.events.latest("version").actor == "adjust_stock"
 
 
-def test_what_is_archived_can_still_be_counted(cup: Product) -> None:
+def test_an_archived_product_can_be_counted(cup: Product) -> None:
     stock.edit(sku="CUP", archived=True, by=ACTOR)
 
     assert "5 on hand" in adjust("CUP", "--set", "5", "--reason", "stocktake")
 
 
-def test_a_count_is_made_where_the_level_is_as_expected() -> None:
-    said = adjust("CUP", "--set", "5", "--reason", "stocktake", "--expected-quantity", "25")
+def test_sets_the_count_if_the_level_is_as_expected() -> None:
+    output = adjust("CUP", "--set", "5", "--reason", "stocktake", "--expected-quantity", "25")
 
-    assert "5 on hand" in said
+    assert "5 on hand" in output
 
 
 REFUSED, BAD_INPUT = 1, 2
@@ -93,7 +93,7 @@ REFUSED, BAD_INPUT = 1, 2
         (["CUP", "--add", "1", "--expected-quantity", "25"], "--expected-quantity", BAD_INPUT),
     ],
 )
-def test_what_is_refused_changes_nothing(words: list[str], code: str, status: int) -> None:
+def test_a_refused_change_changes_nothing(words: list[str], code: str, status: int) -> None:
     ProductFactory.create(sku="OLD")
     stock.edit(sku="OLD", archived=True, by=ACTOR)
     before = stored()
@@ -123,7 +123,7 @@ def test_what_is_refused_changes_nothing(words: list[str], code: str, status: in
         ["--add", "1"],
     ],
 )
-def test_what_cannot_be_understood_changes_nothing(words: list[str]) -> None:
+def test_an_invalid_argument_changes_nothing(words: list[str]) -> None:
     before = stored()
 
     with pytest.raises(CommandError, match=r"^Error: "):
@@ -139,7 +139,7 @@ def test_what_cannot_be_understood_changes_nothing(words: list[str]) -> None:
     [
         (["CUP", "--remove", "22"], REFUSED),
         (["CUP", "--add", "1_000"], BAD_INPUT),
-        # Bytes that are no UTF-8, as the shell hands them over.
+        # Bytes that are not UTF-8, as Python decodes them from the command line.
         (["\udcff", "--add", "1"], BAD_INPUT),
         (["CUP", "--add", "\udcff"], BAD_INPUT),
         (["CUP", "--add", "1", "--reason", "\udcff"], BAD_INPUT),
@@ -147,7 +147,7 @@ def test_what_cannot_be_understood_changes_nothing(words: list[str]) -> None:
         (["CUP", "--add", "1", "--actor", "\udcff"], BAD_INPUT),
     ],
 )
-def test_the_status_says_why_nothing_has_changed(words: list[str], status: int) -> None:
+def test_the_exit_status_tells_refusals_from_bad_input(words: list[str], status: int) -> None:
     before = stored()
 
     ended = manage("adjust_stock", *words)
@@ -159,7 +159,9 @@ def test_the_status_says_why_nothing_has_changed(words: list[str], status: int) 
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_a_change_that_nobody_reads_of_is_done(cup: Product, closed_pipe: int) -> None:
+def test_a_change_is_made_even_if_its_output_cannot_be_written(
+    cup: Product, closed_pipe: int
+) -> None:
     ended = manage("adjust_stock", "CUP", "--add", "5", stdout=closed_pipe)
 
     assert ended.returncode == 0

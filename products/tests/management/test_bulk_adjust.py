@@ -1,4 +1,4 @@
-"""Files of adjustments: applied whole or as far as can be, once, whatever happens meanwhile."""
+"""`bulk_adjust`: all lines or none, or every valid line; once, even after a crash."""
 
 import csv
 import itertools
@@ -31,18 +31,18 @@ from products.tests.live import database_url_of_test, manage, run_python
 pytestmark = pytest.mark.django_db
 
 
-class Ended(NamedTuple):
-    """How a command ended, and what it said."""
+class Result(NamedTuple):
+    """The exit status and the output of a command."""
 
     status: int
-    said: str
+    output: str
 
 
 @pytest.fixture
-def adjust(tmp_path: Path) -> Callable[..., Ended]:
+def adjust(tmp_path: Path) -> Callable[..., Result]:
     """Return a function that runs `bulk_adjust` on a file with this content."""
 
-    def run(content: str | bytes, *options: str) -> Ended:
+    def run(content: str | bytes, *options: str) -> Result:
         path = tmp_path / "lines.csv"
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         return bulk_adjust(str(path), *options)
@@ -50,37 +50,37 @@ def adjust(tmp_path: Path) -> Callable[..., Ended]:
     return run
 
 
-def bulk_adjust(*arguments: str) -> Ended:
+def bulk_adjust(*arguments: str) -> Result:
     output = StringIO()
     try:
         call_command("bulk_adjust", *arguments, stdout=output)
     except CommandError as error:
-        return Ended(error.returncode, f"{output.getvalue()}{error}")
+        return Result(error.returncode, f"{output.getvalue()}{error}")
     except SystemExit as end:
-        return Ended(int(str(end.code)), output.getvalue())
-    return Ended(0, output.getvalue())
+        return Result(int(str(end.code)), output.getvalue())
+    return Result(0, output.getvalue())
 
 
 def levels() -> dict[str, int]:
     return dict(Product.objects.values_list("sku", "quantity"))
 
 
-def figures_of(said: str) -> dict[str, int]:
-    """Return the numbers of the summary."""
+def figures_of(output: str) -> dict[str, int]:
+    """Return the numbers in the summary by label."""
     return {
         name: int(number.replace(",", ""))
-        for name, number in re.findall(r"^([a-z_: ]+?) +([\d,]+)$", said, re.MULTILINE)
+        for name, number in re.findall(r"^([a-z_: ]+?) +([\d,]+)$", output, re.MULTILINE)
     }
 
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a batch have two lines."""
+    """Set the batch sizes to two lines."""
     monkeypatch.setattr(bulk, "WHOLE_BATCH", 2)
     monkeypatch.setattr(bulk, "SHORT_BATCH", 2)
 
 
-# ---------------------------------------------------------------------------------- what it applies
+# ---------------------------------------------------------------------------------- applied lines
 
 
 REAL_COLUMNS = ("--sku-column=sku", "--amount-column=amount", "--operation=remove")
@@ -88,7 +88,7 @@ REAL_COLUMNS = ("--sku-column=sku", "--amount-column=amount", "--operation=remov
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", [[], ["--keep-going", "--reference=real"]])
-def test_real_order_lines_come_off_what_there_was(mode: list[str]) -> None:
+def test_removes_real_order_lines(mode: list[str]) -> None:
     call_command("load_demo_data", stdout=StringIO())
     before = levels()
     stock.apply([stock.Add(sku=sku, amount=7) for sku in before], by=ACTOR)
@@ -104,7 +104,7 @@ def test_real_order_lines_come_off_what_there_was(mode: list[str]) -> None:
     assert levels() == {sku: before[sku] + 7 - asked[sku] for sku in before}
 
 
-def test_each_line_is_an_event_in_the_order_of_the_file(adjust: Callable[..., Ended]) -> None:
+def test_records_one_event_per_line_in_file_order(adjust: Callable[..., Result]) -> None:
     ProductFactory.create(sku="CUP", quantity=5, minimum_stock_level=4)
     ProductFactory.create(sku="POT", quantity=5)
     content = (
@@ -144,14 +144,14 @@ def test_each_line_is_an_event_in_the_order_of_the_file(adjust: Callable[..., En
         "sku,add,remove,quantity\nCUP,4,,\n,,,\n",
     ],
 )
-def test_a_file_is_read_in_each_of_its_forms(adjust: Callable[..., Ended], content: str) -> None:
+def test_reads_each_supported_csv_dialect(adjust: Callable[..., Result], content: str) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
 
     assert adjust(content).status == 0
     assert levels() == {"CUP": 9}
 
 
-def test_columns_may_have_other_names(adjust: Callable[..., Ended]) -> None:
+def test_options_name_the_columns(adjust: Callable[..., Result]) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
 
     ended = adjust(
@@ -173,8 +173,8 @@ def test_columns_may_have_other_names(adjust: Callable[..., Ended]) -> None:
 
 @pytest.mark.parametrize("operation", ["add", "remove", "adjust"])
 @pytest.mark.parametrize("column", ["add", "remove", "quantity", "reference"])
-def test_what_the_numbers_are_is_what_the_option_says_whatever_their_column_is_called(
-    adjust: Callable[..., Ended], column: str, operation: str
+def test_operation_option_wins_over_the_name_of_the_amount_column(
+    adjust: Callable[..., Result], column: str, operation: str
 ) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
 
@@ -189,7 +189,7 @@ def test_what_the_numbers_are_is_what_the_option_says_whatever_their_column_is_c
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_standard_input_is_a_file_too() -> None:
+def test_reads_standard_input() -> None:
     ended = manage("bulk_adjust", "-", input="sku,add\nCUP,4\n")
 
     assert (ended.returncode, ended.stdout.splitlines()[0]) == (
@@ -201,10 +201,10 @@ def test_standard_input_is_a_file_too() -> None:
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
-    ("mode", "fate"), [([], "can be applied"), (["--keep-going", "--reference=r"], "applied")]
+    ("mode", "label"), [([], "can be applied"), (["--keep-going", "--reference=r"], "applied")]
 )
-def test_what_became_of_the_file_is_told_though_nobody_reads_the_refused_lines(
-    tmp_path: Path, closed_pipe: int, mode: list[str], fate: str
+def test_prints_the_summary_on_standard_error_after_a_broken_pipe(
+    tmp_path: Path, closed_pipe: int, mode: list[str], label: str
 ) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
     path = tmp_path / "lines.csv"
@@ -213,13 +213,13 @@ def test_what_became_of_the_file_is_told_though_nobody_reads_the_refused_lines(
     ended = manage("bulk_adjust", str(path), *mode, stdout=closed_pipe)
 
     assert ended.returncode == 1
-    assert ended.stderr.startswith("Standard output: Broken pipe.\nlines  ")
-    assert figures_of(ended.stderr)[fate] == 1
+    assert ended.stderr.startswith("Standard output cannot be written: Broken pipe.\nlines  ")
+    assert figures_of(ended.stderr)[label] == 1
 
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_what_the_terminal_cannot_show_is_told_in_ascii() -> None:
+def test_escapes_characters_that_the_terminal_cannot_show() -> None:
     environment = {
         **os.environ,
         "DATABASE_URL": database_url_of_test(),
@@ -229,12 +229,12 @@ def test_what_the_terminal_cannot_show_is_told_in_ascii() -> None:
     ended = manage("bulk_adjust", "-", input="sku,add\nCUP,\u0665\n", env=environment)
 
     assert ended.returncode == 1
-    assert "in digits alone: not '\\u0665'." in ended.stdout
+    assert "add: '\\u0665' is not a whole number." in ended.stdout
 
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_without_a_standard_output_a_file_is_applied() -> None:
+def test_applies_a_file_without_standard_output() -> None:
     ProductFactory.create(sku="CUP", quantity=5)
 
     ended = manage("bulk_adjust", "-", input="sku,add\nCUP,4\n", preexec_fn=lambda: os.close(1))
@@ -245,7 +245,7 @@ def test_without_a_standard_output_a_file_is_applied() -> None:
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_a_pipe_is_read_twice_where_that_is_needed(tmp_path: Path) -> None:
+def test_writes_rejects_of_a_pipe(tmp_path: Path) -> None:
     rejects = tmp_path / "rejects.csv"
     options = ("--keep-going", "--reference=pipe", f"--rejects={rejects}")
 
@@ -255,7 +255,7 @@ def test_a_pipe_is_read_twice_where_that_is_needed(tmp_path: Path) -> None:
     assert rejects.read_text().splitlines()[1].startswith("CUP,4,2,product_not_found,")
 
 
-# ----------------------------------------------------------------------------------- whole or not
+# ------------------------------------------------------------------------------------ all or none
 
 
 REFUSED = (
@@ -291,8 +291,8 @@ def some_products() -> None:
 @pytest.mark.usefixtures("some_products")
 @pytest.mark.parametrize("options", [[], ["--dry-run"], ["--reference=count-1"]])
 @pytest.mark.parametrize("batch", [2, 1000])
-def test_one_wrong_line_keeps_all_from_being_applied_and_each_is_told(
-    adjust: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, options: list[str], batch: int
+def test_one_refused_line_prevents_all_and_each_refusal_is_printed(
+    adjust: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, options: list[str], batch: int
 ) -> None:
     monkeypatch.setattr(bulk, "WHOLE_BATCH", batch)
     before = stored()
@@ -301,17 +301,17 @@ def test_one_wrong_line_keeps_all_from_being_applied_and_each_is_told(
 
     assert stored() == before
     assert ended.status == 1
-    assert ended.said.splitlines()[:6] == REASONS
-    assert figures_of(ended.said) == {
+    assert ended.output.splitlines()[:6] == REASONS
+    assert figures_of(ended.output) == {
         "lines": 8,
         "can be applied": 2,
         **{f"refused: {reason.split()[2]}": 1 for reason in REASONS},
     }
-    assert ended.said.endswith("Nothing was changed.\n")
+    assert ended.output.endswith("Nothing was changed.\n")
 
 
-def test_a_line_that_is_wrong_in_itself_is_found_before_anybody_has_to_wait(
-    adjust: Callable[..., Ended],
+def test_an_invalid_line_is_refused_without_locking_products(
+    adjust: Callable[..., Result],
 ) -> None:
     ProductFactory.create(sku="CUP")
 
@@ -319,46 +319,46 @@ def test_a_line_that_is_wrong_in_itself_is_found_before_anybody_has_to_wait(
         ended = adjust("sku,add\nCUP,1\nCUP,one\nNONE,1\n")
 
     assert ended.status == 1
-    assert ended.said.splitlines()[:2] == [
-        "3\tCUP\tinvalid\tadd: A whole number is required, in digits alone: not 'one'.",
+    assert ended.output.splitlines()[:2] == [
+        "3\tCUP\tinvalid\tadd: 'one' is not a whole number. Write digits only, such as 1000.",
         "4\tNONE\tproduct_not_found\tProduct NONE does not exist.",
     ]
     assert not [query for query in captured if "FOR NO KEY UPDATE" in query["sql"]]
 
 
-def test_no_end_of_wrong_lines_is_told(
-    adjust: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+def test_stops_at_the_maximum_of_reported_refusals(
+    adjust: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk, "MAX_REPORTED", 3)
     monkeypatch.setattr(bulk, "WHOLE_BATCH", 3)
 
     ended = adjust("sku,add\n" + "NONE,1\n" * 20)
 
-    assert ended.said.count("product_not_found\t") == 3
-    assert figures_of(ended.said) == {
+    assert ended.output.count("product_not_found\t") == 3
+    assert figures_of(ended.output) == {
         "lines": 20,
         "can be applied": 0,
         "refused: product_not_found": 3,
-        "not looked at": 17,
+        "not checked": 17,
     }
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_a_dry_run_changes_nothing_and_says_what_a_run_then_does(
-    adjust: Callable[..., Ended],
+def test_a_dry_run_changes_nothing_and_predicts_the_run(
+    adjust: Callable[..., Result],
 ) -> None:
-    """The lines of one product do not fit into a batch."""
+    """The lines of one product span several batches."""
     ProductFactory.create(sku="CUP", quantity=3)
     content = "sku,remove\n" + "CUP,1\n" * 5
     before = stored()
 
-    looked = adjust(content, "--dry-run")
+    dry_run = adjust(content, "--dry-run")
     same = stored()
     ran = adjust(content, "--keep-going", "--reference=sale")
 
     assert same == before
-    assert looked.said.splitlines()[:2] == ran.said.splitlines()[:2]
-    assert figures_of(looked.said)["can be applied"] == figures_of(ran.said)["applied"] == 3
+    assert dry_run.output.splitlines()[:2] == ran.output.splitlines()[:2]
+    assert figures_of(dry_run.output)["can be applied"] == figures_of(ran.output)["applied"] == 3
     assert levels() == {"CUP": 0}
 
 
@@ -367,8 +367,8 @@ def test_a_dry_run_changes_nothing_and_says_what_a_run_then_does(
 
 @pytest.mark.usefixtures("some_products")
 @pytest.mark.parametrize("batch", [1, 2, 1000])
-def test_what_can_be_applied_is_and_the_rest_can_be_fed_back(
-    adjust: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, batch: int
+def test_keep_going_applies_valid_lines_and_rejects_can_be_imported(
+    adjust: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, batch: int
 ) -> None:
     monkeypatch.setattr(bulk, "SHORT_BATCH", batch)
     rejects = tmp_path / "rejects.csv"
@@ -376,7 +376,7 @@ def test_what_can_be_applied_is_and_the_rest_can_be_fed_back(
     ended = adjust(REFUSED, "--keep-going", "--reference=count-1", f"--rejects={rejects}")
 
     assert ended.status == 1
-    assert (figures_of(ended.said)["applied"], levels()["CUP"]) == (2, 5)
+    assert (figures_of(ended.output)["applied"], levels()["CUP"]) == (2, 5)
     refused = [f"{row['refused_line']}\t" for row in csv.DictReader(StringIO(rejects.read_text()))]
     assert refused == [reason[:2] for reason in REASONS]
 
@@ -384,7 +384,7 @@ def test_what_can_be_applied_is_and_the_rest_can_be_fed_back(
     left = tmp_path / "left.csv"
     again = bulk_adjust(str(rejects), "--keep-going", "--reference=2", f"--rejects={left}")
 
-    assert (figures_of(again.said)["applied"], levels()["CUP"]) == (2, 1_000_000_000)
+    assert (figures_of(again.output)["applied"], levels()["CUP"]) == (2, 1_000_000_000)
     assert left.read_text().splitlines()[0] == (
         REFUSED.splitlines()[0] + ",refused_line,refused_code,refused_because"
     )
@@ -393,8 +393,8 @@ def test_what_can_be_applied_is_and_the_rest_can_be_fed_back(
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk to be full")
-def test_what_was_applied_is_told_though_the_refused_lines_cannot_be_written(
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_prints_the_summary_when_rejects_cannot_be_written(
     tmp_path: Path,
 ) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
@@ -406,15 +406,13 @@ def test_what_was_applied_is_told_though_the_refused_lines_cannot_be_written(
     again = manage(*words, f"--rejects={tmp_path / 'rejects.csv'}")
 
     assert full.returncode == again.returncode == 1
-    assert "/dev/full cannot be written: No space left on device. Give the same" in full.stderr
+    assert "/dev/full cannot be written: No space left on device. Run the same" in full.stderr
     assert figures_of(full.stdout)["applied"] == figures_of(again.stdout)["applied"] == 1
     assert "NONE,1,3,product_not_found" in (tmp_path / "rejects.csv").read_text()
     assert levels() == {"CUP": 9}
 
 
-def test_lines_that_are_wrong_in_themselves_are_refused_with_the_others(
-    adjust: Callable[..., Ended], tmp_path: Path
-) -> None:
+def test_writes_invalid_lines_to_rejects(adjust: Callable[..., Result], tmp_path: Path) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
     rejects = tmp_path / "rejects.csv"
 
@@ -432,8 +430,8 @@ def test_lines_that_are_wrong_in_themselves_are_refused_with_the_others(
     ]
 
 
-def test_a_number_that_ends_in_another_column_is_refused_again_when_it_is_fed_back(
-    adjust: Callable[..., Ended], tmp_path: Path
+def test_a_row_with_too_many_cells_stays_refused_when_rejects_are_imported(
+    adjust: Callable[..., Result], tmp_path: Path
 ) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
     first, second = tmp_path / "first.csv", tmp_path / "second.csv"
@@ -443,13 +441,13 @@ def test_a_number_that_ends_in_another_column_is_refused_again_when_it_is_fed_ba
     ended = bulk_adjust(str(first), *keep_going, "second", f"--rejects={second}")
 
     assert (ended.status, levels()) == (1, {"CUP": 5})
-    assert second.read_text().splitlines()[1] == (
-        "CUP,1,2,invalid,line: There is a value in a column without a name.,000"
-    )
+    [_, row] = csv.reader(StringIO(second.read_text()))
+    assert (row[:4], row[5:]) == (["CUP", "1", "2", "invalid"], ["000"])
+    assert row[4].startswith("line: A column without a name has a value.")
 
 
-def test_refused_lines_hold_no_formula_and_mean_the_same_when_they_are_fed_back(
-    adjust: Callable[..., Ended], tmp_path: Path
+def test_rejects_escape_formulas_and_keep_their_meaning(
+    adjust: Callable[..., Result], tmp_path: Path
 ) -> None:
     rejects = tmp_path / "rejects.csv"
     reasons = ["=1+1", "'=1+1", "''=1+1", "-1", "@x", "'quoted'", "é"]
@@ -474,10 +472,10 @@ def test_refused_lines_hold_no_formula_and_mean_the_same_when_they_are_fed_back(
     ]
 
 
-def test_the_products_of_a_batch_are_locked_and_no_others(
-    adjust: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+def test_a_batch_locks_only_its_own_products(
+    adjust: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So the queries of a batch are the same, whatever its size."""
+    """Each batch takes the same number of queries, independent of its size."""
     for number in range(20):
         ProductFactory.create(sku=f"CUP-{number}", quantity=50)
     content = "sku,remove\n" + "".join(f"CUP-{number},1\n" for number in range(20))
@@ -494,8 +492,8 @@ def test_the_products_of_a_batch_are_locked_and_no_others(
     assert set(levels().values()) == {47}
 
 
-def test_lines_that_are_short_of_stock_cost_no_queries_of_their_own(
-    adjust: Callable[..., Ended],
+def test_lines_short_of_stock_take_no_extra_queries(
+    adjust: Callable[..., Result],
 ) -> None:
     for number in range(20):
         ProductFactory.create(sku=f"CUP-{number}", quantity=5)
@@ -513,8 +511,8 @@ def test_lines_that_are_short_of_stock_cost_no_queries_of_their_own(
 
 
 @pytest.mark.parametrize("mode", [[], ["--keep-going", "--reference=r"]])
-def test_what_overdue_reservations_hold_can_be_removed(
-    adjust: Callable[..., Ended], mode: list[str], small_batches: None
+def test_removes_units_of_overdue_reservations(
+    adjust: Callable[..., Result], mode: list[str], small_batches: None
 ) -> None:
     for sku in ("CUP", "POT", "JUG"):
         ProductFactory.create(sku=sku, quantity=5)
@@ -524,11 +522,13 @@ def test_what_overdue_reservations_hold_can_be_removed(
     content = "sku,remove\nCUP,2\nCUP,1\nPOT,5\nCUP,3\nCUP,2\n"
     before = stored()
 
-    looked = adjust(content, "--dry-run")
+    dry_run = adjust(content, "--dry-run")
 
     assert stored() == before
-    assert looked.said.startswith("5\tCUP\tinsufficient_stock\t3 of CUP requested, 2 available.\n")
-    assert figures_of(looked.said)["can be applied"] == 4
+    assert dry_run.output.startswith(
+        "5\tCUP\tinsufficient_stock\t3 of CUP requested, 2 available.\n"
+    )
+    assert figures_of(dry_run.output)["can be applied"] == 4
 
     ended = adjust(content.replace("CUP,3\n", ""), *mode)
 
@@ -537,12 +537,12 @@ def test_what_overdue_reservations_hold_can_be_removed(
     assert Product.objects.get(sku="JUG").reserved_quantity == 5
 
 
-# ------------------------------------------------------------------------------------ a reference
+# -------------------------------------------------------------------------------------- reference
 
 
 @pytest.mark.parametrize("mode", [[], ["--keep-going"]])
-def test_a_file_is_applied_once_under_a_reference(
-    adjust: Callable[..., Ended], tmp_path: Path, mode: list[str]
+def test_applies_a_file_once_per_reference(
+    adjust: Callable[..., Result], tmp_path: Path, mode: list[str]
 ) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
     content = "sku,add\nCUP,4\n"
@@ -552,13 +552,13 @@ def test_a_file_is_applied_once_under_a_reference(
     without = adjust(content)
 
     assert (first.status, second.status, without.status) == (0, 0, 0)
-    assert figures_of(second.said) == figures_of(first.said) == {"lines": 1, "applied": 1}
-    assert "This was done before, at " in second.said
+    assert figures_of(second.output) == figures_of(first.output) == {"lines": 1, "applied": 1}
+    assert "This file was already applied at " in second.output
     assert levels() == {"CUP": 13}
 
 
-def test_the_refused_lines_of_a_run_are_told_again(
-    adjust: Callable[..., Ended], tmp_path: Path
+def test_reports_the_refused_lines_again_on_a_second_run(
+    adjust: Callable[..., Result], tmp_path: Path
 ) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
     content = "sku,remove\nCUP,4\nNONE,1\nCUP,4\n"
@@ -568,7 +568,7 @@ def test_the_refused_lines_of_a_run_are_told_again(
     second = adjust(content, "--keep-going", "--reference=po-7", f"--rejects={rejects}")
 
     assert (first.status, second.status) == (1, 1)
-    assert figures_of(second.said) == figures_of(first.said)
+    assert figures_of(second.output) == figures_of(first.output)
     assert [line.split(",")[0] for line in rejects.read_text().splitlines()] == [
         "sku",
         "NONE",
@@ -585,19 +585,24 @@ def test_the_refused_lines_of_a_run_are_told_again(
         ("sku,add\nCUP,4\n", ["--amount-column=add", "--operation=remove"]),
     ],
 )
-def test_a_reference_is_for_one_file_and_what_it_means(
-    adjust: Callable[..., Ended], mode: list[str], content: str, options: list[str]
+def test_refuses_a_reference_of_another_file_or_other_options(
+    adjust: Callable[..., Result], mode: list[str], content: str, options: list[str]
 ) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
     adjust("sku,add\nCUP,4\n", "--reference=po-7", *mode)
 
     ended = adjust(content, "--reference=po-7", *mode, *options)
 
-    assert ended == (2, "The reference po-7 was used for another file, or with other options.")
+    assert ended.status == 2
+    assert ended.output.startswith(
+        "Reference po-7 was used for another file or with other options."
+    )
     assert levels() == {"CUP": 9}
 
 
-def test_a_file_that_was_refused_whole_can_be_applied_later(adjust: Callable[..., Ended]) -> None:
+def test_a_refused_file_can_be_applied_later_under_its_reference(
+    adjust: Callable[..., Result],
+) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
     content = "sku,remove\nCUP,9\n"
     refused = adjust(content, "--reference=sale")
@@ -611,7 +616,7 @@ def test_a_file_that_was_refused_whole_can_be_applied_later(adjust: Callable[...
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("mode", [[], ["--keep-going"]])
-def test_given_twice_at_once_it_is_applied_once(
+def test_concurrent_runs_apply_a_file_once(
     tmp_path: Path, mode: list[str], small_batches: None
 ) -> None:
     for number in range(10):
@@ -624,17 +629,17 @@ def test_given_twice_at_once_it_is_applied_once(
     assert set(levels().values()) == {6}
     assert BulkRun.objects.get().applied == 10
     for end in ended:
-        assert isinstance(end, Ended)
-        assert end.status == 0 or "Another process is applying the file" in end.said
-    assert Ended(0, f"{'lines':<40}{10:>13}\n{'applied':<40}{10:>13}\n") in ended
+        assert isinstance(end, Result)
+        assert end.status == 0 or "Another process is applying the file" in end.output
+    assert Result(0, f"{'lines':<40}{10:>13}\n{'applied':<40}{10:>13}\n") in ended
 
 
-# --------------------------------------------------------------------------- others meanwhile
+# --------------------------------------------------------------------------- concurrent requests
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("mode", [[], ["--keep-going", "--reference=r"]])
-def test_others_change_the_same_products_meanwhile_and_no_unit_is_lost(
+def test_concurrent_orders_lose_no_unit(
     tmp_path: Path, mode: list[str], small_batches: None
 ) -> None:
     skus = [f"CUP-{number}" for number in range(8)]
@@ -656,7 +661,7 @@ def test_others_change_the_same_products_meanwhile_and_no_unit_is_lost(
     assert sum(levels().values()) == 800 - 160 - 150
 
 
-# ----------------------------------------------------------------------------------- killed
+# ---------------------------------------------------------------------------------- interruptions
 
 
 DIES = """
@@ -684,14 +689,14 @@ finally:
 
 
 def killed(after: int, with_signal: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `bulk_adjust` in a process that gets a signal before its so-manieth statement."""
+    """Run `bulk_adjust` in a process that receives a signal before statement number `after`."""
     return run_python(DIES, str(after), str(with_signal), *arguments)
 
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("mode", [[], ["--keep-going"]])
-def test_killed_at_ten_random_moments_it_is_never_half_applied(
+def test_a_killed_run_is_never_half_applied_and_can_be_resumed(
     tmp_path: Path, mode: list[str]
 ) -> None:
     skus = [f"CUP-{number}" for number in range(20)]
@@ -700,20 +705,20 @@ def test_killed_at_ten_random_moments_it_is_never_half_applied(
     path = tmp_path / "lines.csv"
     path.write_text("sku,remove\n" + "".join(f"{sku},{n}\n" for n in (1, 2) for sku in skus))
     whole = killed(0, 0, str(path), "--reference=whole", *mode)
-    moments = random.sample(range(1, int(whole.stderr.split()[0]) + 1), 10)
+    statements = random.sample(range(1, int(whole.stderr.split()[0]) + 1), 10)
     assert set(levels().values()) == {97}
 
-    for moment in moments:
-        ended = killed(moment, signal.SIGKILL, str(path), f"--reference=at-{moment}", *mode)
+    for statement in statements:
+        ended = killed(statement, signal.SIGKILL, str(path), f"--reference=at-{statement}", *mode)
 
         assert ended.returncode == -signal.SIGKILL
-        assert list(stock.differences()) == [], moment
-        run = BulkRun.objects.filter(reference=f"at-{moment}").first()
-        events = StockEvent.objects.filter(reference=f"at-{moment}")
+        assert list(stock.differences()) == [], statement
+        run = BulkRun.objects.filter(reference=f"at-{statement}").first()
+        events = StockEvent.objects.filter(reference=f"at-{statement}")
         assert events.count() == (run.applied if run else 0)
         assert events.count() % 5 == 0 if mode else events.count() in (0, 40)
 
-        again = bulk_adjust(str(path), f"--reference=at-{moment}", *mode)
+        again = bulk_adjust(str(path), f"--reference=at-{statement}", *mode)
 
         assert again.status == 0
         assert events.count() == 40
@@ -722,24 +727,24 @@ def test_killed_at_ten_random_moments_it_is_never_half_applied(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_broken_off_before_any_of_its_statements_each_line_is_decided_once(
-    adjust: Callable[..., Ended], small_batches: None
+def test_a_failure_before_any_statement_decides_each_line_once(
+    adjust: Callable[..., Result], small_batches: None
 ) -> None:
-    """Also in a batch that has lines of products, and lines of none."""
+    """Also in a batch that has both valid lines and lines of unknown products."""
     for sku in ("CUP", "JUG", "POT"):
         ProductFactory.create(sku=sku)
     content = "sku,add\nCUP,1\nNONE,1\nJUG,1\nNO-ONE,1\nPOT,1\nNOBODY,1\n"
 
-    def interrupted_before(moment: int) -> Ended:
+    def interrupted_before(statement: int) -> Result:
         statements = itertools.count(1)
 
         def interrupt(execute: Any, *arguments: Any) -> Any:
-            if next(statements) == moment:
+            if next(statements) == statement:
                 raise OperationalError
             return execute(*arguments)
 
         with connection.execute_wrapper(interrupt):
-            return adjust(content, "--keep-going", f"--reference=at-{moment}")
+            return adjust(content, "--keep-going", f"--reference=at-{statement}")
 
     broken_off = 0
     while interrupted_before(broken_off + 1).status == 3:
@@ -748,7 +753,7 @@ def test_broken_off_before_any_of_its_statements_each_line_is_decided_once(
 
         again = adjust(content, "--keep-going", f"--reference={reference}")
 
-        figures = figures_of(again.said)
+        figures = figures_of(again.output)
         assert (figures["applied"], figures["refused: product_not_found"]) == (3, 3), reference
         assert StockEvent.objects.filter(reference=reference).count() == 3
         assert BulkRefusal.objects.filter(run__reference=reference).count() == 3
@@ -757,9 +762,9 @@ def test_broken_off_before_any_of_its_statements_each_line_is_decided_once(
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server that could forget")
-def test_a_staged_file_is_applied_although_the_server_has_forgotten_its_statements(
-    adjust: Callable[..., Ended],
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server")
+def test_applies_a_file_after_the_server_dropped_prepared_statements(
+    adjust: Callable[..., Result],
 ) -> None:
     for sku in ("CUP", "POT"):
         ProductFactory.create(sku=sku, quantity=5)
@@ -775,7 +780,7 @@ def test_a_staged_file_is_applied_although_the_server_has_forgotten_its_statemen
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("mode", [[], ["--keep-going"]])
-def test_interrupted_by_ctrl_c_it_says_how_to_go_on(tmp_path: Path, mode: list[str]) -> None:
+def test_ctrl_c_says_how_to_resume(tmp_path: Path, mode: list[str]) -> None:
     for number in range(20):
         ProductFactory.create(sku=f"CUP-{number}", quantity=5)
     path = tmp_path / "lines.csv"
@@ -785,7 +790,7 @@ def test_interrupted_by_ctrl_c_it_says_how_to_go_on(tmp_path: Path, mode: list[s
 
     ended = killed(half, signal.SIGINT, str(path), "--reference=half", *mode)
 
-    assert "Interrupted. A file is applied whole or not at all" in ended.stderr
+    assert "Interrupted. With --keep-going, some lines may have been applied." in ended.stderr
     applied = sum(levels().values()) - 20 * 6
     assert 0 < applied < 20 if mode else applied == 0
     assert bulk_adjust(str(path), "--reference=half", *mode).status == 0
@@ -794,7 +799,7 @@ def test_interrupted_by_ctrl_c_it_says_how_to_go_on(tmp_path: Path, mode: list[s
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_products_that_are_created_before_it_goes_on_are_neither_lost_nor_decided_twice(
+def test_products_created_before_a_resume_are_decided_once(
     tmp_path: Path,
 ) -> None:
     for number in range(20):
@@ -811,7 +816,7 @@ def test_products_that_are_created_before_it_goes_on_are_neither_lost_nor_decide
         ProductFactory.create(sku=sku, quantity=5)
     ended = bulk_adjust(*options)
 
-    assert figures_of(ended.said) == {
+    assert figures_of(ended.output) == {
         "lines": 22,
         "applied": 21,
         "refused: product_not_found": 1,
@@ -819,7 +824,7 @@ def test_products_that_are_created_before_it_goes_on_are_neither_lost_nor_decide
     assert levels() == {**{f"CUP-{n}": 7 for n in range(20)}, "ZIP": 6, "AXE": 5}
 
 
-# ----------------------------------------------------------------------------------- hostile files
+# ----------------------------------------------------------------------------------- invalid files
 
 
 @pytest.mark.parametrize(
@@ -828,32 +833,38 @@ def test_products_that_are_created_before_it_goes_on_are_neither_lost_nor_decide
         ("CUP,0", "add: At least 1 unit is required."),
         ("CUP,-1", "add: At least 1 unit is required."),
         ("CUP,1000000001", "add: At most 1000000000 units are allowed."),
-        ("CUP,999999999999999999999999", "add: A whole number is required, in digits alone: not"),
-        ("CUP,1.0", "add: A whole number is required, in digits alone: not '1.0'."),
-        ("CUP,1_000", "add: A whole number is required, in digits alone: not '1_000'."),
-        ("CUP, 5", "add: A whole number is required, in digits alone: not ' 5'."),
-        ("CUP,\u0665", "add: A whole number is required, in digits alone: not '\u0665'."),
-        ("CUP,=1+1", "add: A whole number is required, in digits alone: not '=1+1'."),
-        ("CUP,", "quantity: Exactly one of add, remove and quantity is required."),
-        ("CUP,1,1", "remove: Exactly one of add, remove and quantity is required."),
+        ("CUP,999999999999999999999999", "add: '999999999999999999999999' is not a whole number."),
+        ("CUP,1.0", "add: '1.0' is not a whole number. Write digits only, such as 1000."),
+        ("CUP,1_000", "add: '1_000' is not a whole number. Write digits only, such as 1000."),
+        ("CUP, 5", "add: ' 5' is not a whole number. Write digits only, such as 1000."),
+        ("CUP,\u0665", "add: '\u0665' is not a whole number. Write digits only, such as 1000."),
+        ("CUP,=1+1", "add: '=1+1' is not a whole number. Write digits only, such as 1000."),
+        ("CUP,", "quantity: Fill in exactly one of add, remove and quantity."),
+        ("CUP,1,1", "remove: Fill in exactly one of add, remove and quantity."),
         ("CUP,,,3", "reason: This text may not be blank."),
         ("CUP,,,-3,counted", "quantity: The number of units may not be negative."),
-        ("CUP,1,,,,,4", "expected_quantity: This is for a row with a quantity alone."),
+        (
+            "CUP,1,,,,,4",
+            "expected_quantity: Only a row with a quantity can have",
+        ),
         ("CUP,,,1,counted,,-4", "expected_quantity: The number of units may not be negative."),
         ("CUP,1,,,\0", "reason: NUL and surrogate characters are not allowed."),
         ("CUP,1,,,,\0", "reference: NUL and surrogate characters are not allowed."),
         (f"CUP,1,,,{'x' * 256}", "reason: At most 255 characters are allowed."),
-        ("CUP,1,,,,,,9", "line: There is a value in a column without a name."),
+        ("CUP,1,,,,,,9", "line: A column without a name has a value."),
         (",1", "sku: The SKU is missing."),
         ("cup,1", "sku: A SKU has 1 to 50 characters"),
         (" CUP,1", "sku: A SKU has 1 to 50 characters"),
         ("CUP\0,1", "sku: NUL and surrogate characters are not allowed."),
         (f"{'C' * 51},1", "sku: At most 50 characters are allowed."),
-        ("CUP,x,,,,,y", "add: A whole number is required, in digits alone: not 'x'. expected_"),
+        (
+            "CUP,x,,,,,y",
+            "add: 'x' is not a whole number. Write digits only, such as 1000. exp",
+        ),
     ],
 )
-def test_a_wrong_line_is_told_with_its_number_as_the_api_would(
-    adjust: Callable[..., Ended], row: str, problem: str
+def test_reports_an_invalid_line_with_its_number_and_problem(
+    adjust: Callable[..., Result], row: str, problem: str
 ) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
     content = 'sku,add,remove,quantity,reason,reference,expected_quantity\nCUP,1,,,"two\nlines"\n\n'
@@ -861,43 +872,52 @@ def test_a_wrong_line_is_told_with_its_number_as_the_api_would(
     ended = adjust(f"{content}{row}\nCUP,1\n")
 
     assert ended.status == 1
-    [told] = [line for line in ended.said.splitlines() if "\tinvalid\t" in line]
-    assert told.startswith("5\t")
-    assert told.split("\t")[-1].startswith(problem)
-    assert figures_of(ended.said)["can be applied"] == 2
+    [refusal] = [line for line in ended.output.splitlines() if "\tinvalid\t" in line]
+    assert refusal.startswith("5\t")
+    assert refusal.split("\t")[-1].startswith(problem)
+    assert figures_of(ended.output)["can be applied"] == 2
     assert levels() == {"CUP": 5}
 
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"", "Of the columns, 'sku' is missing."),
-        (b"\n\n", "Of the columns, 'sku' is missing."),
-        (b"sku,add\n", "The file has no row below its header."),
-        (b"sku,add\n,\n", "The file has no row below its header."),
-        (b"sku,amount\nCUP,1\n", "Of the columns, 'amount' is not known."),
-        (b"sku,add,expected_quanity\nCUP,1,1\n", "'expected_quanity' is not known."),
-        (b"sku,add,add\nCUP,1,1\n", "Of the columns, 'add' is there more than once."),
-        (b'sku,add\nCUP,1\n"CUP,1\n', "The file is not CSV: line 3: unexpected end of data."),
-        (b'sku,add\nCUP,1\n"CUP"x,1\n', "The file is not CSV: line 3: "),
-        (b"sku,add\nCUP,1\n\xff\xfe,1\n", "Line 3 is not text in UTF-8"),
-        ("sku,add\nCUP,1\n".encode("utf-16"), "Line 1 is not text in UTF-8"),
-        (b"PK\3\4\xff", "Line 1 is not text in UTF-8"),
-        (b"sku,add\nCUP," + b"1" * 200_000, "line 2: field larger than field limit"),
-        (b"sku,add\nCUP," + b"1" * 10_000_000, "Line 2 has 1,048,576 bytes or more."),
-        (b'sku,add\nCUP,"' + b"1\n" * 1_000_000, "line 2: field larger than field limit"),
+        (b"", "Missing column: 'sku'."),
+        (b"\n\n", "Missing column: 'sku'."),
+        (b"sku,add\n", "The file has no rows below the header."),
+        (b"sku,add\n,\n", "The file has no rows below the header."),
+        (b"sku,amount\nCUP,1\n", "Unknown column: 'amount'."),
+        (b"sku,add,expected_quanity\nCUP,1,1\n", "Unknown column: 'expected_quanity'."),
+        (b"sku,add,add\nCUP,1,1\n", "Repeated column: 'add'."),
+        (b'sku,add\nCUP,1\n"CUP,1\n', "Line 3 is not valid CSV: unexpected end of data."),
+        (b'sku,add\nCUP,1\n"CUP"x,1\n', "Line 3 is not valid CSV: "),
+        (b"sku,add\nCUP,1\n\xff\xfe,1\n", "Line 3 is not UTF-8 text"),
+        ("sku,add\nCUP,1\n".encode("utf-16"), "Line 1 is not UTF-8 text"),
+        (b"PK\3\4\xff", "Line 1 is not UTF-8 text"),
+        (
+            b"sku,add\nCUP," + b"1" * 200_000,
+            "not valid CSV: field larger than",
+        ),
+        (
+            b"sku,add\nCUP," + b"1" * 10_000_000,
+            "Line 2 is too long: a line must have",
+        ),
+        (
+            b'sku,add\nCUP,"' + b"1\n" * 1_000_000,
+            "not valid CSV: field larger than",
+        ),
     ],
 )
 @pytest.mark.parametrize("mode", [[], ["--keep-going", "--reference=r"]])
-def test_a_file_that_is_none_is_refused_and_nothing_changed(
-    adjust: Callable[..., Ended], mode: list[str], content: bytes, complaint: str
+def test_refuses_an_unreadable_file(
+    adjust: Callable[..., Result], mode: list[str], content: bytes, complaint: str
 ) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
 
     ended = adjust(content, *mode)
 
     assert ended.status == 2
-    assert complaint in ended.said
+    assert complaint in ended.output
     assert levels() == {"CUP": 5}
     assert not BulkRun.objects.exists()
 
@@ -905,53 +925,56 @@ def test_a_file_that_is_none_is_refused_and_nothing_changed(
 @pytest.mark.parametrize(
     ("options", "missing"),
     [
-        (["--amount-column=Quantity", "--operation=add"], "'Quantity'"),
-        (["--expected-quantity-column=Was"], "'Was'"),
-        (["--reason-column=Why", "--reference-column=Order"], "'Why', 'Order'"),
+        (["--amount-column=Quantity", "--operation=add"], "column: 'Quantity'"),
+        (["--expected-quantity-column=Was"], "column: 'Was'"),
+        (["--reason-column=Why", "--reference-column=Order"], "columns: 'Why', 'Order'"),
     ],
 )
-def test_a_column_that_an_option_names_must_be_there(
-    adjust: Callable[..., Ended], options: list[str], missing: str
+def test_refuses_a_file_without_a_column_named_by_an_option(
+    adjust: Callable[..., Result], options: list[str], missing: str
 ) -> None:
     ended = adjust("sku,add\nCUP,1\n", *options, "--ignore-other-columns")
 
     assert ended.status == 2
-    assert f"Of the columns, {missing} is missing." in ended.said
+    assert f"Missing {missing}." in ended.output
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["/nowhere/lines.csv"], "/nowhere/lines.csv: No such file or directory."),
-        (["/"], "/: Is a directory."),
-        ([__file__, "--keep-going"], "--keep-going needs a --reference"),
-        ([__file__, "--rejects=x.csv"], "--rejects needs --keep-going"),
-        ([__file__, "--keep-going", "--dry-run", "--rejects=x"], "--rejects needs --keep-going"),
-        ([__file__, "--keep-going", "--reference=r", "--rejects=-"], "--rejects needs a file"),
+        (["/nowhere/lines.csv"], "/nowhere/lines.csv cannot be read: No such file or directory."),
+        (["/"], "/ cannot be read: Is a directory."),
+        ([__file__, "--keep-going"], "--keep-going requires --reference"),
+        ([__file__, "--rejects=x.csv"], "--rejects requires --keep-going"),
+        ([__file__, "--keep-going", "--dry-run", "--rejects=x"], "--rejects requires --keep-going"),
+        (
+            [__file__, "--keep-going", "--reference=r", "--rejects=-"],
+            "--rejects requires a file name",
+        ),
         ([__file__, "--keep-going", "--reference=r", "--rejects=/nowhere/x"], "/nowhere/x cannot"),
-        ([__file__, "--amount-column=x"], "--amount-column and --operation need each other."),
-        ([__file__, "--operation=add"], "--amount-column and --operation need each other."),
+        ([__file__, "--amount-column=x"], "--amount-column and --operation must be used together."),
+        ([__file__, "--operation=add"], "--amount-column and --operation must be used together."),
         (
             [__file__, "--amount-column=x", "--operation=add", "--sku-column=x"],
-            "One column cannot have two meanings.",
+            "Two options name the same column.",
         ),
         ([__file__, "--keep-going", "--reference=r", f"--rejects={__file__}"], "--rejects would"),
         ([__file__, "--reason=\0"], "--reason: NUL and surrogate characters are not allowed."),
         ([__file__, f"--reference={'x' * 256}"], "--reference: At most 255 characters"),
         ([__file__, "--reference=\udcff"], "--reference: NUL and surrogate characters are not"),
-        ([__file__, "--reference="], "--reference may not be blank."),
-        ([__file__, "--reference= "], "--reference may not be blank."),
+        ([__file__, "--reference="], "--reference cannot be blank."),
+        ([__file__, "--reference= "], "--reference cannot be blank."),
     ],
 )
-def test_arguments_that_cannot_be_are_refused(arguments: list[str], complaint: str) -> None:
+def test_refuses_invalid_arguments(arguments: list[str], complaint: str) -> None:
     ended = bulk_adjust(*arguments)
 
     assert ended.status == 2
-    assert complaint in ended.said
+    assert complaint in ended.output
 
 
 def test_a_thousand_lines_of_one_product_are_a_thousand_events(
-    adjust: Callable[..., Ended],
+    adjust: Callable[..., Result],
 ) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
 

@@ -1,4 +1,4 @@
-"""What all commands have in common, and those that set up a development run."""
+"""Behavior that all commands share, and the commands for a development run."""
 
 import argparse
 import json
@@ -82,7 +82,7 @@ def test_demo_access_stays_the_same(access_file: Path) -> None:
     assert ApiKey.objects.count() == 1
 
 
-def test_demo_access_is_made_anew_for_another_database(access_file: Path) -> None:
+def test_demo_access_is_made_again_for_another_database(access_file: Path) -> None:
     access_file.write_text(json.dumps({"api_key": "from.elsewhere", "password": "elsewhere"}))
 
     assert "elsewhere" not in run("demo_access")
@@ -96,7 +96,7 @@ def test_demo_access_is_refused_in_production(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(("text", "number"), [("0", 0), ("007", 7), ("1000000000", 1_000_000_000)])
-def test_a_whole_number_is_digits(text: str, number: int) -> None:
+def test_whole_number_accepts_ascii_digits(text: str, number: int) -> None:
     assert whole_number(text) == number
 
 
@@ -108,13 +108,13 @@ def test_a_whole_number_is_digits(text: str, number: int) -> None:
         *("1000000001", "9" * 5_000),
     ],
 )
-def test_nothing_else_is_a_whole_number(text: str) -> None:
+def test_whole_number_refuses_other_text(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         whole_number(text)
 
 
 @pytest.mark.parametrize("name", ["", " \t", "a\0", "\udc80", "a" * 151])
-def test_a_name_that_the_ledger_cannot_hold_is_no_actor(name: str) -> None:
+def test_actor_refuses_a_name_that_the_ledger_cannot_store(name: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         actor(name)
 
@@ -131,7 +131,7 @@ def test_a_name_that_the_ledger_cannot_hold_is_no_actor(name: str) -> None:
     ],
 )
 @pytest.mark.django_db(transaction=True)
-def test_bad_input_ends_with_2(words: list[str], status: int) -> None:
+def test_bad_input_exits_with_2(words: list[str], status: int) -> None:
     ended = manage(*words)
 
     assert ended.returncode == status, ended.stderr
@@ -143,39 +143,44 @@ def test_bad_input_ends_with_2(words: list[str], status: int) -> None:
     "url", ["sqlite:////nowhere/db.sqlite3", "postgres://nobody:none@127.0.0.1:1/none"]
 )
 @pytest.mark.parametrize("command", ["verify_stock", "prune", "expire_reservations"])
-def test_a_database_that_is_away_ends_with_3_and_one_line(command: str, url: str) -> None:
+def test_an_unavailable_database_exits_with_3_and_one_line(command: str, url: str) -> None:
     environment = {**os.environ, "DATABASE_URL": url, "DATABASE_POOL_SIZE": "0"}
 
     ended = manage(command, env=environment)
 
     assert ended.returncode == 3
-    assert re.fullmatch(r"CommandError: The database is busy or away: .*\n", ended.stderr)
+    assert re.fullmatch(
+        r"CommandError: The database is busy or unavailable \(.*\)\. Run the command again\.\n",
+        ended.stderr,
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["verify_stock", "low_stock", "export_products", "prune"])
-def test_a_database_without_tables_is_to_be_migrated(command: str, tmp_path: Path) -> None:
+def test_a_database_without_tables_asks_for_a_migration(command: str, tmp_path: Path) -> None:
     environment = {**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path / 'new.sqlite3'}"}
 
     ended = manage(command, env=environment)
 
     assert ended.returncode == 2
-    assert ended.stderr == "CommandError: The database lacks tables: run manage.py migrate.\n"
+    assert (
+        ended.stderr == "CommandError: The database lacks tables. Run python manage.py migrate.\n"
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [["bulk_adjust", "-"], ["import_products", "-"]])
 @pytest.mark.django_db(transaction=True)
-def test_a_closed_standard_input_is_no_file(words: list[str]) -> None:
+def test_a_closed_standard_input_is_refused(words: list[str]) -> None:
     ended = manage(*words, preexec_fn=lambda: os.close(0))
 
     assert ended.returncode == 2
-    assert ended.stderr == "CommandError: Standard input is closed.\n"
+    assert ended.stderr == "CommandError: Standard input is closed. Name a file.\n"
 
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_ctrl_c_ends_a_command_with_one_line() -> None:
+def test_ctrl_c_prints_one_line() -> None:
     program = """
 import signal, django
 django.setup()
@@ -192,18 +197,18 @@ execute_from_command_line(["manage.py", "verify_stock"])
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_what_is_done_is_done_though_nobody_can_be_told(closed_pipe: int) -> None:
+def test_a_broken_pipe_does_not_fail_a_finished_change(closed_pipe: int) -> None:
     ended = manage("load_demo_data", stdout=closed_pipe)
 
     assert ended.returncode == 0
-    said = "1455 demo products created, 0 were there. (Standard output: Broken pipe.)\n"
-    assert ended.stderr == said
+    failed = "(Standard output cannot be written: Broken pipe.)\n"
+    assert ended.stderr == f"1455 demo products created, 0 were there. {failed}"
     assert Product.objects.count() == 1455
 
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_an_audit_that_nobody_reads_does_not_pass_for_a_good_one(closed_pipe: int) -> None:
+def test_a_broken_pipe_fails_an_audit(closed_pipe: int) -> None:
     ended = manage("verify_stock", stdout=closed_pipe)
 
     assert (ended.returncode, ended.stderr) == (141, "")

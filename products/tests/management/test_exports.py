@@ -1,4 +1,4 @@
-"""`low_stock`, `export_products`, `export_events`: whole, without formulas, as at one moment."""
+"""`low_stock`, `export_products` and `export_events`: complete, consistent, without formulas."""
 
 import csv
 import io
@@ -36,9 +36,9 @@ BAD_INPUT = 2
 
 
 def run(*words: str) -> str:
-    said = StringIO(newline="")
-    call_command(*words, stdout=said)
-    return said.getvalue()
+    output = StringIO(newline="")
+    call_command(*words, stdout=output)
+    return output.getvalue()
 
 
 def rows_of(text: str) -> list[dict[str, str]]:
@@ -63,7 +63,7 @@ def _some_low() -> None:
 
 
 @pytest.mark.usefixtures("_some_low")
-def test_what_is_low_is_listed_for_people() -> None:
+def test_low_stock_prints_a_table() -> None:
     # A control character in a name must not reach the terminal.
     shown = f"Blue, \N{REPLACEMENT CHARACTER}[31mcup {'x' * 24}\N{HORIZONTAL ELLIPSIS}"
 
@@ -71,12 +71,12 @@ def test_what_is_low_is_listed_for_people() -> None:
         "SKU                    On hand  Reserved Available   Minimum   Missing  Name",
         f"CUP                         25         0        25        26         1  {shown}",
         "POT                          3         2         1        10         9  Pot",
-        "2 low on stock.",
+        "2 products low on stock.",
     ]
 
 
 @pytest.mark.usefixtures("_some_low")
-def test_what_is_low_is_listed_for_programs() -> None:
+def test_low_stock_prints_csv_and_json_lines() -> None:
     objects = objects_of(run("low_stock", "--format", "jsonl"))
     rows = rows_of(run("low_stock", "--format", "csv"))
 
@@ -92,8 +92,8 @@ def test_what_is_low_is_listed_for_programs() -> None:
     assert rows == [{name: str(value) for name, value in each.items()} for each in objects]
 
 
-def test_nothing_is_low() -> None:
-    assert run("low_stock").endswith("\n0 low on stock.\n")
+def test_low_stock_without_products() -> None:
+    assert run("low_stock").endswith("\n0 products low on stock.\n")
     assert run("low_stock", "--format", "jsonl") == ""
 
 
@@ -114,7 +114,7 @@ def _products() -> None:
 
 
 @pytest.mark.usefixtures("_products")
-def test_products_are_exported_as_by_the_back_office() -> None:
+def test_exports_products_with_the_columns_of_the_admin() -> None:
     exported = run("export_products")
 
     header, *rows = csv_of(export(browser_of("Vera", "view_product")))
@@ -127,7 +127,7 @@ def test_products_are_exported_as_by_the_back_office() -> None:
 
 
 @pytest.mark.usefixtures("_products")
-def test_products_come_back_as_they_were() -> None:
+def test_importing_exported_products_changes_nothing() -> None:
     manager = browser_of("Ada", "view_product", "add_product", "change_product")
 
     preview = upload(manager, "products", run("export_products"))
@@ -137,7 +137,7 @@ def test_products_come_back_as_they_were() -> None:
 
 
 @pytest.mark.usefixtures("_products")
-def test_formulas_are_escaped_in_csv_alone() -> None:
+def test_escapes_formulas_only_in_csv() -> None:
     rows = rows_of(run("export_products"))
     objects = objects_of(run("export_products", "--format", "jsonl"))
 
@@ -145,7 +145,7 @@ def test_formulas_are_escaped_in_csv_alone() -> None:
     assert {each["name"] for each in objects} == set(TEXTS)
 
 
-def test_a_product_as_json_is_that_of_the_api(api: APIClient) -> None:
+def test_a_json_product_matches_the_api(api: APIClient) -> None:
     ProductFactory.create(sku="CUP", name="Cup")
 
     [exported] = objects_of(run("export_products", "--format", "jsonl"))
@@ -168,7 +168,7 @@ def _events() -> None:
 
 
 @pytest.mark.usefixtures("_events")
-def test_events_as_json_are_those_of_the_api(api: APIClient) -> None:
+def test_json_events_match_the_api(api: APIClient) -> None:
     exported = run("export_events", "--sku", "CUP", "--format", "jsonl")
 
     newest_first = api.get("/v1/products/CUP/events").json()["results"]
@@ -176,7 +176,7 @@ def test_events_as_json_are_those_of_the_api(api: APIClient) -> None:
 
 
 @pytest.mark.usefixtures("_events")
-def test_events_as_csv_have_the_same_columns() -> None:
+def test_csv_events_have_the_fields_of_the_api() -> None:
     rows = rows_of(run("export_events"))
 
     assert list(rows[0]) == StockEventSerializer.Meta.fields
@@ -200,20 +200,20 @@ def test_events_as_csv_have_the_same_columns() -> None:
     ],
 )
 @pytest.mark.usefixtures("_events")
-def test_events_are_chosen(words: list[str], wanted: list[tuple[str, int]]) -> None:
+def test_filters_events_by_sku_and_type(words: list[str], wanted: list[tuple[str, int]]) -> None:
     events = objects_of(run("export_events", "--format", "jsonl", *words))
 
     assert [(event["sku"], event["version"]) for event in events] == wanted
 
 
-def test_periods_that_follow_each_other_share_no_event() -> None:
+def test_adjacent_periods_share_no_event() -> None:
     moments = ["2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z"]
     past = [(datetime.fromisoformat(moment), 1) for moment in moments]
     product_with_past("CUP", past)
     export = partial(run, "export_events", "--format", "jsonl")
 
     first = objects_of(export("--until", moments[1]))
-    # The same moment, as somebody else's clock shows it.
+    # The same time in another time zone.
     second = objects_of(export("--since", "2026-03-02T05:30:00+05:30", "--until", moments[2]))
     third = objects_of(export("--since", moments[2]))
 
@@ -241,12 +241,12 @@ def test_periods_that_follow_each_other_share_no_event() -> None:
         ["a", "b"],
     ],
 )
-def test_a_choice_that_cannot_be_meant_is_refused(words: list[str], tmp_path: Path) -> None:
+def test_refuses_invalid_filters(words: list[str], tmp_path: Path) -> None:
     with pytest.raises(CommandError):
         run("export_events", *words)
 
 
-def test_an_unknown_product_has_no_empty_ledger(tmp_path: Path) -> None:
+def test_refuses_an_unknown_product(tmp_path: Path) -> None:
     file = tmp_path / "events.csv"
 
     with pytest.raises(CommandError, match=r"^product_not_found: ") as refusal:
@@ -256,39 +256,39 @@ def test_an_unknown_product_has_no_empty_ledger(tmp_path: Path) -> None:
     assert not file.exists()
 
 
-class Interrupting(StringIO):
-    """What is written to while, at the first row, something else happens."""
+class CallingBack(StringIO):
+    """A file that calls a function when the first row is written."""
 
-    def __init__(self, happens: Callable[[], None]) -> None:
+    def __init__(self, callback: Callable[[], None]) -> None:
         super().__init__()
-        self._happens = happens
-        self._has_happened = False
+        self._callback = callback
+        self._was_called = False
 
     def write(self, text: str) -> int:
-        if self.tell() and not self._has_happened:
-            self._has_happened = True
-            self._happens()
+        if self.tell() and not self._was_called:
+            self._was_called = True
+            self._callback()
         return super().write(text)
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_events")
-def test_an_export_is_as_at_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_is_a_consistent_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exports, "ROWS_AT_ONCE", 1)
     before = objects_of(run("export_events", "--format", "jsonl"))
     add = partial(stock.add, sku="CUP", amount=1, by=ACTOR)
-    said = Interrupting(lambda: in_another_thread(add))
+    output = CallingBack(lambda: in_another_thread(add))
 
-    call_command("export_events", "--format", "jsonl", stdout=said)
+    call_command("export_events", "--format", "jsonl", stdout=output)
 
     assert StockEvent.objects.count() == len(before) + 1
-    assert objects_of(said.getvalue()) == before
+    assert objects_of(output.getvalue()) == before
 
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server")
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_events")
-def test_the_server_keeps_the_rows_and_no_transaction_stays_open() -> None:
+def test_an_export_uses_a_holdable_cursor() -> None:
     cursors: list[Any] = []
 
     def look() -> None:
@@ -296,27 +296,27 @@ def test_the_server_keeps_the_rows_and_no_transaction_stays_open() -> None:
             cursor.execute("SELECT is_holdable FROM pg_cursors")
             cursors.extend(cursor.fetchall())
 
-    call_command("export_events", stdout=Interrupting(look))
+    call_command("export_events", stdout=CallingBack(look))
 
     assert cursors == [(True,)]
 
 
-# ------------------------------------------------------------------------------ where it is written
+# ------------------------------------------------------------------------------------ destinations
 
 
 @pytest.mark.usefixtures("_events")
-def test_a_file_has_what_standard_output_would_have(tmp_path: Path) -> None:
+def test_a_file_has_the_same_content_as_standard_output(tmp_path: Path) -> None:
     file = tmp_path / "events.csv"
 
-    said = run("export_events", str(file))
+    output = run("export_events", str(file))
 
     assert file.read_bytes().decode() == run("export_events") == run("export_events", "-")
-    assert said == f"{StockEvent.objects.count()} rows written.\n"
+    assert output == f"{StockEvent.objects.count()} rows written.\n"
     assert os.listdir(tmp_path) == ["events.csv"]
 
 
 @pytest.mark.usefixtures("_events")
-def test_a_file_is_replaced_with_its_mode_where_a_link_leads_to(tmp_path: Path) -> None:
+def test_replaces_the_target_of_a_link_and_keeps_its_mode(tmp_path: Path) -> None:
     file, link = tmp_path / "file.csv", tmp_path / "link.csv"
     file.write_text("old")
     file.chmod(0o604)
@@ -329,7 +329,7 @@ def test_a_file_is_replaced_with_its_mode_where_a_link_leads_to(tmp_path: Path) 
     assert stat.S_IMODE(file.stat().st_mode) == 0o604
 
 
-def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+def test_writes_to_a_pipe_without_replacing_it(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as reader:
@@ -340,7 +340,7 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nowhere/products.csv", "", "x" * 300])
-def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, name: str) -> None:
+def test_names_a_file_that_cannot_be_written(tmp_path: Path, name: str) -> None:
     path = f"{tmp_path}/{name}"
 
     with pytest.raises(CommandError, match=r"cannot be written: .+\.$") as refusal:
@@ -351,20 +351,22 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, name: str) -> No
     assert os.listdir(tmp_path) == []
 
 
-def _no_room() -> None:
-    """Let this process write no file of more than 1 KB, as on a full disk."""
+def _limit_file_size() -> None:
+    """Limit the files of this process to 1 KB, to simulate a full disk."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))
 
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif(connection.vendor == "sqlite", reason="its own files would have no room either")
+@pytest.mark.skipif(
+    connection.vendor == "sqlite", reason="the limit would also apply to the database file"
+)
 @pytest.mark.usefixtures("_products")
-def test_without_room_the_old_file_stays(tmp_path: Path) -> None:
+def test_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
     file = tmp_path / "products.csv"
     file.write_text("old")
 
-    ended = manage("export_products", str(file), preexec_fn=_no_room)
+    ended = manage("export_products", str(file), preexec_fn=_limit_file_size)
 
     assert ended.returncode == BAD_INPUT
     assert ended.stderr == f"CommandError: {file} cannot be written: File too large.\n"
@@ -389,7 +391,7 @@ call_command("export_products", {path!r})
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_killed_halfway_the_old_file_stays(tmp_path: Path) -> None:
+def test_a_killed_export_keeps_the_old_file(tmp_path: Path) -> None:
     file = tmp_path / "products.csv"
     file.write_text("old")
 
@@ -401,8 +403,8 @@ def test_killed_halfway_the_old_file_stays(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_an_export_that_nobody_reads_on_ends_quietly(closed_pipe: int) -> None:
-    # More than a buffer, so that it ends in the midst of the rows.
+def test_a_broken_pipe_ends_an_export_quietly(closed_pipe: int) -> None:
+    # More than a buffer, so that the pipe breaks between rows.
     for _ in range(10):
         ProductFactory.create(description="x" * 1_000)
 
@@ -414,7 +416,7 @@ def test_an_export_that_nobody_reads_on_ends_quietly(closed_pipe: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_exports_are_utf_8_whatever_the_locale() -> None:
+def test_exports_are_utf_8_in_every_locale() -> None:
     ProductFactory.create(sku="CUP", name="é→", quantity=0, minimum_stock_level=1)
     environment = {
         **os.environ,

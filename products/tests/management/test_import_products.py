@@ -1,4 +1,4 @@
-"""Files of products: created and edited, all or none."""
+"""`import_products`: creates and edits products, all or none."""
 
 from collections.abc import Callable
 from functools import partial
@@ -23,7 +23,7 @@ HEADER = "sku,name,description,quantity,minimum_stock_level\n"
 
 
 def import_products(*arguments: str) -> tuple[int, str]:
-    """Return how the command ended, and what it said."""
+    """Run `import_products`, and return its exit status and output."""
     output = StringIO()
     try:
         call_command("import_products", *arguments, stdout=output)
@@ -49,7 +49,7 @@ def load(tmp_path: Path) -> Callable[..., tuple[int, str]]:
 Load = Callable[..., tuple[int, str]]
 
 
-def test_new_products_get_their_opening_stock_and_others_are_edited(load: Load) -> None:
+def test_creates_new_products_and_edits_existing_ones(load: Load) -> None:
     ProductFactory.create(sku="CUP", name="Cup", quantity=5)
     ProductFactory.create(sku="POT", name="Pot", quantity=5)
 
@@ -72,7 +72,7 @@ def test_new_products_get_their_opening_stock_and_others_are_edited(load: Load) 
     assert set(low.values_list("sku", flat=True)) == {"JUG", "POT"}
 
 
-def test_an_export_comes_back_and_changes_nothing(load: Load, tmp_path: Path) -> None:
+def test_importing_an_export_changes_nothing(load: Load, tmp_path: Path) -> None:
     ProductFactory.create(sku="CUP", name="=1+1", description='two\nlines, "quoted"')
     stock.reserve(sku="CUP", amount=3, by=ACTOR)
     path = tmp_path / "export.csv"
@@ -86,67 +86,67 @@ def test_an_export_comes_back_and_changes_nothing(load: Load, tmp_path: Path) ->
 
 
 WRONG = [
-    ("CUP,,,6,", "CUP exists and has 5 on hand"),
+    ("CUP,,,6,", "CUP already exists with 5 on hand."),
     ("JUG,,,,", "name: This text may not be blank."),
     ("JUG,Jug,,-1,", "quantity: The number of units may not be negative."),
-    ("JUG,Jug,,1.5,", "quantity: A whole number is required"),
-    ("JUG,Jug,,,x", "minimum_stock_level: A whole number is required"),
+    ("JUG,Jug,,1.5,", "quantity: '1.5' is not a whole number."),
+    ("JUG,Jug,,,x", "minimum_stock_level: 'x' is not a whole number."),
     ("jug,Jug,,,", "sku: A SKU has 1 to 50 characters"),
     ("JUG\0,Jug,,,", "sku: NUL and surrogate characters are not allowed."),
     (",Jug,,,", "sku: The SKU is missing."),
-    ("POT,Pot,,,", "sku: POT is on line 2 already."),
+    ("POT,Pot,,,", "sku: POT is already on line 2. Delete one of the two."),
     (f"JUG,{'x' * 256},,,", "name: At most 255 characters are allowed."),
     ("JUG,Jug,\0,,", "description: NUL and surrogate characters are not allowed."),
-    ("JUG,Jug,,,,1", "line: There is a value in a column without a name."),
+    ("JUG,Jug,,,,1", "line: A column without a name has a value."),
 ]
 
 
 @pytest.mark.parametrize("options", [[], ["--dry-run"]])
 @pytest.mark.parametrize(("row", "detail"), WRONG)
-def test_one_wrong_line_keeps_all_from_being_applied(
+def test_one_refused_line_prevents_all(
     load: Load, row: str, detail: str, options: list[str]
 ) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
     before = stored()
 
-    status, said = load(f"{HEADER}POT,Pot,,1,\n{row}\nDISH,Dish,,,\n", *options)
+    status, output = load(f"{HEADER}POT,Pot,,1,\n{row}\nDISH,Dish,,,\n", *options)
 
     assert status == 1
     assert stored() == before
-    [told] = [line for line in said.splitlines() if "\t" in line]
-    assert told.split("\t")[0] == "3"
-    assert detail in told
-    assert said.endswith("Nothing was changed.\n")
+    [refusal] = [line for line in output.splitlines() if "\t" in line]
+    assert refusal.split("\t")[0] == "3"
+    assert detail in refusal
+    assert output.endswith("Nothing was changed.\n")
 
 
 def test_a_dry_run_changes_nothing(load: Load) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
     before = stored()
 
-    status, said = load(f"{HEADER}POT,Pot,,1,\nCUP,Mug,,,\n", "--dry-run")
+    status, output = load(f"{HEADER}POT,Pot,,1,\nCUP,Mug,,,\n", "--dry-run")
 
     assert (status, stored()) == (0, before)
-    assert said.startswith(f"{'lines':<40}{2:>13}\n{'can be applied':<40}{2:>13}\n")
+    assert output.startswith(f"{'lines':<40}{2:>13}\n{'can be applied':<40}{2:>13}\n")
 
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ("", "Of the columns, 'sku' is missing."),
-        (HEADER, "The file has no row below its header."),
-        ("sku,price\nCUP,1\n", "Of the columns, 'price' is not known."),
-        ('sku,name\nCUP,"Cup\n', "line 2: unexpected end of data"),
+        ("", "Missing column: 'sku'."),
+        (HEADER, "The file has no rows below the header."),
+        ("sku,price\nCUP,1\n", "Unknown column: 'price'."),
+        ('sku,name\nCUP,"Cup\n', "Line 2 is not valid CSV: unexpected end of data"),
     ],
 )
-def test_a_file_that_is_none_is_refused(load: Load, content: str, complaint: str) -> None:
-    status, said = load(content)
+def test_refuses_an_unreadable_file(load: Load, content: str, complaint: str) -> None:
+    status, output = load(content)
 
     assert status == 2
-    assert complaint in said
+    assert complaint in output
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_file_that_is_given_twice_at_once_makes_each_product_once(tmp_path: Path) -> None:
+def test_concurrent_imports_create_each_product_once(tmp_path: Path) -> None:
     path = tmp_path / "products.csv"
     rows = "".join(f"CUP-{number},Cup,,5,\n" for number in range(50))
     path.write_text(HEADER + rows)
@@ -155,14 +155,14 @@ def test_a_file_that_is_given_twice_at_once_makes_each_product_once(tmp_path: Pa
 
     assert Product.objects.filter(quantity=5, version=1).count() == Product.objects.count() == 50
     assert StockEvent.objects.count() == 50
-    # Whoever came second found them there, or found that somebody was making them.
+    # A later run finds the products, or is refused while the first creates them.
     for end in ended:
         assert isinstance(end, tuple)
         assert end[0] == 0 or "duplicate_sku" in end[1], end
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_transaction_that_is_run_again_takes_no_line_for_a_repeated_one(
+def test_a_retried_transaction_reports_no_repeated_lines(
     load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failures = [OperationalError("broken off")]
@@ -182,8 +182,8 @@ def test_a_transaction_that_is_run_again_takes_no_line_for_a_repeated_one(
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer at a time")
 @pytest.mark.django_db(transaction=True)
-def test_a_product_that_is_created_meanwhile_is_refused_and_not_edited(load: Load) -> None:
-    """Between the check and the insert, in a transaction that is then run again."""
+def test_refuses_a_product_created_by_a_concurrent_request(load: Load) -> None:
+    """The product is created between the check and the insert, and the transaction is retried."""
     created: list[Any] = []
 
     def send(execute: Any, sql: str, *arguments: Any) -> Any:
@@ -193,8 +193,8 @@ def test_a_product_that_is_created_meanwhile_is_refused_and_not_edited(load: Loa
         return execute(sql, *arguments)
 
     with connection.execute_wrapper(send):
-        status, said = load(f"{HEADER}CUP,Mine,,,\nPOT,Pot,,1,\n")
+        status, output = load(f"{HEADER}CUP,Mine,,,\nPOT,Pot,,1,\n")
 
     assert status == 1
-    assert "duplicate_sku" in said
+    assert "duplicate_sku" in output
     assert list(Product.objects.values_list("sku", "name")) == [("CUP", "Theirs")]
