@@ -1,11 +1,12 @@
-"""How long the back office's pages take on the server, in a large shop.
+"""Measure the pages of the back office in a large shop.
 
     python -m benchmarks.admin [PRODUCTS EVENTS]
 
-Makes a PostgreSQL of its own with 1,000,000 products and 5,000,000 events of the last 30 days (or
-as many as asked for), logs a stock manager in and opens each page through Django's test client: all
-of the server's work, without the network. Prints the milliseconds of a page, the median and the
-worst of several readings after a first one, and the number of its queries.
+Starts its own PostgreSQL with PRODUCTS products and EVENTS events of the last 30 days (default:
+1,000,000 and 5,000,000). Logs in as a stock manager and opens each page with Django's test client,
+which runs all of the server's code without the network. Prints for each page the number of
+queries, and the median and the worst time of several readings in milliseconds. The first reading
+does not count.
 """
 
 import os
@@ -21,8 +22,8 @@ EVENTS = 5_000_000
 RESERVATIONS = 100_000
 READINGS = 15
 
-# One product in 50 is low, one in 100 has nothing available, one in 100 is archived. Half of the
-# events are of one product in a hundred: a few sell well.
+# One product in 50 is low on stock, one in 100 is out of stock, and one in 100 is archived. Half of
+# the events belong to one percent of the products, because few products sell well.
 FILL = [
     """
     INSERT INTO products_product (sku, name, name_words, description, quantity, reserved_quantity,
@@ -75,7 +76,7 @@ def main(products: int, events: int) -> None:
         from django.core.management import call_command
         from django.db import connection
 
-        # DEBUG is for a key; templates and queries are to be as in production.
+        # DEBUG provided the secret key. Templates and queries must run as in production.
         settings.DEBUG = False
         settings.ALLOWED_HOSTS = ["testserver"]
         call_command("migrate", verbosity=0)
@@ -85,9 +86,9 @@ def main(products: int, events: int) -> None:
 
 
 def _fill(cursor: Any, products: int, events: int) -> None:
-    """Fill the tables without proof of foreign keys and, but for the unique ones, without indexes.
+    """Fill the tables without checks of foreign keys and without non-unique indexes.
 
-    To make those afterwards takes a small part of the time.
+    It is much faster to create those indexes afterwards.
     """
     cursor.execute(
         "SELECT indexname, indexdef FROM pg_indexes WHERE tablename LIKE 'products_%' "
@@ -112,13 +113,13 @@ def _print_table(products: int, events: int) -> None:
     from products.models import DailyTotal, DailyTotalsCursor
 
     client = stock_manager()
-    looks = 0
+    steps = 0
     started = time.perf_counter()
     while not daily_totals.catch_up():
-        looks += 1
+        steps += 1
     seconds = time.perf_counter() - started
     print(f"{products:,} products, {events:,} events of 30 days, {RESERVATIONS:,} reservations")
-    print(f"the whole ledger added up for the chart, once: {seconds:.1f} s in {looks + 1} steps")
+    print(f"first sum of the whole ledger for the chart: {seconds:.1f} s in {steps + 1} steps")
     print(f"{'page':<44} {'queries':>7} {'median ms':>10} {'worst ms':>9}")
 
     def a_day_behind() -> None:
@@ -132,7 +133,7 @@ def _print_table(products: int, events: int) -> None:
 
 
 def stock_manager() -> Any:
-    """Return a client that is logged in."""
+    """Create a stock manager and return a client that is logged in."""
     from django.contrib.auth.models import Permission, User
     from django.test import Client
 
@@ -192,10 +193,10 @@ def _print_row(client: Any, title: str, path: str, before: Any = lambda: None) -
     for _ in range(READINGS + 1):
         before()
         started = time.perf_counter()
-        answer = client.get(path)
+        response = client.get(path)
         times.append((time.perf_counter() - started) * 1000)
-        if answer.status_code != 200:
-            raise SystemExit(f"{path} answered {answer.status_code}")
+        if response.status_code != 200:
+            raise SystemExit(f"{path} returned status {response.status_code}.")
     before()
     with CaptureQueriesContext(connection) as queries:
         client.get(path)

@@ -1,13 +1,17 @@
-"""How fast `bulk_adjust` is beside plain SQL that does the same, and how much memory it takes.
+"""Compare the speed and memory of `bulk_adjust` with plain SQL.
 
     python -m benchmarks.bulk [LINES] [ROUNDS]
 
-Makes a PostgreSQL of its own with as many products as the file has lines (100,000), and takes units
-of each out, in turns: by the command, a process of its own from its start to its end, all or
-nothing; by the command with `--keep-going`; and by COPY into a temporary table, one UPDATE ... FROM
-and one INSERT of the events, in one transaction. Prints lines per second, the median of the rounds,
-the command's as a share of plain SQL's, and the memory of the process. Ends with an error if the
-ledger does not explain the levels afterwards.
+Starts its own PostgreSQL with one product per line of the file (default: 100,000 lines). Each round
+removes units of all products in three ways:
+
+- `bulk_adjust`, all lines or none;
+- `bulk_adjust --keep-going`;
+- plain SQL in one transaction: COPY into a temporary table, one UPDATE ... FROM, and one INSERT of
+  the events.
+
+Prints for each way the lines per second (the median of the rounds), the ratio to plain SQL, and the
+memory of the process. Fails if `verify_stock` finds a difference afterwards.
 """
 
 import csv
@@ -69,7 +73,7 @@ def main(lines: int, rounds: int) -> None:
             **os.environ,
             "DATABASE_URL": url,
             "DATABASE_STATEMENT_TIMEOUT": "0",
-            "SECRET_KEY": "of-a-benchmark-alone",
+            "SECRET_KEY": "only-for-this-benchmark",
         }
         measured_command(["migrate", "--verbosity", "0"], environment)
         with psycopg.connect(url, autocommit=True) as connection:
@@ -106,7 +110,7 @@ def main(lines: int, rounds: int) -> None:
 
 
 def _write(file: Path, lines: int) -> None:
-    """Write the lines in an order that is none of the products'."""
+    """Write the lines in an order that differs from the order of the products."""
     with file.open("w", newline="") as target:
         writer = csv.writer(target)
         writer.writerow(["sku", "remove", "reason"])
@@ -125,7 +129,7 @@ print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_m
 
 
 def measured_command(arguments: list[str], environment: dict[str, str]) -> tuple[float, int]:
-    """Run a command in a process; return its seconds, and how many KiB the process took."""
+    """Run a command in a process. Return the seconds and the peak memory in KiB."""
     ended = subprocess.run(
         [sys.executable, "-c", COMMAND, *arguments],
         env={**environment, "DJANGO_SETTINGS_MODULE": "inventory_project.settings"},

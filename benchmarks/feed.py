@@ -1,11 +1,11 @@
-"""How much database time a page of the change feed takes in a large ledger.
+"""Measure the database time of a page of the change feed in a large ledger.
 
     python -m benchmarks.feed [EVENTS]
 
-Makes a PostgreSQL of its own with 100,000 products and 10,000,000 events (or EVENTS), and reads
-pages at the start, in the middle and at the end, while eight transactions are open that have each
-written an event. Prints the database's own time for the statements of a page, which
-EXPLAIN ANALYZE tells, in milliseconds: the median and the worst of several readings.
+Starts its own PostgreSQL with 100,000 products and EVENTS events (default: 10,000,000). Reads pages
+at the start, in the middle and at the end, while eight open transactions have each written an
+event. Prints the time that EXPLAIN ANALYZE reports for the statements of a page, in milliseconds:
+the median and the worst of several readings.
 """
 
 import os
@@ -29,8 +29,8 @@ FILL = [
     SELECT 'SKU-' || n, 'Product ' || n, ' product ' || n || ' ', '', 1000, 0, 0, %(versions)s
     FROM generate_series(1, %(products)s) n
     """,
-    # Each round of versions takes the products in another order, as in life: the events of one
-    # page are of products that lie far apart.
+    # Each version visits the products in another order, so that the events of a page belong to
+    # products that are far apart in the table.
     """
     INSERT INTO products_stockevent (product_id, sku, version, type, quantity_change,
                                      reserved_change, quantity, reserved_quantity, reason,
@@ -109,18 +109,18 @@ def _cursor_after(event_id: int) -> str:
 
 
 def _database_milliseconds(after: str, limit: int) -> float:
-    """Return what the database says that the statements of a page take, planning included."""
+    """Return the time of the statements of a page in the database, including planning."""
     from django.db import connection
 
     from products import feed
 
     statements: list[tuple[str, Any]] = []
 
-    def note(execute: Callable[..., object], sql: str, parameters: Any, *rest: Any) -> object:
+    def record(execute: Callable[..., object], sql: str, parameters: Any, *rest: Any) -> object:
         statements.append((sql, parameters))
         return execute(sql, parameters, *rest)
 
-    with connection.execute_wrapper(note):
+    with connection.execute_wrapper(record):
         feed.read(after=after, limit=limit)
     plans = []
     for sql, parameters in statements:

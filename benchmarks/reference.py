@@ -1,12 +1,12 @@
-"""The service that a team would write for itself: FastAPI, SQLModel and asyncpg, without keys.
+"""A service that a team could write by hand, with FastAPI, SQLModel and asyncpg, without keys.
 
-Well tuned: one asynchronous engine with a pool in each worker process, prepared statements, uvloop
-and httptools, as many workers as cores, no access log. A change is: lock, check, update, one ledger
-row, commit. `benchmarks.services` says how it is run.
+It is well tuned: an asynchronous engine with a pool in each worker process, prepared statements,
+uvloop and httptools, one worker per core, and no access log. A change locks, checks, updates,
+inserts one ledger row, and commits. `benchmarks.services` starts it.
 
     python -m benchmarks.reference
 
-makes its tables and products in DATABASE_URL.
+This creates its tables and products in DATABASE_URL.
 """
 
 import asyncio
@@ -71,7 +71,7 @@ Amount = Annotated[int, Body(embed=True, ge=1)]
 async def retrieve(sku: str, session: ReadingSession) -> Product:
     product = (await session.exec(select(Product).where(Product.sku == sku))).first()
     if product is None:
-        raise HTTPException(404, "There is no such product.")
+        raise HTTPException(404, "Product not found.")
     return product
 
 
@@ -105,7 +105,7 @@ async def order(
 
 
 async def hold(session: AsyncSession, amounts: Mapping[str, int]) -> Sequence[Product]:
-    """Count the units as reserved; unlike with ours, nothing says for whom."""
+    """Count the units as reserved. Unlike our service, this records no owner."""
     products = await lock(session, amounts)
     for product in products:
         amount = amounts[product.sku]
@@ -116,13 +116,13 @@ async def hold(session: AsyncSession, amounts: Mapping[str, int]) -> Sequence[Pr
 
 
 async def lock(session: AsyncSession, amounts: Mapping[str, int]) -> Sequence[Product]:
-    """Lock the products in one order, and see that so much of each is available."""
+    """Lock the products in one order, and check that the amounts are available."""
     wanted = select(Product).where(col(Product.sku).in_(amounts)).order_by(Product.id)
     products = (await session.exec(wanted.with_for_update())).all()
     if len(products) < len(amounts):
-        raise HTTPException(404, "There is no such product.")
+        raise HTTPException(404, "Product not found.")
     if any(p.quantity - p.reserved_quantity < amounts[p.sku] for p in products):
-        raise HTTPException(409, "Not enough is available.")
+        raise HTTPException(409, "Insufficient stock.")
     return products
 
 

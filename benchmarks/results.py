@@ -1,4 +1,4 @@
-"""What was measured, and the tables made of it."""
+"""Measurements, and the tables that are printed."""
 
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,9 +12,9 @@ REFERENCE, OURS, DATABASE = "reference", "ours", "pgbench"
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one contestant did in a round, and the CPU seconds of app and database for it.
+    """The load of one contestant in a round, with the CPU seconds of its app and its database.
 
-    `others` is the part of the machine's CPU time that programs got which do not belong to it.
+    `others` is the share of the machine's CPU time that unrelated programs used.
     """
 
     case: str
@@ -27,14 +27,14 @@ class Measurement:
 
 
 class Results:
-    """All measurements of a run. Ratios are made within each round, where the machine was alike."""
+    """All measurements of a run. Ratios are within a round, when the machine was equally busy."""
 
     def __init__(self, contestants: Sequence[str]) -> None:
         self._contestants = contestants
         self.measurements: list[Measurement] = []
 
     def of(self, case: str, connections: int, contestant: str) -> list[Measurement]:
-        """Return one for each round, in their order; none where it was not measured."""
+        """Return the measurements, one per round. Empty if there are none."""
         key = (case, connections, contestant)
         return [m for m in self.measurements if (m.case, m.connections, m.contestant) == key]
 
@@ -42,7 +42,7 @@ class Results:
         return {(m.case, m.connections): None for m in self.measurements}
 
     def table(self) -> Iterator[str]:
-        """Yield the lines of the table: medians over the rounds."""
+        """Yield the lines of the table, with medians over the rounds."""
         yield (
             f"{'case':<16}{'conn.':>5}  {'':<24}{'per s':>8}{'ratio':>7}{'spread':>15}"
             f"{'of pgbench':>12}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'app ms':>8}{'db ms':>7}"
@@ -70,7 +70,7 @@ class Results:
         )
 
     def disturbance(self) -> str:
-        """Say how much else the machine had to do."""
+        """Return a line about the CPU time of unrelated programs."""
         others = [measurement.others for measurement in self.measurements] or [0.0]
         return (
             f"other programs took {statistics.median(others):.0%} of the machine in the median "
@@ -78,7 +78,7 @@ class Results:
         )
 
     def variants(self) -> Iterator[str]:
-        """Yield how our server does with other variables, compared with itself."""
+        """Yield comparisons of our server with its own variants."""
         for case, connections in self._cells():
             base = self.of(case, connections, OURS)
             for contestant in self._contestants:
@@ -90,7 +90,7 @@ class Results:
                     )
 
     def comparisons(self) -> Iterator[str]:
-        """Yield how our large requests compare with our small ones."""
+        """Yield comparisons of our large requests with small ones."""
         for connections in sorted({m.connections for m in self.measurements}):
             times = _ratios(
                 self.of("reserve-uniform", connections, OURS), self.of("order", connections, OURS)
@@ -119,7 +119,7 @@ def _speed(measurement: Measurement) -> float:
 
 
 def _ratios(measured: Sequence[Measurement], base: Sequence[Measurement]) -> list[float]:
-    """Return the ratios of the speeds, round by round; none where one was not measured."""
+    """Return the ratio of the speeds of each round. Empty if one was not measured."""
     return [_speed(m) / _speed(b) for m, b in zip(measured, base, strict=False)]
 
 

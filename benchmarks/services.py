@@ -1,6 +1,7 @@
-"""Who is measured: our service, the reference, and the database alone; each has its own database.
+"""The contestants: our service, the reference, and the database alone.
 
-Each keeps a tally of what it has answered, against which the sums in its database are checked.
+Each has its own database, and counts the units of its successful responses. At the end, the sums
+in the database must match.
 """
 
 import os
@@ -28,20 +29,20 @@ from benchmarks.shop import HOT_SKU, OPENING_QUANTITY, PRODUCTS, Case, Request, 
 PROJECT = Path(__file__).resolve().parent.parent
 REFERENCE_PYTHON = str(PROJECT / ".venv-bench/bin/python")
 SECONDS_TO_START = 60
-REQUESTS_LOOKED_AT = 9
+REQUESTS_SAMPLED = 9
 NO_VARIABLES: Mapping[str, str] = {}
 
 Client = Callable[..., Load]
 Manage = Callable[..., str]
-"""Runs a command of `manage.py`."""
+"""Runs a `manage.py` command and returns its output."""
 
 
 class WrongSums(Exception):
-    """A database does not hold what was answered."""
+    """The sums in a database do not match the responses."""
 
 
 class Contestant(ABC):
-    """Somebody who is measured."""
+    """A service or database that is measured."""
 
     products_table = "product"
     events_table = "stockevent"
@@ -57,13 +58,13 @@ class Contestant(ABC):
 
     @abstractmethod
     def takes(self, case: Case) -> bool:
-        """Whether it can be asked this."""
+        """Return whether the contestant supports the case."""
 
     @abstractmethod
     def _run(self, case: Case, connections: int, seconds: float) -> Load: ...
 
     def run(self, case: Case, *, connections: int, seconds: float) -> Load:
-        """Let it work for some seconds; raise if it refuses anything."""
+        """Run the case for `seconds`. Raises `RuntimeError` if a request is refused."""
         load = self._run(case, connections, seconds)
         if load.failed:
             raise RuntimeError(f"{self.name} refused {load.failed} requests of {case.name}.")
@@ -71,14 +72,14 @@ class Contestant(ABC):
         return load
 
     def count(self, case: Case, load: Load) -> None:
-        """Add to the tally what was answered."""
+        """Add the units of the responses to the totals."""
         self._answered = self._answered.plus(case.units.times(load.succeeded))
         self._unanswered = self._unanswered.plus(case.units.times(load.unanswered))
 
     def check(self) -> str:
-        """Say how the levels compare with the tally; raise unless they and the ledger agree.
+        """Return a summary. Raises `WrongSums` unless levels, ledger and responses match.
 
-        What a client left unanswered at its end may or may not have been done.
+        Requests without a response at the end may or may not have been applied.
         """
         levels = self._totals(self.products_table, "quantity", "reserved_quantity")
         ledger = self._totals(self.events_table, "quantity_change", "reserved_change")
@@ -89,7 +90,9 @@ class Contestant(ABC):
         most = self._answered.plus(self._unanswered)
         for at_least, real, at_most in zip(self._answered, changed, most, strict=True):
             if not min(at_least, at_most) <= real <= max(at_least, at_most):
-                raise WrongSums(f"{self.name}: changed by {changed}, answered {self._answered}.")
+                raise WrongSums(
+                    f"{self.name}: levels changed by {changed}, responses by {self._answered}."
+                )
         removed, reserved = -changed.quantity, changed.reserved_quantity
         return f"{self.name}: {removed:,} units removed, {reserved:,} reserved"
 
@@ -119,7 +122,7 @@ class Database(Contestant):
 
 
 class Service(Contestant):
-    """A server that is asked over HTTP."""
+    """A service that is measured over HTTP."""
 
     prefix = ""
     headers: Mapping[str, str] = {}
@@ -144,16 +147,16 @@ class Service(Contestant):
         return [request.rendered(self.prefix, self.headers) for request in requests]
 
     def statements(self, case: Case, read: Callable[[], list[str]]) -> list[str]:
-        """Return those of a request of usual length; `read` returns what was logged since last."""
+        """Return the statements of a typical request. `read` returns newly logged ones."""
         found = []
-        for request in islice(cycle(self.requests(case)), REQUESTS_LOOKED_AT):
+        for request in islice(cycle(self.requests(case)), REQUESTS_SAMPLED):
             read()
             self.count(case, send_each(self.port, [request], connections=1))
             found.append(read())
         return sorted(found, key=len)[len(found) // 2]
 
     def run_at(self, rate: float, case: Case, *, connections: int, seconds: float) -> Load:
-        """Let it answer so many requests a second; whatever it refuses is in the result."""
+        """Send `rate` requests per second. The result also counts refused requests."""
         load = fixed_rate(
             self.port, self.requests(case), connections=connections, seconds=seconds, rate=rate
         )
@@ -196,11 +199,11 @@ def running_ours(
     variables: Mapping[str, str] = NO_VARIABLES,
     folder: Path = PROJECT,
 ) -> Iterator[Ours]:
-    """Run our production server on an empty database, and fill that through the API.
+    """Run our production server on an empty database, and fill the database through the API.
 
-    In production settings, behind what would be a proxy that ends TLS, with a key that is checked.
-    `variables` change its environment; a DATABASE_URL of only `?option=value` adds to the address.
-    `folder` may be another checkout of the project.
+    The server has production settings, an API key, and the headers of a proxy that ends TLS.
+    `variables` change its environment. A DATABASE_URL of only `?option=value` is appended to the
+    address. `folder` may be another checkout of the project.
     """
     port = _free_port()
     environment = {
@@ -223,17 +226,17 @@ def running_ours(
     key = manage("create_api_key", "benchmark", "--role", "manage").strip()
     command = [python, "-m", "inventory_project.server"]
     with processes.running(command, folder=folder, environment=environment, log=log) as process:
-        _wait_until_it_answers(process, port, "/health/live", log)
+        _wait_until_ready(process, port, "/health/live", log)
         ours = Ours(name, database_url, port=port, client=client, pid=process.pid, manage=manage)
         ours.headers = {"Authorization": f"Api-Key {key}", "X-Forwarded-Proto": "https"}
         if send_each(port, ours.render(opening()), connections=8).failed:
-            raise RuntimeError(f"The shop could not be filled:\n{_end_of(log)}")
+            raise RuntimeError(f"The shop could not be filled. The end of the log:\n{_end_of(log)}")
         yield ours
 
 
 @contextmanager
 def running_reference(database_url: str, *, client: Client, log: Path) -> Iterator[Service]:
-    """Run the reference on a database that has its tables."""
+    """Run the reference on a database with its tables."""
     port = _free_port()
     environment = {**os.environ, "DATABASE_URL": database_url}
     command = [
@@ -242,21 +245,23 @@ def running_reference(database_url: str, *, client: Client, log: Path) -> Iterat
         *("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"),
     ]
     with processes.running(command, folder=PROJECT, environment=environment, log=log) as process:
-        _wait_until_it_answers(process, port, f"/products/{HOT_SKU}", log)
+        _wait_until_ready(process, port, f"/products/{HOT_SKU}", log)
         yield Service("reference", database_url, port=port, client=client, pid=process.pid)
 
 
 def create_database(url: str, name: str, template: str = "template1") -> str:
-    """Make a database in the server of `url`, and return its URL."""
+    """Create a database in the server of `url` and return its URL."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     return f"{url.rpartition('/')[0]}/{name}"
 
 
 def create_tables_of_reference(database_url: str) -> None:
-    """Make and fill them."""
+    """Create and fill the tables of the reference."""
     if not Path(REFERENCE_PYTHON).exists():
-        raise SystemExit("Use `make bench`, which installs what the reference needs.")
+        raise SystemExit(
+            "The packages of the reference are missing. Run `make bench`, which installs them."
+        )
     environment = {**os.environ, "DATABASE_URL": database_url}
     subprocess.run(
         [REFERENCE_PYTHON, "-m", "benchmarks.reference"], cwd=PROJECT, env=environment, check=True
@@ -290,9 +295,7 @@ def _free_port() -> int:
         return port
 
 
-def _wait_until_it_answers(
-    process: "subprocess.Popen[bytes]", port: int, path: str, log: Path
-) -> None:
+def _wait_until_ready(process: "subprocess.Popen[bytes]", port: int, path: str, log: Path) -> None:
     end = time.monotonic() + SECONDS_TO_START
     while process.poll() is None and time.monotonic() < end:
         client = HTTPConnection("127.0.0.1", port, timeout=SECONDS_TO_START)
@@ -301,4 +304,4 @@ def _wait_until_it_answers(
             if client.getresponse().status == 200:
                 return
         time.sleep(0.1)
-    raise RuntimeError(f"The server does not answer:\n{_end_of(log)}")
+    raise RuntimeError(f"The server did not start. The end of the log:\n{_end_of(log)}")

@@ -1,4 +1,4 @@
-"""The shop that every service keeps in a measurement, and what it is asked: the cases."""
+"""The shop of a measurement, and the cases: the requests that each service receives."""
 
 import json
 import random
@@ -15,13 +15,13 @@ LINES_OF_AN_ORDER = 5
 LINES_OF_OPERATIONS = 1_000
 PAGE_SIZE = 100
 
-# Enough that the SKUs of a run are as good as random, and the same for everybody.
+# Enough for random SKUs. Every contestant receives the same ones.
 REQUESTS = 5_000
 LARGE_REQUESTS = 20
 
 
 class Request(NamedTuple):
-    """A request, as all services take it but for a prefix of the path and headers."""
+    """A request for any service, without the prefix of the path and the headers."""
 
     method: str
     path: str
@@ -38,7 +38,7 @@ class Request(NamedTuple):
 
 
 class Units(NamedTuple):
-    """By how many units one request changes the levels of all products together."""
+    """The total change of the stock levels by one request."""
 
     quantity: int = 0
     reserved_quantity: int = 0
@@ -57,7 +57,7 @@ NOTHING = Units()
 
 @dataclass(frozen=True)
 class Case:
-    """What is asked of the services over so many connections, each number in a measurement."""
+    """A kind of request, measured with each number of connections."""
 
     name: str
     connections: tuple[int, ...]
@@ -65,11 +65,11 @@ class Case:
     units: Units = NOTHING
     only_ours: bool = False
     is_slow: bool = False
-    """So few are done in a turn that the last one must not be cut off."""
+    """A turn completes few requests, so the last one must not be cut off."""
 
 
 def opening() -> Iterator[Request]:
-    """What fills our service: the reference fills its table itself."""
+    """Yield the requests that fill our service. The reference fills its own table."""
     for sku in SKUS:
         body = {"sku": sku, "name": sku.title(), "quantity": OPENING_QUANTITY}
         yield Request("POST", "/products", body)

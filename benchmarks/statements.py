@@ -1,6 +1,6 @@
-"""Which statements a request makes the database carry out, as the server's own log tells.
+"""Read the statements of a request from the log of the PostgreSQL server.
 
-Each is a round trip of its own, unless a service sends several at once.
+Each is one round trip, unless a service sends several together.
 """
 
 import re
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-# PostgreSQL does not say when its processes have read the setting.
+# PostgreSQL does not report when its processes have read the setting.
 SECONDS_TO_RELOAD = 0.5
 
 _ENTRIES = re.compile(r"^\d{4}-\d\d-\d\d [^\[\n]*\[\d+\] ", re.MULTILINE)
@@ -19,7 +19,7 @@ _STATEMENT = re.compile(r"LOG: +(?:statement|execute [^:]*): (.*)", re.DOTALL)
 
 @contextmanager
 def logged(url: str) -> Iterator[Callable[[], list[str]]]:
-    """Let the whole server log statements; yield what returns those since it was last called."""
+    """Log all statements of the server. Yield a function that returns the new ones."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SET log_statement = 'none'")
         connection.execute("ALTER SYSTEM SET log_statement = 'all'")

@@ -1,16 +1,18 @@
-"""How fast our service is: against the reference, and against what the database can do.
+"""Compare the speed of our service with a reference service and with the bare database.
 
     python -m benchmarks.throughput [--quick] [--cases remove-hot ...] [--connections 32 ...]
 
-Starts a PostgreSQL of its own that waits for the disk, our production server, the reference of
-`benchmarks/reference.py`, and pgbench, and lets them work in turns: in each round everybody does
-every case for some seconds, so that what else the machine does meets all of them. Ratios are made
-within a round. Then it looks which statements a request costs, sends ours 100 requests a second, on
-PostgreSQL and on SQLite (the case `steady`), and checks the sums in every database.
+Starts its own PostgreSQL with `fsync`, our production server, the reference service of
+`benchmarks/reference.py`, and pgbench. They take turns: in each round, every contestant runs every
+case for some seconds, so that other programs disturb all of them alike. Ratios are within a round.
 
-`--ours-env "WEB_CONCURRENCY=1"` measures our server once more with such variables, to compare
-settings; `DATABASE_URL=?prepare_threshold=5` adds to the address. `--ours-in FOLDER` measures that
-of another checkout, to compare code. Needs Linux, for the CPU time.
+Then it counts the statements of a request, sends 100 requests per second to our server on
+PostgreSQL and on SQLite (the case `steady`), and checks the sums in every database. It needs Linux
+to measure CPU time.
+
+To compare settings, `--ours-env "WEB_CONCURRENCY=1"` measures our server again with this variable.
+`DATABASE_URL=?prepare_threshold=5` is appended to the address. To compare code, `--ours-in FOLDER`
+measures the server of another checkout.
 """
 
 import argparse
@@ -61,7 +63,7 @@ CLIENTS: dict[str, Client] = {"wrk": load.wrk, "own": load.closed_loop}
 
 def main(options: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit("ended"))  # The stack then clears up.
+        signal.signal(number, lambda *_: sys.exit("Interrupted."))  # The stack cleans up.
     with ExitStack() as stack:
         url = stack.enter_context(running_postgres(fsync=True))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -105,13 +107,13 @@ def _machine(url: str, options: argparse.Namespace) -> list[str]:
     ]
 
 
-# ----------------------------------------------------------------------------------- who takes part
+# ------------------------------------------------------------------------------------- contestants
 
 
 def _start(
     stack: ExitStack, url: str, folder: Path, options: argparse.Namespace
 ) -> list[Contestant]:
-    """Start everybody, each on a database of its own in the one server."""
+    """Start all contestants, each on its own database in the same PostgreSQL server."""
     client = CLIENTS[options.client]
     for_database = create_database(url, DATABASE)
     create_tables_of_reference(for_database)
@@ -153,7 +155,7 @@ def _postmaster(url: str) -> int:
         return int(content.split()[0])
 
 
-# --------------------------------------------------------------------------------- what is measured
+# ------------------------------------------------------------------------------------ measurements
 
 
 def _measure(
@@ -161,7 +163,7 @@ def _measure(
 ) -> Results:
     results = Results([contestant.name for contestant in contestants])
     for round_number in range(options.rounds + 1):
-        # The first round only warms up: connections, prepared statements, plans.
+        # The first round only warms up connections, prepared statements and plans.
         seconds = options.seconds if round_number else WARM_UP_SECONDS
         for case in _cases(options):
             able = [contestant for contestant in contestants if contestant.takes(case)]
@@ -204,7 +206,7 @@ def _turn(
 
 
 Statements = dict[str, dict[str, list[str]]]
-"""By case and service."""
+"""The statements by case and service."""
 
 
 def _statements(services: Sequence[Service], url: str, options: argparse.Namespace) -> Statements:
@@ -229,8 +231,8 @@ def _table_of_statements(services: Sequence[Service], found: Statements) -> Iter
 def _steady(services: Sequence[Ours], options: argparse.Namespace) -> Iterable[str]:
     seconds = QUICK_STEADY_SECONDS if options.quick else STEADY_SECONDS
     yield (
-        f"{STEADY_RATE} removes a second for {seconds} s over {STEADY_CONNECTIONS} connections: "
-        "ms from when a request was due"
+        f"{STEADY_RATE} removes per second for {seconds} s over {STEADY_CONNECTIONS} connections: "
+        "latency in ms from the time at which a request was due"
     )
     for service in services:
         seen = service.run_at(
@@ -241,7 +243,7 @@ def _steady(services: Sequence[Ours], options: argparse.Namespace) -> Iterable[s
         )
         yield (
             f"{service.name:<24} p50 {seen.p50:.1f}  p95 {seen.p95:.1f}  p99 {seen.p99:.1f}  "
-            f"{seen.answered:,} answered, {seen.failed:,} of them with an error"
+            f"{seen.answered:,} responses, {seen.failed:,} errors"
         )
 
 
@@ -261,16 +263,44 @@ def _options() -> argparse.Namespace:
     )
     names = [*CASES, STEADY]
     counts = sorted({count for case in CASES.values() for count in case.connections})
-    parser.add_argument("--quick", action="store_true", help="few, short rounds")
-    parser.add_argument("--cases", nargs="+", choices=names, default=names)
-    parser.add_argument("--connections", nargs="+", type=int, choices=counts, default=counts)
-    parser.add_argument("--rounds", type=int)
-    parser.add_argument("--seconds", type=int, help="of each turn")
-    parser.add_argument("--client", choices=CLIENTS, default="wrk" if load.has_wrk() else "own")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds of {QUICK_SECONDS} s"
+    )
+    parser.add_argument(
+        "--cases", nargs="+", choices=names, default=names, help="only these (default: all)"
+    )
+    parser.add_argument(
+        "--connections",
+        nargs="+",
+        type=int,
+        choices=counts,
+        default=counts,
+        help="only these numbers of connections (default: all)",
+    )
+    parser.add_argument("--rounds", type=int, help=f"rounds to measure (default: {ROUNDS})")
+    parser.add_argument("--seconds", type=int, help=f"seconds of each turn (default: {SECONDS})")
+    parser.add_argument(
+        "--client",
+        choices=CLIENTS,
+        default="wrk" if load.has_wrk() else "own",
+        help="default: wrk if it is installed, else own",
+    )
     again: dict[str, Any] = {"action": "append", "default": []}
-    parser.add_argument("--ours-env", type=_variables, metavar="VARIABLES", **again)
-    parser.add_argument("--ours-in", type=_folder, metavar="FOLDER", **again)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep every measurement")
+    parser.add_argument(
+        "--ours-env",
+        type=_variables,
+        metavar="VARIABLES",
+        help="measure our server again with these variables",
+        **again,
+    )
+    parser.add_argument(
+        "--ours-in",
+        type=_folder,
+        metavar="FOLDER",
+        help="measure the server of another checkout",
+        **again,
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every measurement to FILE")
     options = parser.parse_args()
     options.rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     options.seconds = options.seconds or (QUICK_SECONDS if options.quick else SECONDS)

@@ -1,5 +1,4 @@
--- Sends the requests of a file, which stand there rendered with a NUL between them, in turn, and
--- prints what came of it as JSON.
+-- Send the rendered requests of a file, separated by NUL, in turn. Print the result as JSON.
 local requests, sent = {}, 0
 
 function init(arguments)
