@@ -49,7 +49,7 @@ class FileLine:
         """The first problem."""
         return self.problems[0] if self.problems else None
 
-    def ask_for(self, change: type[AnyChange], **values: Any) -> None:
+    def set_change(self, change: type[AnyChange], **values: Any) -> None:
         """Set the change of a row without problems, or add the problem that prevents it."""
         if self.problems:
             return
@@ -82,11 +82,11 @@ def product_line(row: Row, product: Product | None) -> FileLine:
     line, values = _read(row)
     if product is None:
         # `stock` refuses an empty name.
-        line.ask_for(stock.NewProduct, **{"name": "", "reason": "import", **values})
+        line.set_change(stock.NewProduct, **{"name": "", "reason": "import", **values})
         return line
     if values.pop("quantity", product.quantity) != product.quantity:
         line.problems.append(_quantity_not_editable(product))
-    line.ask_for(stock.Edit, **values)
+    line.set_change(stock.Edit, **values)
     if isinstance(line.change, stock.Edit) and not changed_fields(line.change, product):
         line.change = None
     return line
@@ -131,7 +131,7 @@ def adjustment_line(row: Row, *, reason: str = "", reference: str = "") -> FileL
         detail = "Only a row with a quantity can have an expected quantity. Empty the cell."
         line.problems.append(stock.Invalid("expected_quantity", detail))
     values[field] = values.pop(given[0], None)
-    line.ask_for(operation, **{"reason": reason, "reference": reference, **values})
+    line.set_change(operation, **{"reason": reason, "reference": reference, **values})
     for problem in line.problems:
         if isinstance(problem, stock.Invalid) and problem.field == field:
             problem.field = given[0]

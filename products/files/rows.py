@@ -12,6 +12,8 @@ from products import stock
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 
+NO_ROWS = "The file has no rows below the header. Add at least one row."
+
 _NAMELESS = (
     "A column without a name has a value. Name the column in the header, or empty the cell. In "
     "CSV, put a value that contains the separator in quotation marks."
@@ -20,9 +22,6 @@ _NAMELESS = (
 
 class UnreadableFile(Exception):
     """A file whose rows cannot be read. The message is for the person who sent the file."""
-
-
-NO_ROWS = "The file has no rows below the header. Add at least one row."
 
 
 class InvalidCell(NamedTuple):
@@ -83,7 +82,7 @@ class Columns(NamedTuple):
     ignored: Collection[str] = ()
     """Columns that are allowed and not read."""
     renamed: Mapping[str, str] = {}
-    """Our name of a column to its name in the header. The header must have these columns."""
+    """Maps our name of a column to its name in the header. The header must have all."""
     allow_others: bool = False
     """Whether any other column is allowed and not read."""
 

@@ -40,12 +40,12 @@ class Command(BulkCommand):
         "bulk_adjust orders.csv --sku-column Item --amount-column Units --operation remove",
     )
     interrupted = (
-        "Interrupted. With --keep-going, some lines may have been applied. With --reference, run "
-        "the same command again to apply the rest. Without it, check the ledger first."
+        "Interrupted. With --reference, run the same command again to finish the file. Without it, "
+        "all lines were applied or none: check the ledger first."
     )
     retry = (
-        "With --reference, run the same command again. Without it, lines may have been applied: "
-        "check the ledger first."
+        "With --reference, run the same command again to finish the file. Without it, all lines "
+        "were applied or none: check the ledger first."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
