@@ -4,13 +4,20 @@ import argparse
 import json
 import os
 import re
+import shlex
 from collections import Counter
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.core.management import CommandError, call_command
+from django.core.management import (
+    CommandError,
+    call_command,
+    get_commands,
+    load_command_class,
+)
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
@@ -93,6 +100,20 @@ def test_demo_access_is_refused_in_production(settings: Settings) -> None:
 
     with pytest.raises(CommandError, match="DEBUG"):
         call_command("demo_access")
+
+
+COMMANDS = [name for name, app in get_commands().items() if app == "products"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_examples_of_help_are_valid(name: str) -> None:
+    command: Any = load_command_class("products", name)
+    parser = command.create_parser("manage.py", name)
+    for example in command.examples:
+        program, *arguments = shlex.split(re.split(r" [|>] ", example)[0])
+        assert program == name
+        parser.parse_args(arguments)
+    assert all(example in parser.format_help() for example in command.examples)
 
 
 @pytest.mark.parametrize(("text", "number"), [("0", 0), ("007", 7), ("1000000000", 1_000_000_000)])
