@@ -2,10 +2,10 @@
 
     python -m benchmarks.feed [EVENTS]
 
-Starts its own PostgreSQL with 100,000 products and EVENTS events (default: 10,000,000). Reads pages
-at the start, in the middle and at the end, while eight open transactions have each written an
-event. Prints the time that EXPLAIN ANALYZE reports for the statements of a page, in milliseconds:
-the median and the worst of several readings.
+Starts its own PostgreSQL with 100,000 products and EVENTS events (at least 100,000; default:
+10,000,000). Reads pages at the start, in the middle and at the end, while eight open transactions
+have each written an event. Prints the time that EXPLAIN ANALYZE reports for the statements of a
+page, in milliseconds: the median and the worst of several readings.
 """
 
 import os

@@ -123,15 +123,19 @@ def _names_of(header: Sequence[Cell], columns: Columns) -> list[str | None]:
     required = dict.fromkeys(
         columns.renamed.get(name, name) for name in (*columns.required, *columns.renamed)
     )
-    unknown = [name for name in counts if name not in ours and name not in columns.ignored]
+    unknown = [name for name in counts if name and name not in {*ours, *columns.ignored}]
+    if columns.allow_others:
+        unknown = []
     problems = [
         *_problem("Missing", [name for name in required if name not in counts]),
-        *_problem("Unknown", [] if columns.allow_others else list(filter(None, unknown))),
+        *_problem("Unknown", unknown),
         *_problem("Repeated", [name for name in ours if counts[name] > 1]),
     ]
     if problems:
-        allowed = f"The first line must name the columns. Allowed: {', '.join(ours)}."
-        raise UnreadableFile(" ".join([*problems, allowed]))
+        problems.append(f"The first line must name the columns. Allowed: {', '.join(ours)}.")
+        if unknown:
+            problems.append("Rename or delete unknown columns.")
+        raise UnreadableFile(" ".join(problems))
     return [name and ours.get(name, "") for name in given]
 
 

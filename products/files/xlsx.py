@@ -89,5 +89,5 @@ def _xlsx_cell(cell: Any) -> Cell:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
-        return InvalidCell(f"{value} is neither text nor a whole number. Change the cell to one.")
+        return InvalidCell(f"Unsupported value: {value}. Enter text or a whole number.")
     return value

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def cup(db: None) -> Product:
-    """A product with 25 units on hand, 4 of them reserved."""
+    """A product with 25 units on hand and 4 reserved units."""
     ProductFactory.create(sku="CUP", quantity=25)
     stock.reserve(sku="CUP", amount=4, by=ACTOR)
     return Product.objects.get(sku="CUP")
