@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -26,6 +26,11 @@ class Actor:
     name: str
     source: StockEvent.Source
     request_id: str = ""
+
+    @property
+    def backdated_to(self) -> datetime | None:
+        """The time of the change, if it is not now: see `products.ledger.backdating`."""
+        return None
 
 
 class LevelChange(NamedTuple):
@@ -269,6 +274,7 @@ class Posting:
             self._line_rows() if self._lines else None,
             self._status_rows() if self._lines else None,
             _opening(*self._opened) if self._opened and not is_sqlite() else None,
+            self._by.backdated_to,
         )
 
     def write(self, *, commits: bool = False, waits: bool = True) -> bool:
@@ -283,9 +289,9 @@ class Posting:
         if self._created:
             self._create_products()
         for reservation, expires_in in self._extended:
-            _extend(reservation, expires_in)
+            _extend(reservation, expires_in, now=self._by.backdated_to)
         if self._opened and is_sqlite():
-            sqlite.insert_reservation(*self._opened)
+            sqlite.insert_reservation(*self._opened, now=self._by.backdated_to)
         self.prepare()
         if self._write is None:
             return False
@@ -309,6 +315,9 @@ class Posting:
         return commits and not is_sqlite()
 
     def _create_products(self) -> None:
+        if (now := self._by.backdated_to) is not None:
+            for product in self._created:
+                product.created_at = product.updated_at = now
         try:
             # In the order of SKUs, so that two transactions with the same SKUs cannot deadlock.
             Product.objects.bulk_create(sorted(self._created, key=attrgetter("sku")))
@@ -368,7 +377,8 @@ def _set_generated(
         line.pk, line.reservation = line_id, reservation
 
 
-def _extend(reservation: Reservation, expires_in: int) -> None:
+def _extend(reservation: Reservation, expires_in: int, *, now: datetime | None) -> None:
     rows = Reservation.objects.filter(pk=reservation.pk)
-    rows.update(expires_at=SecondsFromNow(expires_in))
+    expires_at = now + timedelta(seconds=expires_in) if now else SecondsFromNow(expires_in)
+    rows.update(expires_at=expires_at)
     reservation.expires_at = rows.values_list("expires_at", flat=True).get()

@@ -11,10 +11,18 @@ from products.ledger.statements import Write
 from products.models import Product, Reservation, ReservationLine
 
 
-def insert_reservation(reservation: Reservation, expires_in: int | None) -> None:
-    """Insert a reservation with its `loaded_lines`, before its events."""
+def insert_reservation(
+    reservation: Reservation, expires_in: int | None, *, now: datetime | None
+) -> None:
+    """Insert a reservation with its `loaded_lines`, before its events.
+
+    `now` is the time of a backdated change.
+    """
+    if now is not None:
+        reservation.created_at = now
     if expires_in is not None:
-        reservation.expires_at = SecondsFromNow(expires_in)
+        expires_at = now + timedelta(seconds=expires_in) if now else SecondsFromNow(expires_in)
+        reservation.expires_at = expires_at
     reservation.save(force_insert=True)
     if expires_in is not None:
         # One statement has set both times, so the expiry can be computed.
@@ -26,6 +34,7 @@ def insert_reservation(reservation: Reservation, expires_in: int | None) -> None
 
 def write(change: Write) -> tuple[list[int], datetime]:
     """Write the rows of a change. Return the ids and the time of its events."""
+    backdated_to = [_as_text(change.backdated_to)] if change.backdated_to else []
     with connection.cursor() as cursor:
         if change.lines:
             sql = statements.update_lines(change.lines.sql, change.lines.columns)
@@ -34,13 +43,16 @@ def write(change: Write) -> tuple[list[int], datetime]:
             sql = statements.update_statuses(change.statuses.sql, change.statuses.columns)
             cursor.execute(sql, change.statuses.parameters)
         cursor.execute(
-            statements.insert_events(change.events.sql),
-            [*change.event_parameters, *change.events.parameters],
+            statements.insert_events(change.events.sql, moment="%s" if backdated_to else None),
+            [*change.event_parameters, *backdated_to, *change.events.parameters],
         )
         ids, moments = zip(*cursor.fetchall(), strict=True)
         convert: Any = connection.ops
         moment = convert.convert_datetimefield_value(moments[0], None, connection)
-        updated_at = Product._meta.get_field("updated_at").get_db_prep_save(moment, connection)
         sql = statements.update_products(change.levels.sql, change.levels.columns, moment="%s")
-        cursor.execute(sql, [updated_at, *change.levels.parameters])
+        cursor.execute(sql, [_as_text(moment), *change.levels.parameters])
     return list(ids), moment
+
+
+def _as_text(moment: datetime) -> Any:
+    return Product._meta.get_field("updated_at").get_db_prep_save(moment, connection)

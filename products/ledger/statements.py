@@ -6,6 +6,7 @@ It is written by hand because the ORM would send several parameters for each row
 import functools
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, NamedTuple, cast
 
 from django.db import connection
@@ -27,6 +28,7 @@ NEW_RESERVATION = 0
 """A placeholder for the id of the reservation that the same statement opens."""
 
 NOW = "STATEMENT_TIMESTAMP()"
+_GIVEN_TIME = "(SELECT moment FROM given)"
 
 
 class Rows(NamedTuple):
@@ -57,19 +59,22 @@ class Write(NamedTuple):
     statuses: Rows | None
     """Reservations that were closed."""
     opening: Opening | None
+    backdated_to: datetime | None
+    """The time of the change, if it is not now."""
 
 
 def compose(write: Write) -> tuple[str, list[Any]]:
     """Return the PostgreSQL statement of a change, and its parameters."""
-    events, event_parameters, levels, lines, statuses, opening = write
+    events, event_parameters, levels, lines, statuses, opening, backdated_to = write
     sql = _write_sql(
         (events.sql, events.columns),
         (levels.sql, levels.columns),
         lines and (lines.sql, lines.columns),
         statuses and (statuses.sql, statuses.columns),
         opening and (opening.lines.sql, opening.lines.columns),
+        is_backdated=backdated_to is not None,
     )
-    parameters: list[Any] = []
+    parameters: list[Any] = [] if backdated_to is None else [backdated_to]
     if opening:
         parameters += [*opening.parameters, *opening.lines.parameters]
     if lines:
@@ -116,13 +121,16 @@ def _type(model: type[Model], column: str) -> str | None:
     return field.db_type(connection)
 
 
-def insert_events(events: str, *, reservation_id: str = "event.reservation_id") -> str:
+def insert_events(
+    events: str, *, reservation_id: str = "event.reservation_id", moment: str | None = None
+) -> str:
+    """Return the SQL that inserts events; by default, they happen now."""
     selected = [f"event.{name}" for name in EVENT_COLUMNS]
     selected[EVENT_COLUMNS.index("reservation_id")] = reservation_id
     return f"""
         INSERT INTO {StockEvent._meta.db_table}
-            ({", ".join(EVENT_COLUMNS)}, actor, source, request_id)
-        SELECT {", ".join(selected)}, %s, %s, %s
+            ({", ".join(EVENT_COLUMNS)}, actor, source, request_id{", occurred_at" * bool(moment)})
+        SELECT {", ".join(selected)}, %s, %s, %s{f", {moment}" if moment else ""}
         FROM {events} AS event
         RETURNING id, occurred_at
     """
@@ -156,12 +164,17 @@ def _write_sql(
     lines: _Table | None,
     statuses: _Table | None,
     opened: _Table | None,
+    *,
+    is_backdated: bool,
 ) -> str:
-    parts = []
+    parts, now = [], NOW
+    if is_backdated:
+        parts.append("given AS (SELECT %s::timestamptz AS moment)")
+        now = _GIVEN_TIME
     reservation_id = "event.reservation_id"
-    answer, source = f"SELECT {NOW}, ARRAY(SELECT id FROM event ORDER BY id)", ""
+    answer, source = f"SELECT {now}, ARRAY(SELECT id FROM event ORDER BY id)", ""
     if opened:
-        parts.append(_open_reservation(opened[0]))
+        parts.append(_open_reservation(opened[0], now))
         reservation_id = f"""
             CASE event.reservation_id WHEN {NEW_RESERVATION} THEN (SELECT id FROM reservation)
             ELSE event.reservation_id END
@@ -172,16 +185,19 @@ def _write_sql(
         parts.append(f"ended AS ({update_lines(*lines)})")
     if statuses:
         parts.append(f"closed AS ({update_statuses(*statuses)})")
-    parts.append(f"event AS ({insert_events(events[0], reservation_id=reservation_id)})")
-    parts.append(f"level AS ({update_products(*levels)})")
+    inserted = insert_events(
+        events[0], reservation_id=reservation_id, moment=now if is_backdated else None
+    )
+    parts.append(f"event AS ({inserted})")
+    parts.append(f"level AS ({update_products(*levels, moment=now)})")
     return f"WITH {', '.join(parts)} {answer}{source}"
 
 
-def _open_reservation(lines: str) -> str:
+def _open_reservation(lines: str, now: str) -> str:
     return f"""
         reservation AS (
-            INSERT INTO {Reservation._meta.db_table} (reference, status, expires_at)
-            VALUES (%s, %s, {NOW} + %s::float8 * interval '1 second')
+            INSERT INTO {Reservation._meta.db_table} (reference, status, expires_at, created_at)
+            VALUES (%s, %s, {now} + %s::float8 * interval '1 second', {now})
             RETURNING id, expires_at
         ), line AS (
             INSERT INTO {ReservationLine._meta.db_table}

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.core.management import call_command
 from django.db import connection, transaction
 from django.test import Client
 from django.urls import reverse
@@ -28,6 +27,7 @@ from products.tests.admin.browsers import browser_of
 from products.tests.checks import stored
 from products.tests.concurrency import at_once
 from products.tests.factories import ACTOR, ProductFactory
+from products.tests.real_orders import create_products_for_all_orders
 
 pytestmark = pytest.mark.django_db
 
@@ -317,7 +317,7 @@ def test_previews_that_nobody_confirms_are_forgotten_after_a_day(manager: Client
 
 @pytest.mark.slow
 def test_the_orders_of_real_customers_are_removed_to_the_unit(manager: Client) -> None:
-    call_command("load_demo_data", stdout=io.StringIO())
+    create_products_for_all_orders()
     file = io.StringIO()
     writer = csv.writer(file, delimiter=";")
     writer.writerow(["sku", "remove", "reference"])
@@ -327,7 +327,6 @@ def test_the_orders_of_real_customers_are_removed_to_the_unit(manager: Client) -
     preview = upload(manager, "adjustments", file.getvalue(), reason="shipped")
     manager.post(confirm_url(preview))
 
-    # The demo products have what all orders together ask for: 47,252 units in 4,688 lines.
     assert set(Product.objects.values_list("quantity", flat=True)) == {0}
     removals = StockEvent.objects.filter(type=StockEvent.Type.REMOVED)
     assert removals.count() == len(preview.context["rows"]) == 4_688

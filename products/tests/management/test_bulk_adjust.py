@@ -27,6 +27,7 @@ from products.tests.checks import stored
 from products.tests.concurrency import at_once
 from products.tests.factories import ACTOR, ProductFactory
 from products.tests.live import database_url_of_test, manage, run_python
+from products.tests.real_orders import create_products_for_all_orders
 
 pytestmark = pytest.mark.django_db
 
@@ -89,7 +90,7 @@ REAL_COLUMNS = ("--sku-column=sku", "--amount-column=amount", "--operation=remov
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", [[], ["--keep-going", "--reference=real"]])
 def test_removes_real_order_lines(mode: list[str]) -> None:
-    call_command("load_demo_data", stdout=StringIO())
+    create_products_for_all_orders()
     before = levels()
     stock.apply([stock.Add(sku=sku, amount=7) for sku in before], by=ACTOR)
 
