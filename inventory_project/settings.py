@@ -180,7 +180,7 @@ REST_FRAMEWORK = {
     "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_PAGINATION_CLASS": "products.api.pagination.StrictCursorPagination",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "products.api.document.OperationSchema",
     "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
     "UNAUTHENTICATED_USER": None,
     # A name that no field of a request can have.
@@ -195,22 +195,18 @@ DRF_STANDARDIZED_ERRORS = {
 }
 
 SPECTACULAR_SETTINGS = {
+    "OAS_VERSION": "3.1.1",
     "TITLE": "Inventory service",
-    "DESCRIPTION": (
-        "Stock that is never sold twice and can be accounted for, unit by unit.\n\n"
-        "Send a key with each request: `Authorization: Bearer <key>` or `Authorization: Api-Key "
-        "<key>`. Every error is a problem of RFC 9457 with a stable `code`; a 4xx has changed "
-        "nothing. The `X-Request-ID` of a request comes back in its answer, and stands in the log "
-        "and in the stock events."
-    ),
-    "TAGS": [
-        {"name": "products", "description": "Products, and the operations on the stock of one."},
-        {"name": "reservations", "description": "Units held for orders of one or several SKUs."},
-        {"name": "operations", "description": "Many changes of what is on hand, in one request."},
-        {"name": "events", "description": "The change feed: the stock events of all products."},
-        {"name": "health", "description": "For load balancers; no key is needed."},
-    ],
     "VERSION": "1.0.0",
+    # The description is `products/api/guide.md`.
+    "SERVERS": [{"url": "/", "description": "This service."}],
+    "TAGS": [
+        {"name": "products", "description": "Products and their stock levels."},
+        {"name": "reservations", "description": "Units held for orders."},
+        {"name": "operations", "description": "Many changes of stock in one request."},
+        {"name": "events", "description": "The change feed of all products."},
+        {"name": "health", "description": "Checks for load balancers."},
+    ],
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
@@ -218,7 +214,18 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     # A PATCH requires the same fields as its POST.
     "COMPONENT_SPLIT_PATCH": False,
-    "PREPROCESSING_HOOKS": ["products.api.schema.only_canonical"],
+    "PREPROCESSING_HOOKS": ["products.api.document.only_canonical"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "products.api.document.complete",
+    ],
+    "ENUM_NAME_OVERRIDES": {
+        "ErrorCode": "products.api.problems.ERROR_CODES",
+        "EventSource": "products.models.StockEvent.Source",
+        "EventType": "products.models.StockEvent.Type",
+        "ReservationStatus": "products.models.Reservation.Status",
+    },
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

@@ -40,7 +40,12 @@ class FailedAuthenticationThrottle(DatabaseThrottle):
 
 SCHEMES = ("api-key", "bearer")
 """The schemes of `Authorization` that carry a key. Their case does not matter (RFC 9110)."""
-FORMS = "Authorization: Bearer <key>, or Authorization: Api-Key <key>"
+_HOW_TO_SEND = "Send it as Authorization: Bearer <key>."
+
+
+def key_required() -> NotAuthenticated:
+    """Return the error for a request without a key."""
+    return NotAuthenticated(f"An API key is required. {_HOW_TO_SEND}")
 
 
 class ApiKeyAuthentication(BaseAuthentication):
@@ -67,13 +72,13 @@ def _valid_key(request: Request) -> ApiKey:
     scheme, _, key = request.META["HTTP_AUTHORIZATION"].partition(" ")
     # A key is ASCII; some databases could not look up anything else.
     if scheme.lower() not in SCHEMES or not key or not key.isascii() or not key.isprintable():
-        raise AuthenticationFailed(f"The header is not of the form {FORMS}.")
+        raise AuthenticationFailed(f"The Authorization header has no API key. {_HOW_TO_SEND}")
     try:
         api_key = _find(key)
     except ApiKey.DoesNotExist:
-        raise AuthenticationFailed("The API key is unknown or revoked.") from None
+        raise AuthenticationFailed("The API key is unknown or revoked. Use another key.") from None
     if api_key.has_expired:
-        raise AuthenticationFailed("The API key has expired.")
+        raise AuthenticationFailed("The API key has expired. Use another key.")
     return api_key
 
 
@@ -127,7 +132,7 @@ class HasRole(BasePermission):
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if not isinstance(request.auth, ApiKey):
-            raise NotAuthenticated(f"An API key is required: {FORMS}.")
+            raise key_required()
         if view.action in NO_ACTION:
             return True  # The answer is 405.
         require_role(request.auth, view.required_roles.get(view.action))
@@ -137,4 +142,4 @@ class HasRole(BasePermission):
 def require_role(api_key: ApiKey, required: Role | None) -> None:
     """Refuse a key without the required role, and every key if no role is given."""
     if required is None or not Role(api_key.role).includes(required):
-        raise PermissionDenied(f"The role {required} is required.")
+        raise PermissionDenied(f"This needs an API key with the role {required}.")

@@ -1,13 +1,15 @@
-"""The filters of lists. Every other query parameter is refused."""
+"""The query parameters of lists. All others are refused."""
 
 import re
 from datetime import datetime
 from typing import Any
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import ValidationError as ValueRefused
 from django.db.models import F, QuerySet
+from django_filters import Filter
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema_field
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from products import validators
@@ -18,39 +20,49 @@ from products.validators import MAX_NAME_LENGTH, MAX_NOTE_LENGTH, SKU_PATTERN
 
 MAX_SKUS = 200
 REPLACEMENT = "\ufffd"
-"""Django's replacement for bytes that are not UTF-8."""
+"""The character that Django puts in place of bytes that are not UTF-8."""
 _TEXT_PATTERN = r"^[^\u0000\ufffd]*$"
-"""What `check_query` and the database let through."""
+"""Matches the text that `check_query` and the database accept."""
 _BOOLEAN = [("true", "true"), ("false", "false")]
 
 PRODUCT_ORDERS = {"sku": "sku", "-sku": "-sku", "created_at": "id", "-created_at": "-id"}
-"""The column of each order. Pages need a unique one, and a batch of products has one `created_at`;
-ids grow with it."""
+"""The column that sorts each order. Pages need a unique column, and products of one import share
+their `created_at`, so `id` stands in for it."""
+
+
+def unknown_parameter(name: str) -> ValidationError:
+    """Return the error for a query parameter that does not exist."""
+    return invalid_field(name, "Unknown query parameter.", "unknown")
 
 
 def check_query(request: Request, allowed: set[str]) -> None:
     """Refuse query parameters that are not `allowed`, repeated, empty or not UTF-8."""
     for name, values in request.query_params.lists():
         if name not in allowed:
-            raise invalid_field(name, "There is no such parameter here.", "unknown")
+            raise unknown_parameter(name)
         if len(values) > 1:
-            raise invalid_field(name, "This parameter is given twice.", "duplicate")
+            raise invalid_field(name, "Send this parameter once.", "duplicate")
         if not values[0]:
-            raise invalid_field(name, "This parameter is empty.", "empty")
+            raise invalid_field(name, "Give this parameter a value, or leave it out.", "empty")
         if REPLACEMENT in values[0]:
-            raise invalid_field(name, "Text in UTF-8 is required.", "forbidden_character")
+            raise invalid_field(name, "Send text in UTF-8.", "forbidden_character")
 
 
 def read_moment(name: str, text: str) -> datetime:
-    """Return the moment in a parameter, in UTC. RFC 3339 with an offset is required."""
+    """Return the time in a query parameter, in UTC. It must be RFC 3339 with an offset."""
     try:
         return validators.read_moment(text)
-    except ValidationError as error:
+    except ValueRefused as error:
         raise invalid_field(name, error.messages[0]) from error
 
 
+def _describe(made: Filter, schema: dict[str, Any], help_text: str) -> None:
+    """Set the schema and the description of a filter in the OpenAPI document."""
+    extend_schema_field({**schema, "description": help_text})(made)
+
+
 class TextFilter(filters.CharFilter):
-    """A text, compared without stripping it."""
+    """A text. White space at its ends counts."""
 
     pattern = _TEXT_PATTERN
 
@@ -59,7 +71,7 @@ class TextFilter(filters.CharFilter):
         schema = {"type": "string", "minLength": 1, "pattern": self.pattern}
         if "max_length" in kwargs:
             schema["maxLength"] = kwargs["max_length"]
-        extend_schema_field({**schema, "description": help_text})(self)
+        _describe(self, schema, help_text)
 
 
 class SkusFilter(TextFilter):
@@ -72,9 +84,9 @@ class SkusFilter(TextFilter):
             return queryset
         skus = value.split(",")
         if len(skus) > MAX_SKUS:
-            raise invalid_field("sku", f"At most {MAX_SKUS} SKUs are allowed.")
+            raise invalid_field("sku", f"Send at most {MAX_SKUS} SKUs.")
         if not all(re.fullmatch(SKU_PATTERN, sku) for sku in skus):
-            raise invalid_field("sku", "SKUs, separated by commas, are required.")
+            raise invalid_field("sku", "Send SKUs, separated by commas.")
         return queryset.filter(sku__in=skus)
 
 
@@ -87,9 +99,8 @@ class SkuFilter(TextFilter):
         if not value:
             return queryset
         if not re.fullmatch(SKU_PATTERN, value):
-            raise invalid_field("sku", "A SKU is required.")
-        # The index on the lines of one product holds its reservations in the order of
-        # `line_order`, which `ReservationViewSet.page_order` uses.
+            raise invalid_field("sku", "Send a SKU.")
+        # `ReservationViewSet.page_order` sorts by `line_order`, as the index on the lines does.
         of_product = queryset.filter(lines__product=Product.objects.filter(sku=value)[:1])
         return of_product.annotate(line_order=F("lines__reservation_id"))
 
@@ -97,40 +108,64 @@ class SkuFilter(TextFilter):
 class BooleanFilter(filters.ChoiceFilter):
     """Exactly `true` or `false`."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(choices=_BOOLEAN, **kwargs)
+    def __init__(self, *, help_text: str, **kwargs: Any) -> None:
+        super().__init__(choices=_BOOLEAN, help_text=help_text, **kwargs)
+        _describe(self, {"type": "boolean"}, help_text)
 
 
-@extend_schema_field({"type": "string", "enum": ["true", "false", "all"]})
 class ArchivedFilter(filters.ChoiceFilter):
-    """Leaves retired products out by default."""
+    """Exactly `true`, `false` or `all`. Archived products are left out by default."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(choices=[*_BOOLEAN, ("all", "all")], **kwargs)
+    def __init__(self, *, help_text: str, **kwargs: Any) -> None:
+        super().__init__(choices=[*_BOOLEAN, ("all", "all")], help_text=help_text, **kwargs)
+        either = {"anyOf": [{"type": "boolean"}, {"type": "string", "const": "all"}]}
+        _describe(self, {**either, "default": False}, help_text)
 
     def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
         return queryset if value == "all" else queryset.filter(archived=value == "true")
 
 
+class EnumFilter(filters.ChoiceFilter):
+    """One value of an enum that is a component of the OpenAPI document."""
+
+    def __init__(self, component: str, *, help_text: str, **kwargs: Any) -> None:
+        super().__init__(help_text=help_text, **kwargs)
+        _describe(self, {"$ref": f"#/components/schemas/{component}"}, help_text)
+
+
+class OrderingFilter(filters.ChoiceFilter):
+    """One of the orders of products."""
+
+    def __init__(self, *, help_text: str, **kwargs: Any) -> None:
+        choices = [(name, name) for name in PRODUCT_ORDERS]
+        super().__init__(choices=choices, help_text=help_text, **kwargs)
+        schema = {"type": "string", "enum": list(PRODUCT_ORDERS), "default": "sku"}
+        _describe(self, schema, help_text)
+
+
 class ProductFilters(FilterSet):
-    sku = SkusFilter(help_text=f"SKUs, separated by commas; up to {MAX_SKUS}.")
+    sku = SkusFilter(help_text=f"Only these products: up to {MAX_SKUS} SKUs, separated by commas.")
     search = TextFilter(
         method="filter_search",
         max_length=MAX_NAME_LENGTH,
-        help_text="The beginning of a SKU, or whole words of a name.",
+        help_text="Only products whose SKU starts with this, or whose name contains these words.",
     )
-    low_stock = BooleanFilter(method="filter_low_stock", help_text="Below the minimum, or not.")
-    in_stock = BooleanFilter(method="filter_in_stock", help_text="Any unit available, or none.")
-
+    low_stock = BooleanFilter(
+        method="filter_low_stock",
+        help_text="`true`: only products that are low on stock. `false`: only the others.",
+    )
+    in_stock = BooleanFilter(
+        method="filter_in_stock",
+        help_text="`true`: only products with available units. `false`: only products without.",
+    )
     archived = ArchivedFilter(
-        help_text="`true`: retired products alone; `all`: with them; `false` by default."
+        help_text="`false`: no archived products. `true`: only archived products. `all`: both."
     )
 
     # The pagination orders the rows, by `ProductViewSet.page_order`.
-    ordering = filters.ChoiceFilter(
-        choices=[(name, name) for name in PRODUCT_ORDERS],
+    ordering = OrderingFilter(
         method="leave_order_to_page",
-        help_text="The order of the list; `sku` by default.",
+        help_text="The order of the list. `-` reverses it.",
     )
 
     def leave_order_to_page(self, products: Any, name: str, value: str) -> Any:
@@ -147,11 +182,21 @@ class ProductFilters(FilterSet):
 
 
 class EventFilters(FilterSet):
-    type = filters.ChoiceFilter(choices=StockEvent.Type.choices, help_text="One event type.")
-    reference = TextFilter(max_length=MAX_NOTE_LENGTH, help_text="The caller's own id.")
+    type = EnumFilter(
+        "EventType", choices=StockEvent.Type.choices, help_text="Only events of this type."
+    )
+    reference = TextFilter(
+        max_length=MAX_NOTE_LENGTH, help_text="Only events with exactly this reference."
+    )
 
 
 class ReservationFilters(FilterSet):
-    reference = TextFilter(max_length=MAX_NOTE_LENGTH, help_text="The caller's own id.")
-    status = filters.ChoiceFilter(choices=Reservation.Status.choices, help_text="One status.")
-    sku = SkuFilter(help_text="The SKU of a product that the reservation holds or held.")
+    reference = TextFilter(
+        max_length=MAX_NOTE_LENGTH, help_text="Only reservations with exactly this reference."
+    )
+    status = EnumFilter(
+        "ReservationStatus",
+        choices=Reservation.Status.choices,
+        help_text="Only reservations with this status.",
+    )
+    sku = SkuFilter(help_text="Only reservations with a line for this SKU.")

@@ -1,3 +1,5 @@
+"""Cursor pages."""
+
 import re
 from typing import Any
 
@@ -13,28 +15,32 @@ from products.validators import SKU_PATTERN
 PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1_000
 
+_OTHER_ORDER = "This cursor belongs to a list in another order. Start again without it."
+
 
 def read_page_size(request: Request) -> int:
-    """Return the number of rows on a page, from the query."""
+    """Return the page size that the query asks for."""
     text = request.query_params.get("page_size")
     if text is None:
         return PAGE_SIZE
     if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= MAX_PAGE_SIZE:
-        raise invalid_field("page_size", f"A number from 1 to {MAX_PAGE_SIZE} is required.")
+        raise invalid_field("page_size", f"Send a whole number from 1 to {MAX_PAGE_SIZE}.")
     return int(text)
 
 
 class StrictCursorPagination(CursorPagination):
-    """Pages of one unique column: the view's `page_order`, a SKU or a number.
+    """Pages sorted by one unique column, the view's `page_order`: a SKU or a number.
 
-    A bad `page_size` or `cursor` is refused, not replaced by a default.
+    An invalid `page_size` or `cursor` is refused, not replaced by a default.
     """
 
     page_size = PAGE_SIZE
     max_page_size = MAX_PAGE_SIZE
     page_size_query_param = "page_size"
-    page_size_query_description = f"Rows on a page, 1 to {max_page_size}; {page_size} by default."
-    cursor_query_description = "The place to go on from, as the links of a page give it."
+    page_size_query_description = "The number of rows on a page."
+    cursor_query_description = (
+        "Where the page starts. Take it from `next` or `previous`, which contain it."
+    )
 
     def get_ordering(self, request: Request, queryset: QuerySet[Any], view: Any) -> tuple[str, ...]:
         return (view.page_order,)
@@ -46,7 +52,9 @@ class StrictCursorPagination(CursorPagination):
         try:
             cursor = super().decode_cursor(request)
         except (NotFound, ValueError) as error:
-            raise invalid_field("cursor", "This is no cursor of a page.") from error
+            raise invalid_field(
+                "cursor", "This is not a cursor of this list. Take it from `next` or `previous`."
+            ) from error
         if cursor is None:
             return None
         order, _, position = str(cursor.position).partition(" ")
@@ -55,12 +63,12 @@ class StrictCursorPagination(CursorPagination):
         is_end = cursor.reverse and not position
         is_place = is_end or re.fullmatch(pattern, position)
         if cursor.offset or order != self.ordering[0] or not is_place:
-            raise invalid_field("cursor", "This is no cursor of a page in this order.")
-        place: Any = position or None  # A text, which the stubs call a number.
+            raise invalid_field("cursor", _OTHER_ORDER)
+        place: Any = position or None  # The stubs wrongly expect a number.
         return Cursor(0, cursor.reverse, place)
 
     def encode_cursor(self, cursor: Cursor) -> str:
-        """Add the order to the cursor: in another order its position means another row."""
+        """Add the order to the cursor, because a position means another row in another order."""
         position: Any = f"{self.ordering[0]} {cursor.position or ''}"
         return super().encode_cursor(Cursor(0, cursor.reverse, position))
 
@@ -72,3 +80,22 @@ class StrictCursorPagination(CursorPagination):
             "default": self.page_size,
         }
         return [cursor, page_size]
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        # drf-spectacular also calls this with a placeholder that it looks for in the result.
+        described = {"description": "The rows of this page."}
+        results = {**schema, **described} if isinstance(schema, dict) else schema
+        link = {"type": ["string", "null"], "format": "uri", "example": None}
+        return {
+            "type": "object",
+            "description": "A page of a list.",
+            "required": ["next", "previous", "results"],
+            "properties": {
+                "next": {**link, "description": "The URL of the next page. Null on the last page."},
+                "previous": {
+                    **link,
+                    "description": "The URL of the previous page. Null on the first page.",
+                },
+                "results": results,
+            },
+        }

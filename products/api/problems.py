@@ -1,7 +1,7 @@
 """Every error of the API: `application/problem+json` (RFC 9457), each with a stable code."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
 from django.db import DatabaseError, DataError, InterfaceError
@@ -15,40 +15,68 @@ from products.api.drf import JSONRenderer
 from products.db.errors import is_busy, is_unavailable
 from products.request_id import request_id
 from products.stock import BelowReserved, Invalid, StockError
+from products.validators import MAX_UNITS
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
 
-STATUS_OF_CODE = {
-    "invalid": 400,
-    "malformed_json": 400,
-    "not_authenticated": 401,
-    "permission_denied": 403,
-    "not_found": 404,
-    "product_not_found": 404,
-    "reservation_not_found": 404,
-    "method_not_allowed": 405,
-    "insufficient_stock": 409,
-    "insufficient_reserved": 409,
-    "below_reserved": 409,
-    "quantity_changed": 409,
-    "stock_limit_exceeded": 409,
-    "duplicate_sku": 409,
-    "product_archived": 409,
-    "reservation_closed": 409,
-    "reservation_expired": 410,
-    "length_required": 411,
-    "precondition_failed": 412,
-    "request_too_large": 413,
-    "unsupported_media_type": 415,
-    "idempotency_key_reused": 422,
-    "throttled": 429,
-    "internal_error": 500,
-    "busy": 503,
-    "database_unavailable": 503,
-}
 
-# The code of an error that has only a status.
+class ErrorKind(NamedTuple):
+    """The HTTP status of an error code, and its meaning for the OpenAPI document."""
+
+    status: int
+    meaning: str
+
+
+ERROR_KINDS = {
+    "invalid": ErrorKind(400, "A value is wrong. `errors` names each wrong field."),
+    "malformed_json": ErrorKind(400, "The request body is not JSON."),
+    "not_authenticated": ErrorKind(401, "The API key is missing, unknown, revoked or expired."),
+    "permission_denied": ErrorKind(403, "The role of the API key does not allow this."),
+    "not_found": ErrorKind(404, "No such path."),
+    "product_not_found": ErrorKind(404, "No product has this SKU."),
+    "reservation_not_found": ErrorKind(404, "No reservation has this id."),
+    "method_not_allowed": ErrorKind(405, "The path does not take this method. See `Allow`."),
+    "insufficient_stock": ErrorKind(409, "`requested` is more than is `available`."),
+    "insufficient_reserved": ErrorKind(
+        409, "More units were to be released or fulfilled than are open."
+    ),
+    "below_reserved": ErrorKind(409, "A count is below the reserved quantity."),
+    "quantity_changed": ErrorKind(409, "The quantity is not the `expected_quantity`."),
+    "stock_limit_exceeded": ErrorKind(
+        409, f"The quantity would become larger than {MAX_UNITS:,} units."
+    ),
+    "duplicate_sku": ErrorKind(409, "A product with this SKU already exists."),
+    "product_archived": ErrorKind(409, "An archived product takes no add and no reserve."),
+    "reservation_closed": ErrorKind(409, "The reservation has no open units left."),
+    "reservation_expired": ErrorKind(410, "The reservation has expired."),
+    "length_required": ErrorKind(411, "The request body has no `Content-Length`."),
+    "precondition_failed": ErrorKind(412, "The product has changed since the `If-Match` version."),
+    "request_too_large": ErrorKind(413, "The request body is larger than 1 MiB."),
+    "unsupported_media_type": ErrorKind(415, "The request body is not `application/json`."),
+    "idempotency_key_reused": ErrorKind(
+        422, "The idempotency key belongs to an earlier, different request."
+    ),
+    "throttled": ErrorKind(
+        429, "Too many requests, or too many invalid API keys. Retry after `Retry-After` seconds."
+    ),
+    "internal_error": ErrorKind(500, "A bug. Report it with its `request_id`."),
+    "busy": ErrorKind(
+        503,
+        "A lock or a statement took too long. Nothing has changed. Retry after `Retry-After` "
+        "seconds.",
+    ),
+    "database_unavailable": ErrorKind(
+        503,
+        "The database does not answer. The change may have been applied. Retry with the same "
+        "`Idempotency-Key`.",
+    ),
+}
+"""Every error code. The OpenAPI document lists them in this order."""
+
+ERROR_CODES = tuple(ERROR_KINDS)
+
+# The code of an error for which only the status is known.
 _CODE_OF_STATUS = {
     400: "invalid",
     401: "not_authenticated",
@@ -67,7 +95,7 @@ def problem(*, code: str, detail: str, instance: str, **known: Any) -> dict[str,
     return {
         "type": f"urn:inventory:problem:{code}",
         "title": _title(code),
-        "status": STATUS_OF_CODE[code],
+        "status": ERROR_KINDS[code].status,
         "detail": detail,
         "instance": instance,
         "code": code,
@@ -82,7 +110,7 @@ def _title(code: str) -> str:
 
 
 def problem_of_status(status: int, *, instance: str) -> dict[str, Any]:
-    """Return the body of an error that has only an HTTP status."""
+    """Return the body of an error for which only the HTTP status is known."""
     code = _CODE_OF_STATUS.get(status, "invalid" if status < 500 else "internal_error")
     detail = HTTPStatus(status).description or HTTPStatus(status).phrase
     detail = f"{detail.rstrip('.')}."
@@ -90,50 +118,72 @@ def problem_of_status(status: int, *, instance: str) -> dict[str, Any]:
 
 
 class Problem(exceptions.APIException):
-    """An exception with a code of `STATUS_OF_CODE`."""
+    """An error with one of the `ERROR_CODES`."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail, code)
         self.code = code
-        self.status_code = STATUS_OF_CODE[code]
+        self.status_code = ERROR_KINDS[code].status
         unavailable = self.status_code == HTTPStatus.SERVICE_UNAVAILABLE
         self.wait = RETRY_AFTER_SECONDS if unavailable else None
 
 
+def busy() -> Problem:
+    """Return the error for a database that did not finish in time and changed nothing."""
+    return Problem("busy", "The database is busy. Nothing has changed. Try again.")
+
+
+def database_unavailable() -> Problem:
+    """Return the error for a database that does not answer."""
+    return Problem(
+        "database_unavailable",
+        "The database does not answer. The change may have been applied. Check the ledger before "
+        "you retry.",
+    )
+
+
+def length_required() -> Problem:
+    """Return the error for a request body whose length is unknown."""
+    return Problem("length_required", "Send the body with a Content-Length header.")
+
+
+def request_too_large() -> Problem:
+    """Return the error for a request body over the limit."""
+    return Problem("request_too_large", "The request body is larger than 1 MiB. Split the request.")
+
+
 def database_problem(error: Exception) -> Problem | None:
-    """Return the problem for a database error, or none if the error is a bug."""
+    """Return the problem for a database error, or None if the error is a bug."""
     if isinstance(error, DataError):
-        return Problem("invalid", "The request holds a value that the database cannot hold.")
+        return Problem("invalid", "The request contains a value that the database cannot store.")
     if is_busy(error):
-        return Problem("busy", "The database is busy with others' requests; try again.")
+        return busy()
     if is_unavailable(error):
-        return Problem(
-            "database_unavailable",
-            "The database does not answer. Before a change is sent again, look whether it was "
-            "made.",
-        )
+        return database_unavailable()
     return None
 
 
 def invalid_field(
     field: str | None, detail: str, code: str = "invalid"
 ) -> exceptions.ValidationError:
-    """Return the error for a wrong field, or without one for the whole body."""
+    """Return the error for a wrong field, or for the whole body if `field` is None."""
     error = exceptions.ErrorDetail(detail, code)
     return exceptions.ValidationError({field: [error]} if field else [error])
 
 
 class ProblemHandler(ExceptionHandler):
-    """Turns exceptions of views into problems."""
+    """Converts the exceptions of views into problems."""
 
     def convert_known_exceptions(self, exc: Exception) -> Exception:
         match exc:
             case StockError():
                 return Problem(exc.code, exc.detail)
             case RequestDataTooBig():
-                return Problem("request_too_large", "The request body is larger than 1 MiB.")
+                return request_too_large()
             case TooManyFieldsSent():
-                return invalid_field(None, "The query has too many parameters.", "too_many")
+                return invalid_field(
+                    None, "The query has too many parameters. Remove some.", "too_many"
+                )
             case DatabaseError() | InterfaceError():
                 return database_problem(exc) or exc
             case exceptions.ParseError():
@@ -144,7 +194,7 @@ class ProblemHandler(ExceptionHandler):
         response = super().get_response(exc, data)
         response.content_type = CONTENT_TYPE
         if request := self.context["request"]:
-            # Views that answer in HTML have another one.
+            # The views of the docs pages have an HTML renderer.
             request.accepted_renderer = JSONRenderer()
         return response
 
@@ -154,27 +204,35 @@ class ProblemFormatter(ExceptionFormatter):
 
     def run(self) -> dict[str, Any]:
         request = self.context["request"]
-        instance = request.path if request else ""
-        if isinstance(self.original_exc, StockError):
-            return _stock_problem(self.original_exc, instance)
-        if isinstance(self.exc, exceptions.ValidationError):
-            errors = [
-                {"field": _field(error.attr), "code": error.code, "detail": error.detail}
-                for error in flatten_errors(self.exc.detail)
-            ]
-            return problem(
-                code="invalid", detail=_summary(errors), instance=instance, errors=errors
-            )
-        if isinstance(self.exc, Problem):
-            return problem(code=self.exc.code, detail=str(self.exc.detail), instance=instance)
-        body = problem_of_status(self.exc.status_code, instance=instance)
-        if self.exc.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-            body["detail"] = str(self.exc.detail)
-        return body
+        is_stock_error = isinstance(self.original_exc, StockError)
+        return body_of(
+            self.original_exc if is_stock_error else self.exc,
+            instance=request.path if request else "",
+        )
+
+
+def body_of(error: Exception, *, instance: str) -> dict[str, Any]:
+    """Return the body of the problem for an exception."""
+    if isinstance(error, StockError):
+        return _stock_problem(error, instance)
+    if isinstance(error, exceptions.ValidationError):
+        errors = [
+            {"field": _field(each.attr), "code": each.code, "detail": each.detail}
+            for each in flatten_errors(error.detail)
+        ]
+        return problem(code="invalid", detail=_summary(errors), instance=instance, errors=errors)
+    if isinstance(error, Problem):
+        return problem(code=error.code, detail=str(error.detail), instance=instance)
+    if not isinstance(error, exceptions.APIException):
+        return problem_of_status(HTTPStatus.INTERNAL_SERVER_ERROR, instance=instance)
+    body = problem_of_status(error.status_code, instance=instance)
+    if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+        body["detail"] = str(error.detail)
+    return body
 
 
 def _field(path: str | None) -> str | None:
-    """Return the field that `path` names, or none for the whole body."""
+    """Return the field that `path` names, or None for the whole body."""
     whole = api_settings.NON_FIELD_ERRORS_KEY
     return None if path == whole else (path and path.removesuffix(f".{whole}"))
 

@@ -1,8 +1,9 @@
-"""The OpenAPI description of each operation, with an example of every answer."""
+"""The description of each operation in the OpenAPI document."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from drf_spectacular.utils import (
     OpenApiExample,
@@ -14,210 +15,73 @@ from drf_spectacular.utils import (
 )
 from rest_framework.serializers import BaseSerializer
 
-from products.api.access import FORMS
+from products import stock
+from products.api import examples
+from products.api.examples import OTHER_SKU, RESERVATION_ID, SKU
+from products.api.filters import read_moment, unknown_parameter
 from products.api.pagination import MAX_PAGE_SIZE, PAGE_SIZE
-from products.api.problems import CONTENT_TYPE, STATUS_OF_CODE, problem
+from products.api.problems import CONTENT_TYPE
 from products.api.serializers import (
-    AdjustSerializer,
-    AmountSerializer,
     EventFeedSerializer,
     HealthSerializer,
     OperationResultsSerializer,
     OperationsSerializer,
     ProblemSerializer,
-    ProductAsOfSerializer,
+    ProductAddSerializer,
+    ProductAdjustSerializer,
     ProductCreateSerializer,
     ProductEditSerializer,
+    ProductLevelsSerializer,
     ProductReleaseSerializer,
-    ProductReservedSerializer,
+    ProductRemoveSerializer,
+    ProductReserveSerializer,
     ProductSerializer,
+    ProductWithReservationSerializer,
     ReservationCreateSerializer,
-    ReservationEndSerializer,
     ReservationExtendSerializer,
+    ReservationFulfillSerializer,
+    ReservationReleaseSerializer,
     ReservationSerializer,
-    ReserveSerializer,
     StockEventSerializer,
 )
-from products.models import MAX_IDEMPOTENCY_KEY_LENGTH
+from products.models import MAX_IDEMPOTENCY_KEY_LENGTH, Role
 from products.validators import SKU_PATTERN
 
-Endpoint = tuple[str, str, str, Any]
+View = TypeVar("View", bound=type[Any])
+
+# ------------------------------------------------------------------------------------ parameters
 
 
-def only_canonical(endpoints: list[Endpoint]) -> list[Endpoint]:
-    """Leave out the routes without `/v1`: they repeat the others."""
-    return [endpoint for endpoint in endpoints if endpoint[0].startswith(("/v1/", "/health"))]
+def _header_of(name: str, *statuses: int) -> OpenApiParameter:
+    """Return a response header, which `document.HEADERS` describes."""
+    return OpenApiParameter(name, str, OpenApiParameter.HEADER, response=list(statuses) or True)
 
 
-# -------------------------------------------------------------------------------------- examples
-
-_NOW = "2026-11-20T09:30:00.125000Z"
-
-_PRODUCT = {
-    "sku": "TSHIRT-RED-L",
-    "name": "Red T-Shirt (Large)",
-    "description": "",
-    "quantity": 25,
-    "reserved_quantity": 3,
-    "available_quantity": 22,
-    "minimum_stock_level": 5,
-    "low_stock": False,
-    "archived": False,
-    "version": 7,
-    "created_at": "2026-11-01T08:00:00.000000Z",
-    "updated_at": _NOW,
-}
-_LINE = {"sku": "TSHIRT-RED-L", "amount": 2, "fulfilled": 0, "released": 0, "expired": 0, "open": 2}
-_RESERVATION = {
-    "id": 42,
-    "reference": "order-1001",
-    "status": "open",
-    "expires_at": None,
-    "created_at": _NOW,
-    "lines": [_LINE],
-}
-_EVENT = {
-    "id": 1234,
-    "sku": "TSHIRT-RED-L",
-    "version": 7,
-    "type": "InventoryReserved",
-    "quantity_change": 0,
-    "reserved_change": 2,
-    "quantity": 25,
-    "reserved_quantity": 3,
-    "available_quantity": 22,
-    "reservation": 42,
-    "reason": "",
-    "reference": "order-1001",
-    "actor": "webshop",
-    "source": "api",
-    "request_id": "5f0c7a52e4c94b1c8f3f6f4f0d1f0a11",
-    "occurred_at": _NOW,
-    "details": {},
-}
-
-
-def _ended(part: str) -> dict[str, Any]:
-    return {**_RESERVATION, "status": part, "lines": [{**_LINE, "open": 0, part: 2}]}
-
-
-# The detail of each error, and its additional members.
-_ERRORS: dict[str, tuple[str, dict[str, Any]]] = {
-    "invalid": (
-        "The request is invalid: amount.",
-        {
-            "errors": [
-                {"field": "amount", "code": "min_value", "detail": "At least 1 unit is required."}
-            ]
-        },
-    ),
-    "malformed_json": ("The body is not JSON: Expecting value: line 1 column 1 (char 0).", {}),
-    "not_authenticated": (f"An API key is required: {FORMS}.", {}),
-    "permission_denied": ("The role manage is required.", {}),
-    "product_not_found": ("Product TSHIRT-RED-L does not exist.", {"sku": "TSHIRT-RED-L"}),
-    "reservation_not_found": ("Reservation 42 does not exist.", {}),
-    "precondition_failed": (
-        "TSHIRT-RED-L has changed: its version is now 8. Read it again before you retry.",
-        {"sku": "TSHIRT-RED-L"},
-    ),
-    "length_required": ("A body needs a Content-Length.", {}),
-    "request_too_large": ("The request body is larger than 1 MiB.", {}),
-    "unsupported_media_type": ('Unsupported media type "text/plain" in request.', {}),
-    "insufficient_stock": (
-        "50 of TSHIRT-RED-L requested, 22 available.",
-        {"sku": "TSHIRT-RED-L", "requested": 50, "available": 22},
-    ),
-    "insufficient_reserved": (
-        "5 of TSHIRT-RED-L requested, 3 open in reservation 42.",
-        {"sku": "TSHIRT-RED-L", "requested": 5, "available": 3},
-    ),
-    "below_reserved": (
-        "TSHIRT-RED-L cannot be set to 1: 3 are reserved. Release reservations first. "
-        "See /v1/reservations?sku=TSHIRT-RED-L&status=open.",
-        {"sku": "TSHIRT-RED-L", "requested": 1, "available": 22},
-    ),
-    "quantity_changed": (
-        "TSHIRT-RED-L has 25 on hand, not 24. Check the count and try again.",
-        {"sku": "TSHIRT-RED-L", "available": 22},
-    ),
-    "stock_limit_exceeded": (
-        "TSHIRT-RED-L has 25 on hand. Adding 1000000000 would exceed the limit of 1000000000.",
-        {"sku": "TSHIRT-RED-L", "requested": 1_000_000_000},
-    ),
-    "idempotency_key_reused": ("This key was used for another request. Use a new key.", {}),
-    "throttled": ("Request was throttled. Expected available in 3 seconds.", {}),
-    "duplicate_sku": ("Product TSHIRT-RED-L already exists.", {"sku": "TSHIRT-RED-L"}),
-    "product_archived": (
-        "TSHIRT-RED-L is archived. Restore it to add or reserve units.",
-        {"sku": "TSHIRT-RED-L", "requested": 10, "available": 22},
-    ),
-    "reservation_closed": ("Reservation 42 is already fulfilled.", {}),
-    "reservation_expired": ("Reservation 42 has expired. Reserve the units again.", {}),
-    "busy": ("The database is busy with others' requests; try again.", {}),
-    "database_unavailable": (
-        "The database does not answer. Before a change is sent again, look whether it was made.",
-        {},
-    ),
-}
-
-_ALWAYS = [
-    "invalid",
-    "not_authenticated",
-    "permission_denied",
-    "throttled",
-    "busy",
-    "database_unavailable",
-]
-_WITH_BODY = ["malformed_json", "length_required", "request_too_large", "unsupported_media_type"]
-
-
-def _error_example(code: str, *, with_lines: bool) -> OpenApiExample:
-    detail, known = _ERRORS[code]
-    if with_lines and "sku" in known:
-        known = {"lines": [{"index": 0, "code": code, **known}]}
-    body = problem(code=code, detail=detail, instance="/v1/...", **known)
-    return OpenApiExample(code, {**body, "request_id": _EVENT["request_id"]}, response_only=True)
-
-
-def _error_responses(codes: Sequence[str], *, with_lines: bool) -> dict[Any, OpenApiResponse]:
-    codes_of_status = defaultdict(list)
-    for code in codes:
-        codes_of_status[STATUS_OF_CODE[code]].append(code)
-    return {
-        (status, CONTENT_TYPE): OpenApiResponse(
-            ProblemSerializer,
-            description=", ".join(f"`{code}`" for code in codes),
-            examples=[_error_example(code, with_lines=with_lines) for code in codes],
-        )
-        for status, codes in sorted(codes_of_status.items())
-    }
-
-
-# ------------------------------------------------------------------------------------- operations
-
-_ETAG = OpenApiParameter(
-    "ETag", str, OpenApiParameter.HEADER, response=[200, 201], description="The product's version."
-)
+_ETAG = _header_of("ETag", 200, 201)
+_LOCATION = _header_of("Location", 201)
 _IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     {"type": "string", "pattern": f"^[!-~]{{1,{MAX_IDEMPOTENCY_KEY_LENGTH}}}$"},
     OpenApiParameter.HEADER,
     description=(
-        "Sent again under the same key, the request is answered as before and not carried out "
-        "again: `Idempotency-Key: order-1001`."
+        "Makes a retry safe, such as `order-1001`. A request that is sent again with the same key "
+        "gets the first response again and is not carried out again."
     ),
 )
 _IF_MATCH = OpenApiParameter(
     "If-Match",
     str,
     OpenApiParameter.HEADER,
-    description="Refuse the change if the product's `ETag` is no longer this.",
+    description="An `ETag`. The change is refused with 412 if the product has another one by now.",
 )
 _AS_OF = OpenApiParameter(
     "as_of",
     {"type": "string", "format": "date-time"},
     OpenApiParameter.QUERY,
-    description="Answer with the levels and the version at this moment instead.",
+    description=(
+        "A time with its offset, such as `2026-11-20T09:30:00Z`. The response then has the levels "
+        "and the version at that time."
+    ),
 )
 _SKU = OpenApiParameter(
     "sku",
@@ -226,355 +90,619 @@ _SKU = OpenApiParameter(
     description="The SKU of the product.",
 )
 _RESERVATION_ID = OpenApiParameter(
-    "id", {"type": "integer", "minimum": 1}, OpenApiParameter.PATH, description="The reservation."
+    "id",
+    {"type": "integer", "minimum": 1},
+    OpenApiParameter.PATH,
+    description="The id of the reservation.",
+)
+_AFTER = OpenApiParameter(
+    "after",
+    {"type": "string", "minLength": 1},
+    OpenApiParameter.QUERY,
+    description=(
+        "The `cursor` of the last response. Without it, the feed starts with the first event. "
+        "`latest` returns no events, only the cursor for all later ones."
+    ),
+)
+_PAGE_SIZE = OpenApiParameter(
+    "page_size",
+    {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": PAGE_SIZE},
+    OpenApiParameter.QUERY,
+    description="The largest number of events in the response.",
 )
 
+# ------------------------------------------------------------------------------------ operations
 
-def _operation(
-    summary: str,
-    description: str = "",
-    *,
-    group: str,
-    name: str,
-    answer: Any,
-    example: dict[str, Any],
-    request: type[BaseSerializer[Any]] | None = None,
-    request_examples: dict[str, Any] | None = None,
-    errors: Sequence[str] = (),
-    status: int = 200,
-    parameters: Sequence[OpenApiParameter] = (),
-    with_lines: bool = False,
-    methods: Sequence[str] | None = None,
-) -> Callable[[Any], Any]:
-    codes = [*_ALWAYS, *(_WITH_BODY if request else ()), *errors]
-    if request and request is not ProductEditSerializer:
-        parameters = [*parameters, _IDEMPOTENCY_KEY]
-        codes.append("idempotency_key_reused")
-    return extend_schema(
-        operation_id=f"{group}_{name}",
-        methods=methods,
-        tags=[group],
-        summary=summary,
-        description=description or None,
-        parameters=list(parameters),
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """What the document says about one operation."""
+
+    name: str
+    summary: str
+    description: str
+    path: str
+    """The path of the examples."""
+    response: Any
+    """The serializer of the response."""
+    success: str = ""
+    """The description of the response. A list needs none."""
+    example: dict[str, Any]
+    """The response in the example. Of a list, one row."""
+    status: int = 200
+    request: type[BaseSerializer[Any]] | None = None
+    requests: Mapping[str, Any] = field(default_factory=dict)
+    """Request bodies in the examples, by title."""
+    mistake: Exception = field(default_factory=lambda: unknown_parameter("size"))
+    """The error of an invalid request."""
+    errors: Sequence[Exception] = ()
+    """The other errors that only some operations have."""
+    parameters: Sequence[OpenApiParameter] = ()
+    is_repeatable: bool = False
+    """Whether it takes an `Idempotency-Key`."""
+    methods: Sequence[str] | None = None
+
+    def described(self, tag: str, role: Role) -> Callable[[Any], Any]:
+        """Return the decorator for the action, which requires the role."""
+        response = self.response
+        if self.success:
+            response = OpenApiResponse(response, self.success)
+        parameters = [_header_of("X-Request-ID"), *self.parameters]
+        errors = [self.mistake, *examples.access_errors(role), *self.errors, *examples.UNAVAILABLE]
+        if self.request:
+            errors += examples.wrong_bodies()
+        if self.is_repeatable:
+            parameters += [_IDEMPOTENCY_KEY, _header_of("Idempotent-Replayed", 200, 201)]
+            errors.append(examples.KEY_REUSED)
+        return extend_schema(
+            operation_id=f"{tag}_{self.name}",
+            methods=self.methods,
+            tags=[tag],
+            summary=self.summary,
+            description=f"{self.description}\n\n**Role:** `{role}`",
+            parameters=[*parameters, *_ERROR_HEADERS],
+            request=self.request,
+            responses={
+                (self.status, "application/json"): response,
+                **_error_responses(errors, self.path),
+            },
+            examples=[
+                OpenApiExample("response", self.example, response_only=True),
+                *(
+                    OpenApiExample(title, body, request_only=True)
+                    for title, body in self.requests.items()
+                ),
+            ],
+        )
+
+
+_ERROR_HEADERS = [_header_of("WWW-Authenticate", 401), _header_of("Retry-After", 429, 503)]
+
+
+def _error_responses(errors: Sequence[Exception], path: str) -> dict[Any, OpenApiResponse]:
+    by_status = defaultdict(list)
+    for error in errors:
+        example = examples.problem_example(error, path)
+        by_status[example["status"]].append(example)
+    return {
+        (status, CONTENT_TYPE): OpenApiResponse(
+            ProblemSerializer,
+            description=", ".join(f"`{example['code']}`" for example in of_status),
+            examples=[
+                OpenApiExample(example["code"], example, response_only=True)
+                for example in of_status
+            ],
+        )
+        for status, of_status in sorted(by_status.items())
+    }
+
+
+def described(tag: str, **operations: Sequence[Operation]) -> Callable[[View], View]:
+    """Return a class decorator that describes the actions of a view set."""
+
+    def decorate(view: View) -> View:
+        decorators = {
+            action: [each.described(tag, view.required_roles[action]) for each in of_action]
+            for action, of_action in operations.items()
+        }
+        decorated: View = extend_schema_view(**decorators)(view)
+        return decorated
+
+    return decorate
+
+
+# -------------------------------------------------------------------------------------- products
+
+_PRODUCTS = "/v1/products"
+
+
+def _change(name: str, request: type[BaseSerializer[Any]], wrong: Any, **known: Any) -> Operation:
+    """Return the description of a change of one product."""
+    known = {
+        "path": f"{_PRODUCTS}/{SKU}/{name}",
+        "response": ProductSerializer,
+        "success": "The product after the change.",
+        "is_repeatable": True,
+        **known,
+    }
+    known["errors"] = [
+        examples.PRODUCT_NOT_FOUND,
+        *known.get("errors", ()),
+        examples.PRECONDITION_FAILED,
+    ]
+    return Operation(
+        name=name,
         request=request,
-        responses={
-            (status, "application/json"): answer,
-            **_error_responses(codes, with_lines=with_lines),
-        },
-        examples=[
-            _answer(example),
-            *(
-                OpenApiExample(title, value, request_only=True)
-                for title, value in (request_examples or {}).items()
-            ),
-        ],
+        mistake=examples.wrong_body(request, wrong),
+        parameters=[_SKU, _ETAG, _IF_MATCH],
+        **known,
     )
 
 
-def _answer(example: dict[str, Any]) -> OpenApiExample:
-    return OpenApiExample("answer", example, response_only=True)
+def _by_patch(operation: Operation) -> Operation:
+    """Return the description of the same operation by PATCH."""
+    return replace(
+        operation,
+        name=f"{operation.name}_by_patch",
+        summary=f"{operation.summary} (PATCH)",
+        description="The same as POST.",
+        methods=["PATCH"],
+    )
 
 
-def _of_product(summary: str, description: str = "", **known: Any) -> Callable[[Any], Any]:
-    known = {"answer": ProductSerializer, "example": _PRODUCT, "parameters": [_SKU, _ETAG], **known}
-    errors = ["product_not_found", *known.pop("errors", ())]
-    if "request" in known:
-        known["parameters"] = [*known["parameters"], _IF_MATCH]
-        errors.append("precondition_failed")
-    return _operation(summary, description, group="products", errors=errors, **known)
+_ADD = _change(
+    "add",
+    ProductAddSerializer,
+    {"amount": 0},
+    summary="Add units",
+    description="Adds units that came in, for example by a delivery.",
+    requests={"delivery": {"amount": 10, "reason": "delivery", "reference": "po-7"}},
+    example=examples.product(quantity=35, version=8),
+    errors=[examples.PRODUCT_ARCHIVED, examples.STOCK_LIMIT_EXCEEDED],
+    methods=["POST"],
+)
+_REMOVE = _change(
+    "remove",
+    ProductRemoveSerializer,
+    {"amount": 0},
+    summary="Remove units",
+    description="Removes units that went out, for example by breakage. Takes available units only.",
+    requests={"breakage": {"amount": 3, "reason": "breakage"}},
+    example=examples.product(quantity=22, version=8),
+    errors=[examples.INSUFFICIENT_STOCK],
+    methods=["POST"],
+)
+
+products = described(
+    "products",
+    list=[
+        Operation(
+            name="list",
+            summary="List products",
+            description="Returns products in pages. Archived products are left out by default.",
+            path=_PRODUCTS,
+            response=ProductSerializer(many=True),
+            example=examples.product(),
+        )
+    ],
+    low_stock=[
+        Operation(
+            name="low_stock",
+            summary="List products that are low on stock",
+            description=(
+                "Returns the products whose `available_quantity` is below their "
+                "`minimum_stock_level`, in pages. Archived products are left out."
+            ),
+            path=f"{_PRODUCTS}/low-stock",
+            response=ProductSerializer(many=True),
+            example=examples.product(quantity=7),
+        )
+    ],
+    create=[
+        Operation(
+            name="create",
+            summary="Create a product",
+            description="Creates a product. Its opening stock is its first stock event.",
+            path=_PRODUCTS,
+            request=ProductCreateSerializer,
+            requests={
+                "product": {
+                    "sku": SKU,
+                    "name": "Red T-Shirt (Large)",
+                    "quantity": 25,
+                    "minimum_stock_level": 5,
+                }
+            },
+            mistake=examples.wrong_body(ProductCreateSerializer, {"sku": "t-shirt"}),
+            response=ProductSerializer,
+            success="The new product.",
+            example=examples.product(reserved_quantity=0, version=1),
+            status=201,
+            errors=[examples.DUPLICATE_SKU],
+            parameters=[_ETAG, _LOCATION],
+            is_repeatable=True,
+        )
+    ],
+    retrieve=[
+        Operation(
+            name="retrieve",
+            summary="Read a product",
+            description="Returns a product, or its levels at a time in the past.",
+            path=f"{_PRODUCTS}/{SKU}",
+            response=PolymorphicProxySerializer(
+                "ProductOrLevels",
+                [ProductSerializer, ProductLevelsSerializer],
+                resource_type_field_name=None,
+            ),
+            success="The product. With `as_of`, its levels at that time.",
+            example=examples.product(),
+            mistake=examples.refusal_of(read_moment, "as_of", "yesterday"),
+            errors=[examples.PRODUCT_NOT_FOUND],
+            parameters=[_SKU, _ETAG, _AS_OF],
+        )
+    ],
+    partial_update=[
+        _change(
+            "edit",
+            ProductEditSerializer,
+            {"quantity": 30},
+            path=f"{_PRODUCTS}/{SKU}",
+            summary="Edit a product",
+            description=(
+                "Changes the name, the description, the minimum or `archived`. Stock levels stay "
+                "the same. An archived product is left out of lists and takes no add and no "
+                "reserve. Its open reservations can still be fulfilled or released, and its units "
+                "removed or counted."
+            ),
+            requests={"minimum": {"minimum_stock_level": 10}, "archive": {"archived": True}},
+            example=examples.product(minimum_stock_level=10, version=8),
+            is_repeatable=False,
+        )
+    ],
+    add=[_ADD, _by_patch(_ADD)],
+    remove=[_REMOVE, _by_patch(_REMOVE)],
+    reserve=[
+        _change(
+            "reserve",
+            ProductReserveSerializer,
+            {"amount": 0},
+            summary="Reserve units",
+            description=(
+                "Reserves units for an order of one product. The `reference` is not unique: two "
+                "requests reserve twice, unless they have the same `Idempotency-Key`."
+            ),
+            requests={
+                "order": {"amount": 2, "reference": "order-1001"},
+                "cart": {"amount": 2, "expires_in": 900},
+            },
+            response=ProductWithReservationSerializer,
+            success="The product after the change, with the new reservation.",
+            example={
+                **examples.product(reserved_quantity=5, version=8),
+                "reservation": examples.reservation(examples.line()),
+            },
+            errors=[examples.INSUFFICIENT_STOCK, examples.PRODUCT_ARCHIVED],
+        )
+    ],
+    release=[
+        _change(
+            "release",
+            ProductReleaseSerializer,
+            {"amount": 0},
+            summary="Release reserved units",
+            description=(
+                "Makes reserved units available again. They come from the given reservation, or "
+                "else from reservations without a reference, oldest first."
+            ),
+            requests={
+                "cart": {"amount": 1},
+                "order": {"amount": 1, "reservation": RESERVATION_ID},
+            },
+            example=examples.product(reserved_quantity=2, version=8),
+            errors=[
+                examples.RESERVATION_NOT_FOUND,
+                examples.INSUFFICIENT_RESERVED,
+                examples.RESERVATION_CLOSED,
+                examples.RESERVATION_EXPIRED,
+            ],
+        )
+    ],
+    adjust=[
+        _change(
+            "adjust",
+            ProductAdjustSerializer,
+            {"quantity": -1},
+            summary="Adjust to a count",
+            description=(
+                "Sets the quantity on hand to a counted quantity. It cannot be set below the "
+                "reserved quantity."
+            ),
+            requests={
+                "stocktake": {"quantity": 24, "reason": "stocktake", "expected_quantity": 25}
+            },
+            example=examples.product(quantity=24, version=8),
+            errors=[examples.BELOW_RESERVED, examples.QUANTITY_CHANGED],
+        )
+    ],
+    events=[
+        Operation(
+            name="events",
+            summary="List the stock events of a product",
+            description="Returns the ledger of a product in pages, newest first.",
+            path=f"{_PRODUCTS}/{SKU}/events",
+            response=StockEventSerializer(many=True),
+            example=examples.EVENT,
+            errors=[examples.PRODUCT_NOT_FOUND],
+            parameters=[_SKU],
+        )
+    ],
+)
+
+# ---------------------------------------------------------------------------------- reservations
+
+_RESERVATIONS = "/v1/reservations"
 
 
-def _by_post_and_patch(summary: str, description: str, *, name: str, **known: Any) -> list[Any]:
-    return [
-        _of_product(summary, description, name=name, methods=["POST"], **known),
-        _of_product(f"{summary}, by PATCH", name=f"{name}_by_patch", methods=["PATCH"], **known),
-    ]
-
-
-def _of_reservation(summary: str, description: str = "", **known: Any) -> Callable[[Any], Any]:
-    known = {
-        "answer": ReservationSerializer,
-        "example": _RESERVATION,
-        "parameters": [_RESERVATION_ID],
-        "errors": ["reservation_not_found"],
+def _end(name: str, request: type[BaseSerializer[Any]], **known: Any) -> Operation:
+    """Return the description of an operation that ends units of a reservation."""
+    return Operation(
+        name=name,
+        path=f"{_RESERVATIONS}/{RESERVATION_ID}/{name}",
+        request=request,
+        mistake=examples.wrong_body(request, {"lines": [{"sku": SKU, "amount": 0}]}),
+        response=ReservationSerializer,
+        success="The reservation after the change.",
+        errors=[
+            examples.refused_lines(stock.ProductNotFound("MUG-GREEN"), first=1),
+            examples.RESERVATION_NOT_FOUND,
+            examples.refused_lines(examples.INSUFFICIENT_RESERVED),
+            examples.RESERVATION_CLOSED,
+            examples.RESERVATION_EXPIRED,
+        ],
+        parameters=[_RESERVATION_ID],
+        is_repeatable=True,
         **known,
-    }
-    return _operation(summary, description, group="reservations", **known)
+    )
 
 
-_END_ERRORS = [
-    "reservation_not_found",
-    "product_not_found",
-    "insufficient_reserved",
-    "reservation_closed",
-    "reservation_expired",
-]
-_PART = {"lines": [{"sku": "TSHIRT-RED-L", "amount": 1}], "reason": "partial shipment"}
+_ORDER = [{"sku": SKU, "amount": 2}, {"sku": OTHER_SKU, "amount": 1}]
+_PART = [{"sku": SKU, "amount": 1}]
 
-products = extend_schema_view(
-    list=_operation(
-        "List products",
-        group="products",
-        name="list",
-        answer=ProductSerializer(many=True),
-        example=_PRODUCT,
-    ),
-    low_stock=_operation(
-        "List products that are low on stock",
-        "Those of which fewer units are available than their minimum.",
-        group="products",
-        name="low_stock",
-        answer=ProductSerializer(many=True),
-        example={**_PRODUCT, "minimum_stock_level": 30, "low_stock": True},
-    ),
-    create=_operation(
-        "Create a product",
-        "The opening stock is recorded as the first event.",
-        group="products",
-        name="create",
-        request=ProductCreateSerializer,
-        request_examples={
-            "product": {
-                "sku": "TSHIRT-RED-L",
-                "name": "Red T-Shirt (Large)",
-                "quantity": 25,
-                "minimum_stock_level": 5,
-            }
-        },
-        answer=ProductSerializer,
-        example={**_PRODUCT, "reserved_quantity": 0, "available_quantity": 25, "version": 1},
-        errors=["duplicate_sku"],
-        status=201,
-        parameters=[
-            _ETAG,
-            OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[201]),
-        ],
-    ),
-    retrieve=_of_product(
-        "Read a product",
-        name="retrieve",
-        answer=PolymorphicProxySerializer(
-            "ProductNowOrAsOf",
-            [ProductSerializer, ProductAsOfSerializer],
-            resource_type_field_name=None,
-        ),
-        parameters=[_SKU, _ETAG, _AS_OF],
-    ),
-    partial_update=_of_product(
-        "Edit a product",
-        "Changes what describes it, never its stock. An `archived` product is retired: it is left "
-        "out of lists, and nothing is added to it or reserved of it any more; open reservations "
-        "can still be fulfilled or released.",
-        name="edit",
-        request=ProductEditSerializer,
-        request_examples={"minimum": {"minimum_stock_level": 5}, "retire": {"archived": True}},
-    ),
-    add=_by_post_and_patch(
-        "Add units",
-        "Goods come in. PATCH is accepted too.",
-        name="add",
-        request=AmountSerializer,
-        request_examples={"delivery": {"amount": 10, "reason": "delivery", "reference": "po-7"}},
-        errors=["stock_limit_exceeded", "product_archived"],
-    ),
-    remove=_by_post_and_patch(
-        "Remove units",
-        "Goods go out, from what is available. PATCH is accepted too.",
-        name="remove",
-        request=AmountSerializer,
-        request_examples={"breakage": {"amount": 3, "reason": "breakage"}},
-        errors=["insufficient_stock"],
-    ),
-    reserve=_of_product(
-        "Reserve units",
-        "Holds units for an order. Answers with the product and the new reservation. A reference "
-        "is not unique: the same request sent twice reserves twice.",
-        name="reserve",
-        request=ReserveSerializer,
-        request_examples={
-            "order": {"amount": 2, "reference": "order-1001"},
-            "cart": {"amount": 2, "expires_in": 900},
-        },
-        answer=ProductReservedSerializer,
-        example={**_PRODUCT, "reservation": _RESERVATION},
-        errors=["insufficient_stock", "product_archived"],
-    ),
-    release=_of_product(
-        "Release reserved units",
-        "Gives units back. They come from the reservation that is named, else from reservations "
-        "that carry no reference, oldest first.",
-        name="release",
-        request=ProductReleaseSerializer,
-        request_examples={"cart": {"amount": 1}, "order": {"amount": 1, "reservation": 42}},
-        errors=[
-            "reservation_not_found",
-            "insufficient_reserved",
-            "reservation_closed",
-            "reservation_expired",
-        ],
-    ),
-    adjust=_of_product(
-        "Adjust to a count",
-        "Sets what is on hand to what was counted; never below what is reserved.",
-        name="adjust",
-        request=AdjustSerializer,
-        request_examples={
-            "stocktake": {"quantity": 24, "reason": "stocktake", "expected_quantity": 25}
-        },
-        errors=["below_reserved", "quantity_changed"],
-    ),
-    events=_of_product(
-        "List the stock events of a product",
-        "Its ledger, newest first: what changed, the levels after it, and who, why, when.",
-        name="events",
-        answer=StockEventSerializer(many=True),
-        example=_EVENT,
-        parameters=[_SKU],
-    ),
-)
-
-reservations = extend_schema_view(
-    list=_of_reservation(
-        "List reservations",
-        "Newest first.",
-        name="list",
-        answer=ReservationSerializer(many=True),
-        parameters=(),
-        errors=(),
-    ),
-    create=_of_reservation(
-        "Reserve an order",
-        "Holds the units of all lines, or of none and names every line that is short. Lines with "
-        "the same SKU are summed. A reference is not unique: the same request sent twice reserves "
-        "twice.",
-        name="create",
-        request=ReservationCreateSerializer,
-        request_examples={
-            "order": {
-                "reference": "order-1001",
-                "lines": [
-                    {"sku": "TSHIRT-RED-L", "amount": 2},
-                    {"sku": "MUG-BLUE", "amount": 1},
-                ],
-            }
-        },
-        errors=["product_not_found", "insufficient_stock", "product_archived"],
-        status=201,
-        parameters=[OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[201])],
-        with_lines=True,
-    ),
-    retrieve=_of_reservation("Read a reservation", name="retrieve"),
-    fulfill=_of_reservation(
-        "Fulfill a reservation",
-        "Ships what it holds, all or the given lines: on hand and reserved both fall.",
-        name="fulfill",
-        request=ReservationEndSerializer,
-        request_examples={"whole": {}, "part": _PART},
-        example=_ended("fulfilled"),
-        errors=_END_ERRORS,
-        with_lines=True,
-    ),
-    extend=_of_reservation(
-        "Extend a reservation",
-        "Lets it hold for so many seconds from now, even if that is sooner than before.",
-        name="extend",
-        request=ReservationExtendSerializer,
-        request_examples={"quarter of an hour": {"expires_in": 900}},
-        example={**_RESERVATION, "expires_at": _NOW},
-        errors=["reservation_not_found", "reservation_closed", "reservation_expired"],
-    ),
-    release=_of_reservation(
-        "Release a reservation",
-        "Gives back what it holds, all or the given lines.",
-        name="release",
-        request=ReservationEndSerializer,
-        request_examples={"whole": {}, "part": {**_PART, "reason": "item cancelled"}},
-        example=_ended("released"),
-        errors=_END_ERRORS,
-        with_lines=True,
-    ),
-)
-
-
-operations = extend_schema_view(
-    create=_operation(
-        "Apply several operations",
-        "Up to 1,000 of add, remove and adjust over many SKUs, in their order, one event each: all "
-        "or none, and then every refused line is named. An adjust takes a key that may count.",
-        group="operations",
-        name="apply",
-        request=OperationsSerializer,
-        request_examples={
-            "delivery and breakage": {
-                "operations": [
-                    {"operation": "add", "sku": "MUG-BLUE", "amount": 10, "reference": "po-7"},
-                    {"operation": "remove", "sku": "TSHIRT-RED-L", "amount": 1},
-                    {
-                        "operation": "adjust",
-                        "sku": "TSHIRT-RED-L",
-                        "quantity": 24,
-                        "reason": "stocktake",
-                    },
-                ]
-            }
-        },
-        answer=OperationResultsSerializer,
-        example={"results": [_PRODUCT]},
-        errors=[
-            "product_not_found",
-            "insufficient_stock",
-            "below_reserved",
-            "quantity_changed",
-            "stock_limit_exceeded",
-            "product_archived",
-        ],
-        with_lines=True,
-    ),
-)
-
-events = extend_schema_view(
-    list=_operation(
-        "Follow all stock events",
-        "The change feed, oldest first. Ask again `after` the `cursor` of the last answer, at once "
-        "while there is `more`: a follower that keeps its cursor together with what it has done "
-        "misses no event, and sees those of each product in the order of their versions. A change "
-        "is shown once it is committed and none with a lower id can follow: a long transaction "
-        "holds the feed back.",
-        group="events",
-        name="follow",
-        answer=EventFeedSerializer,
-        example={"results": [_EVENT], "cursor": "1234-1795167000125000", "more": False},
-        parameters=[
-            OpenApiParameter(
-                "after",
-                {"type": "string", "minLength": 1},
-                OpenApiParameter.QUERY,
-                description=(
-                    "The `cursor` of the last answer. Without it, the feed starts with the first "
-                    "event; `latest` answers with the cursor for all events to come."
+reservations = described(
+    "reservations",
+    list=[
+        Operation(
+            name="list",
+            summary="List reservations",
+            description="Returns reservations in pages, newest first.",
+            path=_RESERVATIONS,
+            response=ReservationSerializer(many=True),
+            example=examples.reservation(examples.line(), examples.line(OTHER_SKU, 1)),
+        )
+    ],
+    create=[
+        Operation(
+            name="create",
+            summary="Reserve an order",
+            description=(
+                "Reserves the units of all lines, or of none. If any line is refused, the error "
+                "names every refused line. Lines with the same SKU are summed. The `reference` is "
+                "not unique: two requests reserve twice, unless they have the same "
+                "`Idempotency-Key`."
+            ),
+            path=_RESERVATIONS,
+            request=ReservationCreateSerializer,
+            requests={
+                "order": {"reference": "order-1001", "lines": _ORDER},
+                "cart": {"expires_in": 900, "lines": _ORDER},
+            },
+            mistake=examples.wrong_body(
+                ReservationCreateSerializer, {"lines": [{"sku": SKU, "amount": 0}]}
+            ),
+            response=ReservationSerializer,
+            success="The new reservation.",
+            example=examples.reservation(examples.line(), examples.line(OTHER_SKU, 1)),
+            status=201,
+            errors=[
+                examples.refused_lines(stock.ProductNotFound(OTHER_SKU), first=1),
+                examples.refused_lines(
+                    stock.InsufficientStock(SKU, 2, 1), stock.InsufficientStock(OTHER_SKU, 1, 0)
                 ),
+                examples.refused_lines(
+                    stock.ProductArchived(
+                        examples.known_product(
+                            sku=OTHER_SKU, quantity=4, reserved_quantity=0, archived=True
+                        ),
+                        1,
+                    ),
+                    first=1,
+                ),
+            ],
+            parameters=[_LOCATION],
+            is_repeatable=True,
+        )
+    ],
+    retrieve=[
+        Operation(
+            name="retrieve",
+            summary="Read a reservation",
+            description="Returns a reservation with its lines.",
+            path=f"{_RESERVATIONS}/{RESERVATION_ID}",
+            response=ReservationSerializer,
+            success="The reservation.",
+            example=examples.reservation(examples.line(), examples.line(OTHER_SKU, 1)),
+            errors=[examples.RESERVATION_NOT_FOUND],
+            parameters=[_RESERVATION_ID],
+        )
+    ],
+    fulfill=[
+        _end(
+            "fulfill",
+            ReservationFulfillSerializer,
+            summary="Fulfill a reservation",
+            description=(
+                "Ships reserved units: all that are open, or the given lines. The quantity on hand "
+                "and the reserved quantity both fall."
             ),
-            OpenApiParameter(
-                "page_size",
-                {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": PAGE_SIZE},
-                OpenApiParameter.QUERY,
-                description="How many events to answer with at most.",
+            requests={
+                "all": {},
+                "part": {"lines": _PART, "reason": "partial shipment"},
+            },
+            example=examples.reservation(
+                examples.line(fulfilled=2),
+                examples.line(OTHER_SKU, 1, fulfilled=1),
+                status="fulfilled",
             ),
-        ],
-    ),
+        )
+    ],
+    release=[
+        _end(
+            "release",
+            ReservationReleaseSerializer,
+            summary="Release a reservation",
+            description=(
+                "Makes reserved units available again: all that are open, or the given lines."
+            ),
+            requests={
+                "all": {},
+                "part": {"lines": _PART, "reason": "item cancelled"},
+            },
+            example=examples.reservation(
+                examples.line(released=2),
+                examples.line(OTHER_SKU, 1, released=1),
+                status="released",
+            ),
+        )
+    ],
+    extend=[
+        Operation(
+            name="extend",
+            summary="Extend a reservation",
+            description=(
+                "Sets the time of expiry, counted from now. It may be sooner than before. A "
+                "reservation that did not expire gets a time of expiry. No stock event is recorded."
+            ),
+            path=f"{_RESERVATIONS}/{RESERVATION_ID}/extend",
+            request=ReservationExtendSerializer,
+            requests={"15 minutes": {"expires_in": 900}},
+            mistake=examples.wrong_body(ReservationExtendSerializer, {"expires_in": 0}),
+            response=ReservationSerializer,
+            success="The reservation after the change.",
+            example=examples.reservation(examples.line(), expires_at="2026-11-20T09:45:00.125000Z"),
+            errors=[
+                examples.RESERVATION_NOT_FOUND,
+                examples.RESERVATION_CLOSED,
+                examples.RESERVATION_EXPIRED,
+            ],
+            parameters=[_RESERVATION_ID],
+            is_repeatable=True,
+        )
+    ],
+)
+
+# ---------------------------------------------------------------------- operations, events, health
+
+_OPERATIONS = "/v1/operations"
+
+operations = described(
+    "operations",
+    create=[
+        Operation(
+            name="apply",
+            summary="Apply several operations",
+            description=(
+                "Applies up to 1,000 adds, removes and adjusts in the given order: all of them, or "
+                "none. Each is one stock event. If any operation is refused, the error names every "
+                "refused one. An adjust requires the role `count`."
+            ),
+            path=_OPERATIONS,
+            request=OperationsSerializer,
+            requests={
+                "delivery, breakage and count": {
+                    "operations": [
+                        {"operation": "add", "sku": OTHER_SKU, "amount": 10, "reference": "po-7"},
+                        {"operation": "remove", "sku": SKU, "amount": 2, "reason": "breakage"},
+                        {
+                            "operation": "adjust",
+                            "sku": SKU,
+                            "quantity": 24,
+                            "reason": "stocktake",
+                        },
+                    ]
+                }
+            },
+            mistake=examples.wrong_body(
+                OperationsSerializer, {"operations": [{"operation": "add", "sku": SKU}]}
+            ),
+            response=OperationResultsSerializer,
+            success="One product for each operation, as it is after all of them.",
+            example={
+                "results": [
+                    examples.product(
+                        sku=OTHER_SKU,
+                        name="Blue mug",
+                        quantity=11,
+                        reserved_quantity=1,
+                        version=4,
+                    ),
+                    examples.product(quantity=24, version=9),
+                    examples.product(quantity=24, version=9),
+                ]
+            },
+            errors=[
+                examples.refused_lines(stock.ProductNotFound(OTHER_SKU)),
+                examples.refused_lines(stock.InsufficientStock(SKU, 2, 0), first=1),
+                examples.refused_lines(examples.BELOW_RESERVED, first=2),
+                examples.refused_lines(examples.QUANTITY_CHANGED, first=2),
+                examples.refused_lines(examples.STOCK_LIMIT_EXCEEDED),
+                examples.refused_lines(examples.PRODUCT_ARCHIVED),
+            ],
+            is_repeatable=True,
+        )
+    ],
+)
+
+events = described(
+    "events",
+    list=[
+        Operation(
+            name="follow",
+            summary="Follow all stock events",
+            description=(
+                "Returns the stock events of all products, oldest first. Send the `cursor` of the "
+                "response as `after` with the next request. See the guide."
+            ),
+            path="/v1/events",
+            response=EventFeedSerializer,
+            success="The next events. There may be none.",
+            example={
+                "results": [examples.EVENT],
+                "cursor": "1234-1795167000125000",
+                "more": False,
+            },
+            parameters=[_AFTER, _PAGE_SIZE],
+        )
+    ],
 )
 
 
-def health(summary: str, operation_id: str, *errors: str) -> Callable[[Any], Any]:
-    """Describe a health check and its errors."""
+def health(
+    name: str, *, path: str, summary: str, description: str, errors: Sequence[Exception] = ()
+) -> Callable[[Any], Any]:
+    """Return the decorator for a health check."""
     return extend_schema(
-        operation_id=operation_id,
+        operation_id=f"health_{name}",
         tags=["health"],
         summary=summary,
+        description=f"{description} No API key is needed.",
         auth=[],
+        parameters=[_header_of("X-Request-ID"), *_ERROR_HEADERS],
         responses={
-            200: OpenApiResponse(HealthSerializer, examples=[_answer({"status": "ok"})]),
-            **_error_responses(errors, with_lines=False),
+            200: OpenApiResponse(
+                HealthSerializer,
+                description="The service is well.",
+                examples=[OpenApiExample("response", {"status": "ok"}, response_only=True)],
+            ),
+            **_error_responses(errors, path),
         },
     )

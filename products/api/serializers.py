@@ -1,10 +1,13 @@
-"""The forms of requests, which are read strictly, and of answers."""
+"""The serializers of request bodies, which are strict, and of responses."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.utils.functional import cached_property
-from drf_spectacular.extensions import OpenApiSerializerExtension
+from drf_spectacular.extensions import (
+    OpenApiSerializerExtension,
+    OpenApiSerializerFieldExtension,
+)
 from drf_spectacular.utils import (
     PolymorphicProxySerializer,
     extend_schema_field,
@@ -26,6 +29,7 @@ from products.api.fields import (
     ReasonField,
     SkuField,
 )
+from products.api.problems import ERROR_CODES
 from products.models import Product, Reservation, ReservationLine, StockEvent
 
 MAX_LINES = 1_000
@@ -42,7 +46,7 @@ class StrictSerializer(FieldWithoutValidators, serializers.Serializer):
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, Mapping):
-            return super().to_internal_value(data)  # Which refuses it.
+            return super().to_internal_value(data)  # Raises a ValidationError.
         values: dict[str, Any] = {}
         errors: dict[str, Any] = {}
         for name, field in self._fields_by_name.items():
@@ -54,14 +58,14 @@ class StrictSerializer(FieldWithoutValidators, serializers.Serializer):
             except serializers.ValidationError as error:
                 errors[name] = error.detail
         for name in sorted(data.keys() - self._fields_by_name.keys()):
-            errors[name] = [serializers.ErrorDetail("There is no such field here.", "unknown")]
+            errors[name] = [serializers.ErrorDetail("Unknown field.", "unknown")]
         if errors:
             raise serializers.ValidationError(errors)
         return values
 
 
 class StrictSerializerExtension(OpenApiSerializerExtension):
-    """Declares in the OpenAPI document that no other fields are allowed."""
+    """Says in the OpenAPI document that no other fields are allowed."""
 
     target_class = StrictSerializer
     match_subclasses = True
@@ -71,67 +75,99 @@ class StrictSerializerExtension(OpenApiSerializerExtension):
         return {**schema, "additionalProperties": False}
 
 
+_REASON = "Why the stock changes. Kept in the ledger."
+_REFERENCE = "Your own id for this change, such as a delivery note. Kept in the ledger. Not unique."
+_ORDER_REFERENCE = "Your own id, such as an order id. Not unique."
+_EXPIRES_IN = "Seconds until the reservation expires. Without it, the reservation does not expire."
+
+
 class ProductCreateSerializer(StrictSerializer):
-    sku = SkuField()
-    name = NameField()
-    description = DescriptionField(required=False)
-    quantity = LevelField(required=False, help_text="The opening stock; 0 by default.")
-    minimum_stock_level = LevelField(required=False, help_text="The reorder point.")
+    """A new product."""
+
+    sku = SkuField(help_text="The SKU. It cannot be changed later.")
+    name = NameField(help_text="The name.")
+    description = DescriptionField(required=False, help_text="The description. Empty by default.")
+    quantity = LevelField(required=False, help_text="The opening stock, in units. 0 by default.")
+    minimum_stock_level = LevelField(
+        required=False, help_text="The reorder point, in units. 0 by default."
+    )
 
 
 class ProductEditSerializer(StrictSerializer):
-    name = NameField(required=False)
-    description = DescriptionField(required=False)
-    minimum_stock_level = LevelField(required=False, help_text="The reorder point.")
+    """The fields to change. Fields that are left out stay the same."""
+
+    name = NameField(required=False, help_text="The new name.")
+    description = DescriptionField(required=False, help_text="The new description.")
+    minimum_stock_level = LevelField(required=False, help_text="The new reorder point, in units.")
     archived = BooleanField(
-        required=False, help_text="Retired: out of lists, and no add or reserve any more."
+        required=False, help_text="`true` archives the product, `false` restores it."
     )
 
 
-class AmountSerializer(StrictSerializer):
-    amount = AmountField()
-    reason = NoteField(required=False)
-    reference = NoteField(required=False, help_text="The caller's own id for this.")
+class ProductAddSerializer(StrictSerializer):
+    """Units to add."""
+
+    amount = AmountField(help_text="How many units to add.")
+    reason = NoteField(required=False, help_text=_REASON)
+    reference = NoteField(required=False, help_text=_REFERENCE)
 
 
-class ReserveSerializer(StrictSerializer):
-    amount = AmountField()
-    reference = NoteField(required=False, help_text="The caller's own id, such as an order id.")
-    expires_in = DurationField(required=False, help_text="Seconds; without it, no end.")
+class ProductRemoveSerializer(ProductAddSerializer):
+    """Units to remove."""
+
+    amount = AmountField(help_text="How many units to remove.")
 
 
-class ProductReleaseSerializer(AmountSerializer):
+class ProductReserveSerializer(StrictSerializer):
+    """Units to reserve."""
+
+    amount = AmountField(help_text="How many units to reserve.")
+    reference = NoteField(required=False, help_text=_ORDER_REFERENCE)
+    expires_in = DurationField(required=False, help_text=_EXPIRES_IN)
+
+
+class ProductReleaseSerializer(ProductAddSerializer):
+    """Reserved units to release."""
+
+    amount = AmountField(help_text="How many reserved units to release.")
     reservation = IdField(
         required=False,
         source="reservation_id",
-        help_text="By default the units come from reservations without a reference, oldest first.",
+        help_text=(
+            "The id of the reservation to release from. Without it, units come from reservations "
+            "without a reference, oldest first."
+        ),
     )
 
 
-class AdjustSerializer(StrictSerializer):
-    quantity = LevelField(help_text="What was counted.")
-    reason = ReasonField()
-    reference = NoteField(required=False, help_text="The caller's own id for this.")
+class ProductAdjustSerializer(StrictSerializer):
+    """The result of a count."""
+
+    quantity = LevelField(help_text="The counted quantity, in units.")
+    reason = ReasonField(help_text="Why the quantity is set. Kept in the ledger.")
+    reference = NoteField(required=False, help_text=_REFERENCE)
     expected_quantity = LevelField(
-        required=False, help_text="Refuse the count if this is no longer what is on hand."
+        required=False,
+        help_text="The quantity before the count. The count is refused if it has changed.",
     )
 
 
 class DomainObjectSerializer(StrictSerializer):
-    """The fields of an object of `stock`, which checks them by the same rules.
+    """A serializer that returns an object of `products.stock`.
 
-    The fields themselves check only what `stock` has refused, to name each wrong one.
+    The object checks its values by the same rules as the fields. The fields run only if the object
+    refuses a value, to report every wrong field.
     """
 
     makes: ClassVar[type[Any]]
     """The class of the object."""
 
     def to_internal_value(self, data: Any) -> Any:
-        # `stock` takes None for a missing value, but a null in a request is refused.
+        # `stock` takes None for a missing value. A request cannot contain null.
         if isinstance(data, dict) and None not in data.values():
             try:
                 return self.makes(**self.arguments(data))
-            except (stock.Invalid, TypeError):  # TypeError: a field too many or too few.
+            except (stock.Invalid, TypeError):  # TypeError: unknown or missing fields.
                 pass
         return self.makes(**self.arguments(super().to_internal_value(data)))
 
@@ -142,8 +178,8 @@ class DomainObjectSerializer(StrictSerializer):
 class LineSerializer(DomainObjectSerializer):
     """An amount of one product."""
 
-    sku = SkuField()
-    amount = AmountField()
+    sku = SkuField(help_text="The SKU of the product.")
+    amount = AmountField(help_text="How many units.")
 
     makes = stock.Line
 
@@ -158,21 +194,35 @@ class LinesField(serializers.ListField):
 
 
 class ReservationCreateSerializer(StrictSerializer):
-    reference = NoteField(required=False, help_text="The caller's own id, such as an order id.")
-    expires_in = DurationField(required=False, help_text="Seconds; without it, no end.")
-    lines = LinesField()
+    """The units to reserve for an order."""
+
+    reference = NoteField(required=False, help_text=_ORDER_REFERENCE)
+    expires_in = DurationField(required=False, help_text=_EXPIRES_IN)
+    lines = LinesField(help_text="The units to reserve. Lines with the same SKU are summed.")
 
 
-class ReservationEndSerializer(StrictSerializer):
+class ReservationFulfillSerializer(StrictSerializer):
+    """The units to fulfill."""
+
     lines = LinesField(
-        required=False, help_text="A part of the reservation; without it, all that is open."
+        required=False, help_text="The units to fulfill. Without it, all open units."
     )
-    reason = NoteField(required=False)
-    reference = NoteField(required=False, help_text="The caller's own id for this.")
+    reason = NoteField(required=False, help_text=_REASON)
+    reference = NoteField(required=False, help_text=_REFERENCE)
+
+
+class ReservationReleaseSerializer(ReservationFulfillSerializer):
+    """The units to release."""
+
+    lines = LinesField(
+        required=False, help_text="The units to release. Without it, all open units."
+    )
 
 
 class ReservationExtendSerializer(StrictSerializer):
-    expires_in = DurationField(help_text="Seconds from now.")
+    """The new time of expiry."""
+
+    expires_in = DurationField(help_text="Seconds from now until the reservation expires.")
 
 
 class OperationSerializer(DomainObjectSerializer):
@@ -182,37 +232,54 @@ class OperationSerializer(DomainObjectSerializer):
         return arguments
 
 
-class AddLineSerializer(OperationSerializer, AmountSerializer):
-    """Goods come in."""
+class KindField(serializers.ChoiceField):
+    """The kind of an operation: one fixed value."""
 
-    operation = serializers.ChoiceField(["add"])
-    sku = SkuField()
+    def __init__(self, kind: str) -> None:
+        super().__init__([kind], help_text="The kind of operation.")
+
+
+class KindFieldExtension(OpenApiSerializerFieldExtension):
+    """Describes the kind as a constant. REST framework copies fields without their overrides."""
+
+    target_class = KindField
+
+    def map_serializer_field(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        [kind] = self.target.choices
+        return {"type": "string", "const": kind}
+
+
+class AddOperationSerializer(OperationSerializer, ProductAddSerializer):
+    """Add units to a product."""
+
+    operation = KindField("add")
+    sku = SkuField(help_text="The SKU of the product.")
 
     makes = stock.Add
 
 
-class RemoveLineSerializer(OperationSerializer, AmountSerializer):
-    """Goods go out, from what is available."""
+class RemoveOperationSerializer(OperationSerializer, ProductRemoveSerializer):
+    """Remove available units of a product."""
 
-    operation = serializers.ChoiceField(["remove"])
-    sku = SkuField()
+    operation = KindField("remove")
+    sku = SkuField(help_text="The SKU of the product.")
 
     makes = stock.Remove
 
 
-class AdjustLineSerializer(OperationSerializer, AdjustSerializer):
-    """What was counted becomes what is on hand."""
+class AdjustOperationSerializer(OperationSerializer, ProductAdjustSerializer):
+    """Set the quantity of a product to a count. Requires the role `count`."""
 
-    operation = serializers.ChoiceField(["adjust"])
-    sku = SkuField()
+    operation = KindField("adjust")
+    sku = SkuField(help_text="The SKU of the product.")
 
     makes = stock.Adjust
 
 
 _OPERATIONS: dict[str, type[OperationSerializer]] = {
-    "add": AddLineSerializer,
-    "remove": RemoveLineSerializer,
-    "adjust": AdjustLineSerializer,
+    "add": AddOperationSerializer,
+    "remove": RemoveOperationSerializer,
+    "adjust": AdjustOperationSerializer,
 }
 
 
@@ -220,56 +287,62 @@ _OPERATIONS: dict[str, type[OperationSerializer]] = {
     PolymorphicProxySerializer("Operation", dict(_OPERATIONS), resource_type_field_name="operation")
 )
 class OperationField(FieldWithoutValidators):
-    """An add, a remove or an adjust, as its `operation` says."""
+    """An operation of one of the three kinds."""
 
     def to_internal_value(self, data: Any) -> stock.Operation:
         if not isinstance(data, dict):
-            raise serializers.ValidationError("An object is required.")
+            raise serializers.ValidationError("Send an object.")
         name = data.get("operation")
         if not isinstance(name, str) or name not in _OPERATIONS:
-            detail = f"One of {', '.join(_OPERATIONS)} is required."
+            detail = f"Send one of {', '.join(_OPERATIONS)}."
             raise serializers.ValidationError({"operation": [detail]})
         operation: stock.Operation = singleton(_OPERATIONS[name]).to_internal_value(data)
         return operation
 
 
 class OperationsSerializer(StrictSerializer):
+    """Operations to apply, in this order."""
+
     operations = serializers.ListField(
-        child=OperationField(), allow_empty=False, min_length=1, max_length=MAX_LINES
+        child=OperationField(),
+        allow_empty=False,
+        min_length=1,
+        max_length=MAX_LINES,
+        help_text="The operations, in the order in which they are applied.",
     )
 
 
-# -------------------------------------------------------------------------------------- answers
+# ------------------------------------------------------------------------------------ responses
 #
-# The fields describe an answer in the OpenAPI document. `to_representation` writes it out, because
-# REST framework's own goes through the fields for each object.
+# The fields describe a response in the OpenAPI document. `to_representation` builds it, because
+# REST framework's own visits the fields for each object.
 
 
-class ProductSerializer(serializers.ModelSerializer):
+class ProductSerializer(serializers.Serializer):
+    """A product and its stock levels, in units."""
+
+    sku = serializers.CharField(help_text="The SKU, the identity of the product.")
+    name = serializers.CharField(help_text="The name.")
+    description = serializers.CharField(help_text="The description. May be empty.")
+    quantity = serializers.IntegerField(help_text="Units on hand.")
+    reserved_quantity = serializers.IntegerField(help_text="Units held by open reservations.")
     available_quantity = serializers.IntegerField(
-        help_text="`quantity - reserved_quantity`: what can still be removed or reserved."
+        help_text="Units that can be removed or reserved: `quantity - reserved_quantity`."
     )
-    # Not the generated column, which is stale after a change.
+    minimum_stock_level = serializers.IntegerField(help_text="The reorder point.")
+    # The generated column of the model is stale after a change.
     low_stock = serializers.BooleanField(
-        source="is_low_stock", help_text="`available_quantity < minimum_stock_level`."
+        source="is_low_stock",
+        help_text="Whether `available_quantity` is below `minimum_stock_level`.",
     )
-
-    class Meta:
-        model = Product
-        fields = [
-            "sku",
-            "name",
-            "description",
-            "quantity",
-            "reserved_quantity",
-            "available_quantity",
-            "minimum_stock_level",
-            "low_stock",
-            "archived",
-            "version",
-            "created_at",
-            "updated_at",
-        ]
+    archived = serializers.BooleanField(
+        help_text="Whether the product is retired. It then takes no add and no reserve."
+    )
+    version = serializers.IntegerField(
+        help_text="The number of stock events of the product. Each change raises it. See `ETag`."
+    )
+    created_at = serializers.DateTimeField(help_text="The time of creation.")
+    updated_at = serializers.DateTimeField(help_text="The time of the last change.")
 
     def to_representation(self, instance: Product) -> dict[str, Any]:
         return {
@@ -288,12 +361,18 @@ class ProductSerializer(serializers.ModelSerializer):
         }
 
 
-class ReservationLineSerializer(serializers.ModelSerializer):
-    sku = serializers.CharField(source="product.sku")
+class ReservationLineSerializer(serializers.Serializer):
+    """The units of one product in a reservation.
 
-    class Meta:
-        model = ReservationLine
-        fields = ["sku", "amount", "fulfilled", "released", "expired", "open"]
+    `amount` is the sum of `fulfilled`, `released`, `expired` and `open`.
+    """
+
+    sku = serializers.CharField(source="product.sku", help_text="The SKU of the product.")
+    amount = serializers.IntegerField(help_text="Units reserved at the start.")
+    fulfilled = serializers.IntegerField(help_text="Units shipped.")
+    released = serializers.IntegerField(help_text="Units given back by a release.")
+    expired = serializers.IntegerField(help_text="Units given back after the reservation expired.")
+    open = serializers.IntegerField(help_text="Units still held.")
 
     def to_representation(self, instance: ReservationLine) -> dict[str, Any]:
         return {
@@ -306,14 +385,22 @@ class ReservationLineSerializer(serializers.ModelSerializer):
         }
 
 
-class ReservationSerializer(serializers.ModelSerializer):
-    # From the lines below, so that both agree: the row was read before them.
-    status = serializers.ChoiceField(Reservation.Status.choices, source="loaded_status")
-    lines = ReservationLineSerializer(source="loaded_lines", many=True)
+class ReservationSerializer(serializers.Serializer):
+    """Units held for an order."""
 
-    class Meta:
-        model = Reservation
-        fields = ["id", "reference", "status", "expires_at", "created_at", "lines"]
+    id = serializers.IntegerField(help_text="The id.")
+    reference = serializers.CharField(help_text="The caller's own id. May be empty.")
+    # Derived from the lines, which were read after the row.
+    status = serializers.ChoiceField(
+        Reservation.Status.choices, source="loaded_status", help_text="The status."
+    )
+    expires_at = serializers.DateTimeField(
+        allow_null=True, help_text="The time of expiry. Null if the reservation does not expire."
+    )
+    created_at = serializers.DateTimeField(help_text="The time of creation.")
+    lines = ReservationLineSerializer(
+        source="loaded_lines", many=True, help_text="One line for each SKU."
+    )
 
     def to_representation(self, instance: Reservation) -> dict[str, Any]:
         return {
@@ -329,32 +416,40 @@ class ReservationSerializer(serializers.ModelSerializer):
         }
 
 
-class ProductReservedSerializer(ProductSerializer):
+class ProductWithReservationSerializer(ProductSerializer):
     """A product and its new reservation."""
 
-    reservation = ReservationSerializer()
-
-    class Meta(ProductSerializer.Meta):
-        fields = [*ProductSerializer.Meta.fields, "reservation"]
+    reservation = ReservationSerializer(help_text="The new reservation.")
 
 
-class ProductAsOfSerializer(serializers.Serializer):
-    """The levels of a product at a moment, from its ledger."""
+class ProductLevelsSerializer(serializers.Serializer):
+    """The stock levels of a product at a time in the past, in units."""
 
-    sku = serializers.CharField(source="event.sku")
-    as_of = serializers.DateTimeField()
-    quantity = serializers.IntegerField(source="event.quantity")
-    reserved_quantity = serializers.IntegerField(source="event.reserved_quantity")
-    available_quantity = serializers.IntegerField(source="event.available_quantity")
-    version = serializers.IntegerField(source="event.version")
+    sku = serializers.CharField(source="event.sku", help_text="The SKU of the product.")
+    as_of = serializers.DateTimeField(help_text="The time of the levels.")
+    quantity = serializers.IntegerField(source="event.quantity", help_text="Units on hand.")
+    reserved_quantity = serializers.IntegerField(
+        source="event.reserved_quantity", help_text="Units held by open reservations."
+    )
+    available_quantity = serializers.IntegerField(
+        source="event.available_quantity", help_text="`quantity - reserved_quantity`."
+    )
+    version = serializers.IntegerField(
+        source="event.version", help_text="The version of the product at that time."
+    )
 
 
 class OperationResultsSerializer(serializers.Serializer):
-    results = ProductSerializer(many=True, help_text="The product of each operation, after all.")
+    """The products after all operations."""
+
+    results = ProductSerializer(
+        many=True,
+        help_text="One product for each operation, in the same order, as it is after all of them.",
+    )
 
 
-class GivenIntegerField(serializers.IntegerField):
-    """A number that the answer leaves out where it is null."""
+class OptionalIntegerField(serializers.IntegerField):
+    """A number that is left out of the response if it is null."""
 
     def get_attribute(self, instance: Any) -> Any:
         value = super().get_attribute(instance)
@@ -363,40 +458,46 @@ class GivenIntegerField(serializers.IntegerField):
         return value
 
 
-class StockEventSerializer(serializers.ModelSerializer):
-    reservation = serializers.IntegerField(source="reservation_id", allow_null=True)
-    available_quantity = serializers.IntegerField()
-    details = serializers.DictField(
-        help_text="Of an edit: the old and the new value of each changed field. Else empty."
+class StockEventSerializer(serializers.Serializer):
+    """One change of one product, with the stock levels after it. Events never change."""
+
+    id = serializers.IntegerField(help_text="The id.")
+    sku = serializers.CharField(help_text="The SKU of the product.")
+    version = serializers.IntegerField(
+        help_text="The version of the product after the event. The first event has version 1."
     )
-    undoes = GivenIntegerField(
+    type = serializers.ChoiceField(StockEvent.Type.choices, help_text="The kind of change.")
+    quantity_change = serializers.IntegerField(
+        help_text="Units added to `quantity`. Negative if units left."
+    )
+    reserved_change = serializers.IntegerField(
+        help_text="Units added to `reserved_quantity`. Negative if units left."
+    )
+    quantity = serializers.IntegerField(help_text="Units on hand after the event.")
+    reserved_quantity = serializers.IntegerField(help_text="Units reserved after the event.")
+    available_quantity = serializers.IntegerField(help_text="Units available after the event.")
+    reservation = serializers.IntegerField(
+        source="reservation_id", allow_null=True, help_text="The id of the reservation, if any."
+    )
+    reason = serializers.CharField(help_text="Why the change was made. May be empty.")
+    reference = serializers.CharField(help_text="The caller's own id. May be empty.")
+    actor = serializers.CharField(
+        help_text="The name of the API key, of the staff user or of the command."
+    )
+    source = serializers.ChoiceField(  # type: ignore[assignment]  # Not `Field.source`.
+        StockEvent.Source.choices, help_text="Where the change came from."
+    )
+    request_id = serializers.CharField(help_text="The id of the request. May be empty.")
+    occurred_at = serializers.DateTimeField(help_text="The time of the change.")
+    details = serializers.DictField(
+        help_text='Old and new values of an edit: `{"name": {"old": "Cup", "new": "Mug"}}`. '
+        "Empty for other events."
+    )
+    undoes = OptionalIntegerField(
         source="undoes_id",
         required=False,
-        help_text="The id of the event that this one takes back.",
+        help_text="The id of the event that this one undoes. Left out if there is none.",
     )
-
-    class Meta:
-        model = StockEvent
-        fields = [
-            "id",
-            "sku",
-            "version",
-            "type",
-            "quantity_change",
-            "reserved_change",
-            "quantity",
-            "reserved_quantity",
-            "available_quantity",
-            "reservation",
-            "reason",
-            "reference",
-            "actor",
-            "source",
-            "request_id",
-            "occurred_at",
-            "details",
-            "undoes",
-        ]
 
     def to_representation(self, instance: StockEvent) -> dict[str, Any]:
         event = {
@@ -425,46 +526,76 @@ class StockEventSerializer(serializers.ModelSerializer):
 
 @extend_schema_serializer(many=False)
 class EventFeedSerializer(serializers.Serializer):
-    """A page of the change feed."""
+    """Part of the change feed."""
 
-    results = StockEventSerializer(source="events", many=True, help_text="Oldest first.")
-    cursor = serializers.CharField(help_text="To go on `after`; opaque.")
-    more = serializers.BooleanField(help_text="Whether there are more events already.")
+    results = StockEventSerializer(
+        source="events", many=True, help_text="The events, oldest first. May be empty."
+    )
+    cursor = serializers.CharField(
+        help_text="The place after these events. Send it as `after` with the next request."
+    )
+    more = serializers.BooleanField(help_text="Whether more events are ready to be read.")
 
 
 class HealthSerializer(serializers.Serializer):
-    status = serializers.CharField()
+    """The state of the service."""
+
+    status = serializers.CharField(help_text="`ok`.")
 
 
 class FieldErrorSerializer(serializers.Serializer):
-    field = serializers.CharField(allow_null=True, help_text="Null for the body as a whole.")
-    code = serializers.CharField()
-    detail = serializers.CharField()
+    """A wrong field of a request."""
+
+    field = serializers.CharField(
+        allow_null=True,
+        help_text="The path of the field, such as `lines.0.sku`, or the name of the query "
+        "parameter or header. Null for the whole body.",
+    )
+    code = serializers.CharField(
+        help_text="What is wrong, for programs: `required`, `unknown`, `min_value`, ..."
+    )
+    detail = serializers.CharField(help_text="What is wrong, for people.")
 
 
-class LineProblemSerializer(serializers.Serializer):
-    index = serializers.IntegerField(help_text="The place of the line in the request, from 0.")
-    sku = serializers.CharField()
-    code = serializers.CharField()
-    requested = serializers.IntegerField(required=False)
-    available = serializers.IntegerField(required=False)
+_SKU = "The SKU that the error is about."
+_REQUESTED = "Units requested."
+_AVAILABLE = "Units available, or open in the reservation."
+
+
+class RefusedLineSerializer(serializers.Serializer):
+    """A line of the request that was refused."""
+
+    index = serializers.IntegerField(help_text="The position of the line in the request, from 0.")
+    sku = serializers.CharField(help_text=_SKU)
+    code = serializers.ChoiceField(ERROR_CODES, help_text="Why the line was refused.")
+    requested = serializers.IntegerField(required=False, help_text=_REQUESTED)
+    available = serializers.IntegerField(required=False, help_text=_AVAILABLE)
 
 
 class ProblemSerializer(serializers.Serializer):
-    """An error, in the form of RFC 9457. `code` is stable and meant for programs."""
+    """An error (RFC 9457)."""
 
-    type = serializers.CharField()
-    title = serializers.CharField()
-    status = serializers.IntegerField()
-    detail = serializers.CharField(help_text="A sentence for people.")
+    type = serializers.CharField(help_text="A URN with the code.")
+    title = serializers.CharField(help_text="The code in words.")
+    status = serializers.IntegerField(help_text="The HTTP status.")
+    detail = serializers.CharField(help_text="What is wrong, for people. The text may change.")
     instance = serializers.CharField(help_text="The path of the request.")
-    code = serializers.CharField()
-    request_id = serializers.CharField(allow_null=True)
-    sku = serializers.CharField(required=False)
-    requested = serializers.IntegerField(required=False)
-    available = serializers.IntegerField(required=False)
-    lines = LineProblemSerializer(many=True, required=False)
+    code = serializers.ChoiceField(ERROR_CODES, help_text="What is wrong, for programs. Stable.")
+    request_id = serializers.CharField(
+        allow_null=True, help_text="The `X-Request-ID`. Quote it when you report a problem."
+    )
+    sku = serializers.CharField(required=False, help_text=_SKU)
+    requested = serializers.IntegerField(required=False, help_text=_REQUESTED)
+    available = serializers.IntegerField(required=False, help_text=_AVAILABLE)
+    lines = RefusedLineSerializer(
+        many=True,
+        required=False,
+        help_text="Every refused line, if the request has lines. `code` is that of the first.",
+    )
 
     def get_fields(self) -> dict[str, serializers.Field]:
         # Declared as an attribute, `errors` would hide the serializer's own.
-        return {**super().get_fields(), "errors": FieldErrorSerializer(many=True, required=False)}
+        errors = FieldErrorSerializer(
+            many=True, required=False, help_text="Every wrong field, if `code` is `invalid`."
+        )
+        return {**super().get_fields(), "errors": errors}

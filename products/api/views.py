@@ -27,24 +27,26 @@ from products.api.access import require_role
 from products.api.drf import NO_ACTION, LeanViewMixin, singleton
 from products.api.pagination import read_page_size
 from products.api.parsers import StrictJSONParser
-from products.api.problems import Problem, invalid_field
+from products.api.problems import database_unavailable, invalid_field, length_required
 from products.api.responses import JSONResponse
 from products.api.retries import answer_of, once_of, product_etag, response_of, versions_of
 from products.api.serializers import (
-    AdjustSerializer,
-    AmountSerializer,
     EventFeedSerializer,
     OperationsSerializer,
-    ProductAsOfSerializer,
+    ProductAddSerializer,
+    ProductAdjustSerializer,
     ProductCreateSerializer,
     ProductEditSerializer,
+    ProductLevelsSerializer,
     ProductReleaseSerializer,
+    ProductRemoveSerializer,
+    ProductReserveSerializer,
     ProductSerializer,
     ReservationCreateSerializer,
-    ReservationEndSerializer,
     ReservationExtendSerializer,
+    ReservationFulfillSerializer,
+    ReservationReleaseSerializer,
     ReservationSerializer,
-    ReserveSerializer,
     StockEventSerializer,
     StrictSerializer,
 )
@@ -103,7 +105,7 @@ class InventoryViewSet(LeanViewMixin, GenericViewSet[Any]):
             raise MethodNotAllowed(str(request.method))  # Before its body and query are read.
         if "HTTP_TRANSFER_ENCODING" in request.META:
             # WSGI presents such a body as empty, which would fulfill all instead of a part.
-            raise Problem("length_required", "A body needs a Content-Length.")
+            raise length_required()
         paged = self.action in self.filtersets
         filters.check_query(request, self._filter_names() if paged else self.query_names())
         sku = kwargs.get("sku")
@@ -243,7 +245,7 @@ class ProductViewSet(InventoryViewSet):
         event = product.events.as_of(moment)
         if event is None:
             raise stock.ProductNotFound(sku)
-        return JSONResponse(ProductAsOfSerializer({"as_of": moment, "event": event}).data)
+        return JSONResponse(ProductLevelsSerializer({"as_of": moment, "event": event}).data)
 
     def partial_update(self, request: Request, sku: str) -> HttpResponse:
         edited = self.read(ProductEditSerializer)
@@ -253,15 +255,15 @@ class ProductViewSet(InventoryViewSet):
 
     @action(detail=True, methods=["post", "patch"])
     def add(self, request: Request, sku: str) -> HttpResponse:
-        return self._change(stock.add, AmountSerializer)
+        return self._change(stock.add, ProductAddSerializer)
 
     @action(detail=True, methods=["post", "patch"])
     def remove(self, request: Request, sku: str) -> HttpResponse:
-        return self._change(stock.remove, AmountSerializer)
+        return self._change(stock.remove, ProductRemoveSerializer)
 
     @action(detail=True, methods=["post"])
     def reserve(self, request: Request, sku: str) -> HttpResponse:
-        return self._change(stock.reserve, ReserveSerializer, self._reserved)
+        return self._change(stock.reserve, ProductReserveSerializer, self._reserved)
 
     @action(detail=True, methods=["post"])
     def release(self, request: Request, sku: str) -> HttpResponse:
@@ -269,7 +271,7 @@ class ProductViewSet(InventoryViewSet):
 
     @action(detail=True, methods=["post"])
     def adjust(self, request: Request, sku: str) -> HttpResponse:
-        return self._change(stock.adjust, AdjustSerializer)
+        return self._change(stock.adjust, ProductAdjustSerializer)
 
     @action(detail=True)
     def events(self, request: Request, sku: str) -> Response:
@@ -353,11 +355,11 @@ class ReservationViewSet(InventoryViewSet):
 
     @action(detail=True, methods=["post"])
     def fulfill(self, request: Request, pk: str) -> HttpResponse:
-        return self._change(stock.fulfill, ReservationEndSerializer)
+        return self._change(stock.fulfill, ReservationFulfillSerializer)
 
     @action(detail=True, methods=["post"])
     def release(self, request: Request, pk: str) -> HttpResponse:
-        return self._change(stock.release, ReservationEndSerializer)
+        return self._change(stock.release, ReservationReleaseSerializer)
 
     @action(detail=True, methods=["post"])
     def extend(self, request: Request, pk: str) -> HttpResponse:
@@ -427,7 +429,12 @@ class LiveView(APIView):
     authentication_classes = ()
     permission_classes = (AllowAny,)
 
-    @schema.health("Is the process alive?", "health_live")
+    @schema.health(
+        "live",
+        summary="Check that the process runs",
+        description="Answers while the process runs, even if the database does not answer.",
+        path="/health/live",
+    )
     def get(self, request: Request) -> Response:
         return Response({"status": "ok"})
 
@@ -435,7 +442,13 @@ class LiveView(APIView):
 class ReadyView(LiveView):
     """Whether the service can do its work: the database is asked; no key is needed."""
 
-    @schema.health("Is the service ready?", "health_ready", "database_unavailable")
+    @schema.health(
+        "ready",
+        summary="Check that the service is ready",
+        description="Answers with 200 while the database answers.",
+        path="/health",
+        errors=[database_unavailable()],
+    )
     def get(self, request: Request) -> Response:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")

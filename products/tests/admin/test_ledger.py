@@ -198,7 +198,7 @@ def test_the_export_holds_what_is_filtered_in_the_order_of_the_page(staff: Clien
     assert [row["version"] for row in rows] == ["3", "2", "1"]
     removed, reserved, _ = rows
     event = StockEvent.objects.get(sku="CUP", version=2)
-    assert list(reserved) == StockEventSerializer.Meta.fields
+    assert list(reserved) == list(StockEventSerializer().fields)
     assert reserved == {
         "id": str(event.pk),
         "sku": "CUP",

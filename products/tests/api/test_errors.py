@@ -177,7 +177,7 @@ REFUSALS = [
         {
             "errors": [
                 {"field": "amount", "code": "min_value", "detail": "At least 1 unit is required."},
-                {"field": "colour", "code": "unknown", "detail": "There is no such field here."},
+                {"field": "colour", "code": "unknown", "detail": "Unknown field."},
             ]
         },
     ),

@@ -11,11 +11,11 @@ from rest_framework.test import APIClient
 
 from products import stock
 from products.api.serializers import (
-    AddLineSerializer,
-    AdjustLineSerializer,
+    AddOperationSerializer,
+    AdjustOperationSerializer,
     DomainObjectSerializer,
     LineSerializer,
-    RemoveLineSerializer,
+    RemoveOperationSerializer,
 )
 from products.stock import Line
 from products.tests.checks import assert_problem, stored
@@ -319,7 +319,8 @@ def test_a_field_that_belongs_elsewhere_is_unknown(
 
 
 @pytest.mark.parametrize(
-    "serializer", [LineSerializer, AddLineSerializer, RemoveLineSerializer, AdjustLineSerializer]
+    "serializer",
+    [LineSerializer, AddOperationSerializer, RemoveOperationSerializer, AdjustOperationSerializer],
 )
 def test_a_line_has_just_the_fields_that_stock_reads(
     serializer: type[DomainObjectSerializer],
