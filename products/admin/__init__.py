@@ -1,4 +1,4 @@
-"""The back office. Stock is looked at here, and changed through `products.stock` alone."""
+"""The back office. It changes stock only through `products.stock`."""
 
 from products.admin import dashboard, keys, ledger, login, products, reservations, users
 

@@ -1,4 +1,4 @@
-"""What the pages of the back office share."""
+"""Base classes and helpers for the pages of the back office."""
 
 import json
 from collections.abc import Callable
@@ -42,24 +42,28 @@ LINE_CHART_OPTIONS = json.dumps(
         },
     }
 )
-"""A line chart that shows its scale and its legend, which Unfold's own options hide."""
+"""Options of line charts. Unfold's defaults hide the scale and the legend."""
 
 
-# At most this many rows of a list can be paged through; for others, filter or search.
 MAX_LISTED = 10_000
-# Characters of an edited text in a table; a description may have 1,000.
+"""Rows of a list that can be paged through. Filters and the search reach the others."""
+
 MAX_QUOTED = 60
+"""Characters of an edited text in a table. A description may have 1,000."""
 
 
 def actor_of(request: HttpRequest) -> stock.Actor:
-    """Return the person who is logged in, as the ledger names them."""
+    """Return the logged-in user as the actor of a change."""
     return stock.Actor(request.user.get_username(), StockEvent.Source.ADMIN, request_id.get() or "")
 
 
 def once_for(
     by: stock.Actor, key: str, describe: Callable[[Any], str]
 ) -> stock.Once[stock.KeptAnswer]:
-    """Return how a form is carried out once. `describe` makes its message from the result."""
+    """Return the idempotency claim of a form.
+
+    `describe` turns the result into the message that is kept with the claim.
+    """
     return stock.Once(
         source=by.source,
         caller=by.name,
@@ -70,7 +74,7 @@ def once_for(
 
 
 def link_to(row: Model, text: Any) -> str:
-    """Return a link to the page of a row."""
+    """Return a link to the admin page of a row."""
     meta = row._meta
     url = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[row.pk])
     return format_html(
@@ -78,24 +82,24 @@ def link_to(row: Model, text: Any) -> str:
     )
 
 
-def moment(when: datetime) -> str:
-    """Return a time to the second, as tables show it."""
+def format_time(when: datetime) -> str:
+    """Return a time to the second, for a table."""
     shown = f"{timezone.localtime(when):%Y-%m-%d %H:%M:%S}"
     return format_html('<span class="whitespace-nowrap">{}</span>', shown)
 
 
-def signed(change: int) -> str:
-    """Return a change of units with its sign; nothing for none."""
+def format_change(change: int) -> str:
+    """Return a change of units with its sign, or an empty text for 0."""
     return f"{change:+,}" if change else ""
 
 
-def why(event: StockEvent) -> str:
-    """Return in a line what an event edited, its reason and its reference."""
-    return " · ".join(filter(None, [edited(event), event.reason, event.reference]))
+def event_details(event: StockEvent) -> str:
+    """Return the edited fields, the reason and the reference of an event in one line."""
+    return " · ".join(filter(None, [edited_fields(event), event.reason, event.reference]))
 
 
-def edited(event: StockEvent) -> str:
-    """Return in a line what an edit changed, such as `name: "Cup" → "Mug"`."""
+def edited_fields(event: StockEvent) -> str:
+    """Return the old and new values of an edit in one line, such as `name: "Cup" → "Mug"`."""
     if event.type != StockEvent.Type.PRODUCT_EDITED:
         return ""
     return ", ".join(
@@ -105,25 +109,25 @@ def edited(event: StockEvent) -> str:
 
 
 def _quoted(value: str | int) -> str:
-    """Return a text in quotation marks, cut to what a table has room for; a number in digits."""
+    """Return a text in quotation marks, shortened for a table. Return a number without them."""
     if isinstance(value, int):
         return f"{value:,}"
     return f'"{Truncator(value).chars(MAX_QUOTED)}"'
 
 
 class BoundedPaginator(Paginator):
-    """Counts and pages no further than `MAX_LISTED` rows: a whole table would take too long."""
+    """Count and page through at most `MAX_LISTED` rows. A whole table would take too long."""
 
     template_name = "admin/bounded_pagination.html"
 
     @cached_property
     def count(self) -> int:
-        """The number of rows, at most `MAX_LISTED`."""
+        """Number of rows, at most `MAX_LISTED`."""
         return min(self._counted, MAX_LISTED)
 
     @property
     def is_cut(self) -> bool:
-        """Whether there are more rows than can be paged through."""
+        """Whether the list has more than `MAX_LISTED` rows."""
         return self._counted > MAX_LISTED
 
     @cached_property
@@ -131,35 +135,35 @@ class BoundedPaginator(Paginator):
         return self.countable_rows()[: MAX_LISTED + 1].count()
 
     def countable_rows(self) -> QuerySet:
-        """Return the rows in the order in which they are counted soonest: in any."""
+        """Return the rows without an order, which makes counting them faster."""
         return cast(QuerySet, self.object_list).order_by()
 
 
 class BoundedChangeList(ChangeList):
-    """A list that leaves the number of its rows to the paginator, which says that it is bounded."""
+    """List whose footer, not its heading, shows the number of rows."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        # Unfold's heading tells the number of results only where it differs from that of all.
+        # Unfold's heading shows the number of results only if it differs from the full number.
         self.full_result_count = self.result_count
 
 
 class InventoryAdmin(ModelAdmin):
-    """Rows that are created and closed elsewhere. Seeing one does not include changing it."""
+    """Base of all lists. Rows are neither added nor deleted here."""
 
-    # Counting all rows, or those behind each filter, would take as long as reading them.
+    # Counting all rows, or the rows of each filter, takes as long as reading them.
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
     paginator = BoundedPaginator
-    # Most of the time of a page goes into drawing its rows.
+    # Rendering the rows takes most of the time of a page.
     list_per_page = 50
 
     def has_operate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether this person may add, remove, reserve, release, fulfill and extend."""
+        """Whether the user may add, remove, reserve, release, fulfill and extend."""
         return request.user.has_perm("products.operate_stock")
 
     def has_adjust_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether this person may set stock to a count."""
+        """Whether the user may set stock to a count."""
         return request.user.has_perm("products.adjust_stock")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -172,14 +176,14 @@ class InventoryAdmin(ModelAdmin):
         return False
 
 
-# Of any type: else each attribute would be compared with that of Unfold's class beside it.
+# Typed `Any`: mypy would compare each attribute with that of Unfold's class.
 _DjangoModelAdmin: Any = DjangoModelAdmin
 
 
 class WithoutTransaction(_DjangoModelAdmin):
-    """A form whose changes are made by `products.stock`, which owns its transactions.
+    """Leave transactions to `products.stock`. Django would wrap the whole form in one.
 
-    Django would wrap all of it in one. Must be the last base.
+    Must be the last base class.
     """
 
     def changeform_view(
@@ -193,7 +197,7 @@ class WithoutTransaction(_DjangoModelAdmin):
 
 
 class ReadOnlyAdmin(InventoryAdmin):
-    """Rows to look at."""
+    """Rows that can only be viewed."""
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -1,11 +1,12 @@
-"""Actions on many selected products: a page with a form, one call of `products.stock`."""
+"""Bulk actions on selected products. Each is a form and one call of `products.stock`."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
 
 from products import stock
@@ -17,8 +18,10 @@ MAX_SELECTED = 1_000
 
 
 class BatchForm(forms.Form):
-    """What is asked for the selected products."""
+    """Form of a bulk action on the selected products."""
 
+    title: ClassVar[str]
+    submit: ClassVar[str]
     data: Any
 
     def __init__(self, products: list[Product], *args: Any) -> None:
@@ -26,15 +29,18 @@ class BatchForm(forms.Form):
         super().__init__(*args)
 
     def carry_out(self, by: stock.Actor) -> str:
-        """Make the call and return what the person is told. Raises `StockError`."""
+        """Make the change and return a success message. Raises `StockError`."""
         raise NotImplementedError
 
     def refuse(self, error: stock.StockError) -> None:
-        """Say why it was refused."""
+        """Show the error in the form."""
         self.add_error(None, error.detail)
 
 
 class MinimumForm(BatchForm):
+    title = "Set minimum"
+    submit = "Set minimum"
+
     minimum_stock_level = WholeNumberField(min_value=0, label="Minimum")
 
     def carry_out(self, by: stock.Actor) -> str:
@@ -43,11 +49,14 @@ class MinimumForm(BatchForm):
             stock.Edit(sku=product.sku, minimum_stock_level=minimum) for product in self.products
         ]
         stock.save_products(edits, by=by)
-        return f"The minimum of {len(edits)} products is {minimum} now."
+        return f"Set the minimum of {_products(len(edits))} to {minimum:,}."
 
 
 class CountsForm(BatchForm):
-    """A count for each product, and the level that the person saw when the page was opened."""
+    """A count for each product, with the level that the page showed when it was opened."""
+
+    title = "Count stock"
+    submit = "Save counts"
 
     reason = ReasonField("adjust")
     note = NoteField()
@@ -79,7 +88,7 @@ class CountsForm(BatchForm):
 
     def clean(self) -> dict[str, Any] | None:
         if not self.errors and not self.counted():
-            raise forms.ValidationError("Enter a count for one product at least.")
+            raise forms.ValidationError("Enter a count for at least one product.")
         return self.cleaned_data
 
     def carry_out(self, by: stock.Actor) -> str:
@@ -94,7 +103,7 @@ class CountsForm(BatchForm):
             for product in self.counted()
         ]
         stock.apply(counts, by=by)
-        return f"{len(counts)} products adjusted."
+        return f"Counted {_products(len(counts))}."
 
     def refuse(self, error: stock.StockError) -> None:
         counted = self.counted()
@@ -103,41 +112,44 @@ class CountsForm(BatchForm):
             product = counted[index]
             self.add_error(f"count-{product.pk}", refused.detail)
             if isinstance(refused, stock.QuantityChanged):
-                # Whoever sends it once more has seen the new level.
+                # The form now shows the new level, so sending it again confirms the count.
                 product.refresh_from_db()
                 self.data[f"seen-{product.pk}"] = str(product.quantity)
         if not error.lines:
             super().refuse(error)
-        self.add_error(None, "Nothing was adjusted.")
+        self.add_error(None, "Nothing was saved. Correct the counts and save again.")
+
+
+def _products(number: int) -> str:
+    return f"{number:,} product{pluralize(number)}"
 
 
 class BatchActions(InventoryAdmin):
-    """Adds the actions to the list of products."""
+    """Bulk actions of the product list."""
 
     actions = ("set_minimum", "enter_counts")
 
-    @admin.action(description="Set the minimum", permissions=["change"])
+    @admin.action(description=MinimumForm.title, permissions=["change"])
     def set_minimum(self, request: HttpRequest, queryset: QuerySet[Product]) -> HttpResponse | None:
-        return self._ask(request, queryset, MinimumForm, "Set the minimum")
+        return self._run(request, queryset, MinimumForm)
 
-    @admin.action(description="Enter counts", permissions=["adjust"])
+    @admin.action(description=CountsForm.title, permissions=["adjust"])
     def enter_counts(
         self, request: HttpRequest, queryset: QuerySet[Product]
     ) -> HttpResponse | None:
-        return self._ask(request, queryset, CountsForm, "Enter counts")
+        return self._run(request, queryset, CountsForm)
 
-    def _ask(
+    def _run(
         self,
         request: HttpRequest,
         queryset: QuerySet[Product],
         form_class: type[BatchForm],
-        title: str,
     ) -> HttpResponse | None:
-        """Show the form, or carry it out: then the list is shown again."""
+        """Show the form or carry it out. Return `None` to show the list again."""
         products = list(queryset.order_by("sku")[: MAX_SELECTED + 1])
         if len(products) > MAX_SELECTED:
             self.message_user(
-                request, f"Select {MAX_SELECTED} products at most.", level=messages.ERROR
+                request, f"Select at most {MAX_SELECTED:,} products.", level=messages.ERROR
             )
             return None
         sent = "carry_out" in request.POST
@@ -152,7 +164,7 @@ class BatchActions(InventoryAdmin):
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": title,
+            "title": form_class.title,
             "form": form,
             "action": request.POST["action"],
             "selected": [product.pk for product in products],

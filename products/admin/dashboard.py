@@ -1,4 +1,4 @@
-"""The front page: what needs somebody now, and what has happened of late."""
+"""The front page: cards of urgent products and reservations, a chart and the latest events."""
 
 import json
 from typing import Any, NamedTuple
@@ -24,18 +24,18 @@ LATEST_EVENTS = 10
 
 
 class Card(NamedTuple):
-    """A number of things to look after, and where they are listed."""
+    """A number of rows that need attention, and a link to their list."""
 
     title: str
     number: str
     explanation: str
     url: str
     colour: str
-    """Red, orange, or none."""
+    """`red`, `orange` or `none`."""
 
 
 def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Add to the front page's context what the person who is logged in may see."""
+    """Add the parts of the front page that the user may view to its context."""
     cards: list[Card] = []
     shown: dict[str, Any] = {"cards": cards}
     if request.user.has_perm("products.view_product"):
@@ -52,13 +52,13 @@ def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def product_cards() -> list[Card]:
-    """Return the cards on products that are not archived."""
+    """Return the cards for products, without archived ones."""
     products = Product.objects.active()
     return [
         card(
             "Low stock",
             products.low_stock(),
-            "products with less available than their minimum",
+            "products with fewer units available than their minimum",
             "orange",
             archived__exact=0,
             low_stock__exact=1,
@@ -66,7 +66,7 @@ def product_cards() -> list[Card]:
         card(
             "Out of stock",
             products.out_of_stock(),
-            "products of which nothing is available",
+            "products with no units available",
             "red",
             archived__exact=0,
             out_of_stock__exact=1,
@@ -75,19 +75,19 @@ def product_cards() -> list[Card]:
 
 
 def reservation_cards() -> list[Card]:
-    """Return the cards on reservations that are overdue or will be soon."""
+    """Return the cards for overdue reservations and those that expire soon."""
     return [
         card(
             "Overdue",
             Reservation.objects.overdue(),
-            "open reservations whose time is over",
+            "open reservations that are past their expiry",
             "red",
             expiry="overdue",
         ),
         card(
             "Expiring soon",
             Reservation.objects.expiring_within(SOON_SECONDS),
-            "reservations that expire within the hour",
+            "reservations that expire within an hour",
             "orange",
             expiry="soon",
         ),
@@ -95,7 +95,7 @@ def reservation_cards() -> list[Card]:
 
 
 def card(title: str, rows: QuerySet, explanation: str, colour: str, **filters: Any) -> Card:
-    """Return a card that counts `rows` and leads to their list, which `filters` narrow to them."""
+    """Return a card with the number of `rows` and a link to their list under `filters`."""
     count = rows[: MAX_COUNTED + 1].count()
     page = reverse(f"admin:products_{rows.model._meta.model_name}_changelist")
     return Card(
@@ -108,22 +108,30 @@ def card(title: str, rows: QuerySet, explanation: str, colour: str, **filters: A
 
 
 def latest_events() -> dict[str, Any]:
-    """Return what Unfold's table is to show of the events that were recorded last."""
+    """Return the latest events for Unfold's table."""
     return {
-        "headers": ["When (UTC)", "Product", "Type", "On hand", "Reserved", "Why", "Who"],
+        "headers": [
+            "Date (UTC)",
+            "Product",
+            "Type",
+            "On hand",
+            "Reserved",
+            "Details",
+            "User or client",
+        ],
         "rows": [
             [
                 format_html(
                     '<a href="{}">{}</a>',
                     reverse("admin:products_stockevent_change", args=[event.pk]),
-                    ledger.when(event),
+                    ledger.date_and_time(event),
                 ),
                 ledger.product_link(event),
                 event.get_type_display(),
                 ledger.on_hand(event),
                 ledger.reserved(event),
-                ledger.why(event),
-                ledger.who(event),
+                ledger.details(event),
+                ledger.actor(event),
             ]
             for event in StockEvent.objects.order_by("-pk")[:LATEST_EVENTS]
         ],
@@ -131,7 +139,7 @@ def latest_events() -> dict[str, Any]:
 
 
 def chart_of(days: list[DailyTotal]) -> str:
-    """Return what Unfold's bar chart is to draw, as JSON: in upwards, out downwards."""
+    """Return the data of Unfold's bar chart as JSON. Units in point up, units out down."""
 
     def bars(label: str, units: list[int], colour: str) -> dict[str, Any]:
         return {

@@ -1,6 +1,6 @@
-"""Dialogs that change stock: a small form, one call of `products.stock`, and its refusal in words.
+"""Dialogs that change stock. Each is a form and one call of `products.stock`.
 
-They run outside any transaction of the admin: `stock` owns its own and can run it again.
+They run outside the admin's transactions, since `stock` owns its own and retries them.
 """
 
 import re
@@ -13,6 +13,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.template.defaultfilters import pluralize
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -35,13 +36,13 @@ MAX_MINUTES = MAX_SECONDS // 60
 
 
 class WholeNumberField(forms.IntegerField):
-    """Digits alone: Django would also take `1_000` and `5.0`."""
+    """Accept digits only. Django would also accept `1_000` and `5.0`."""
 
     widget = UnfoldAdminIntegerFieldWidget
 
     def __init__(self, *, min_value: int, max_value: int = MAX_UNITS, **kwargs: Any) -> None:
         super().__init__(min_value=min_value, max_value=max_value, **kwargs)
-        allowed = f"Enter a whole number from {min_value} to {max_value:,}, in digits alone."
+        allowed = f"Enter a whole number from {min_value} to {max_value:,}, digits only."
         self.error_messages.update(invalid=allowed)
 
     def to_python(self, value: Any) -> int | None:
@@ -53,7 +54,7 @@ class WholeNumberField(forms.IntegerField):
 
 
 class NoteField(forms.CharField):
-    """A short text that may be left out."""
+    """An optional short text."""
 
     widget = UnfoldAdminTextInputWidget
 
@@ -62,7 +63,7 @@ class NoteField(forms.CharField):
 
 
 class ReasonField(forms.ChoiceField):
-    """One of the reasons that the settings hold for a verb."""
+    """One of the reasons in `STOCK_REASONS` for a verb."""
 
     widget = UnfoldAdminSelectWidget
 
@@ -71,7 +72,7 @@ class ReasonField(forms.ChoiceField):
 
 
 class Dialog(BaseDialogForm):
-    """A form about one row, which ends in one call of `stock`."""
+    """A form about one row that makes one call of `stock`."""
 
     title: ClassVar[str]
     submit: ClassVar[str]
@@ -83,15 +84,15 @@ class Dialog(BaseDialogForm):
         self.load()
 
     def load(self) -> None:
-        """Read the row as it is now."""
+        """Read the current row from the database."""
         raise NotImplementedError
 
     def carry_out(self, by: stock.Actor) -> str:
-        """Make the call and return a message for the person. Raises `StockError`."""
+        """Make the change and return a success message. Raises `StockError`."""
         raise NotImplementedError
 
     def refuse(self, error: stock.StockError) -> None:
-        """Say why it was refused, beside how things stand now."""
+        """Show the error next to the current levels."""
         self.load()
         field = getattr(error, "field", None)
         self.add_error(field if field in self.fields else None, error.detail)
@@ -100,7 +101,7 @@ class Dialog(BaseDialogForm):
         return render_to_string(self.head_template, {"form": self})
 
     def full_reason(self) -> str:
-        """Return the reason with its note, as the ledger keeps it."""
+        """Return the reason and the note as one text for the ledger."""
         return joined(self.cleaned_data.get("reason"), self.cleaned_data["note"])
 
 
@@ -112,9 +113,9 @@ def joined(reason: str | None, note: str) -> str:
 def dialog_action(
     name: str, form_class: type[Dialog], *, permission: str, icon: str
 ) -> Callable[..., HttpResponse]:
-    """Return an action called `name` that opens the dialog.
+    """Return an admin action called `name` that opens the dialog.
 
-    For those whom the page's `has_<permission>_permission` lets.
+    It is offered to users for whom the page's `has_<permission>_permission` is true.
     """
     dialog = ActionDialog(
         title=form_class.title,
@@ -145,7 +146,7 @@ def dialog_action(
 
 
 def _back(request: HttpRequest, model_admin: Any, object_id: str) -> HttpResponse:
-    """Show the page anew from which the dialog was opened."""
+    """Reload the page from which the dialog was opened."""
     page = request.headers.get("HX-Current-URL", "")
     if not url_has_allowed_host_and_scheme(page, {request.get_host()}, request.is_secure()):
         meta = model_admin.opts
@@ -174,10 +175,9 @@ class ProductDialog(Dialog):
 
 
 class MoveDialog(ProductDialog):
-    """A dialog that would count twice if it were carried out twice.
+    """A dialog that adds or removes units, once for each time it is opened.
 
-    Where an answer is lost, the dialog stays open and is sent again. So each opening has an id, and
-    is carried out once.
+    If the response is lost, the dialog stays open and can be sent again. See ADR 13.
     """
 
     move: ClassVar[Callable[..., Any]]
@@ -193,11 +193,14 @@ class MoveDialog(ProductDialog):
     def carry_out(self, by: stock.Actor) -> str:
         sku, amount = self.product.sku, self.cleaned_data["amount"]
         opening = self.cleaned_data["opening"].hex
-        # What was sent first under this opening counts, also if it was changed since.
+        # The first submission counts, even if a later one has another amount.
         once = once_for(
             by,
             f"{type(self).__name__} {sku} {opening}",
-            lambda product: f"{amount} of {sku} {self.done}: {product.quantity} on hand.",
+            lambda product: (
+                f"{self.done} {amount:,} unit{pluralize(amount)} of {sku}. "
+                f"On hand: {product.quantity:,}."
+            ),
         )
         answer = self.move(
             sku=sku,
@@ -208,34 +211,34 @@ class MoveDialog(ProductDialog):
             once=once,
         )
         if answer.is_replay:
-            return f"{sku} is left as it is: this was sent before, and done then."
+            return "This change was already saved. It was not made again."
         return str(answer.body, "utf-8")
 
 
 class AddDialog(MoveDialog):
-    title = "Add units"
+    title = "Add stock"
     submit = "Add"
-    done = "added"
+    done = "Added"
     move = staticmethod(stock.add)
 
     reason = ReasonField("add")
-    reference = NoteField(help_text="Of a delivery note or an order, say.")
+    reference = NoteField(help_text="For example, the number of a delivery note or an order.")
 
 
 class RemoveDialog(MoveDialog):
-    title = "Remove units"
+    title = "Remove stock"
     submit = "Remove"
-    done = "removed"
+    done = "Removed"
     move = staticmethod(stock.remove)
 
     reason = ReasonField("remove")
 
 
 class AdjustDialog(ProductDialog):
-    title = "Adjust to a count"
-    submit = "Adjust"
+    title = "Count stock"
+    submit = "Save count"
 
-    quantity = WholeNumberField(min_value=0, label="Counted on hand")
+    quantity = WholeNumberField(min_value=0, label="Counted")
     reason = ReasonField("adjust")
     note = NoteField()
     expected_quantity = WholeNumberField(min_value=0, widget=forms.HiddenInput)
@@ -252,7 +255,7 @@ class AdjustDialog(ProductDialog):
             reason=self.full_reason(),
             by=by,
         )
-        return f"{product.sku} adjusted: {product.quantity} on hand."
+        return f"Counted {product.sku}. On hand: {product.quantity:,}."
 
     def refuse(self, error: stock.StockError) -> None:
         if not isinstance(error, stock.QuantityChanged):
@@ -262,11 +265,10 @@ class AdjustDialog(ProductDialog):
         self.load()
         self.add_error(
             None,
-            f"Meanwhile the stock has changed: {self.product.quantity} are on hand now, "
-            f"{seen} were when you opened this. Nothing was adjusted. Is your count still right? "
-            "Then adjust again.",
+            f"The stock has changed: {self.product.quantity:,} on hand now, {seen:,} when you "
+            "opened this dialog. Nothing was saved. If your count is still right, save it again.",
         )
-        # A person who sends it again has seen the new level.
+        # The dialog now shows the new level, so sending it again confirms the count.
         self.data = {**self.data.dict(), "expected_quantity": str(self.product.quantity)}
 
 
@@ -285,25 +287,25 @@ class ReservationDialog(Dialog):
 
 class FulfillDialog(ReservationDialog):
     title = "Fulfill"
-    submit = "Ship all that is open"
+    submit = "Fulfill all open units"
 
     note = NoteField()
 
     def carry_out(self, by: stock.Actor) -> str:
         stock.fulfill(reservation_id=self.reservation.pk, reason=self.full_reason(), by=by)
-        return f"Reservation {self.reservation} fulfilled."
+        return f"Fulfilled reservation {self.reservation}."
 
 
 class ReleaseDialog(ReservationDialog):
     title = "Release"
-    submit = "Give back all that is open"
+    submit = "Release all open units"
 
     reason = ReasonField("release")
     note = NoteField()
 
     def carry_out(self, by: stock.Actor) -> str:
         stock.release(reservation_id=self.reservation.pk, reason=self.full_reason(), by=by)
-        return f"Reservation {self.reservation} released."
+        return f"Released reservation {self.reservation}."
 
 
 class ExtendDialog(ReservationDialog):
@@ -317,4 +319,7 @@ class ExtendDialog(ReservationDialog):
     def carry_out(self, by: stock.Actor) -> str:
         minutes = self.cleaned_data["minutes"]
         stock.extend(reservation_id=self.reservation.pk, expires_in=minutes * 60, by=by)
-        return f"Reservation {self.reservation} holds for {minutes} minutes from now."
+        return (
+            f"Extended reservation {self.reservation}. "
+            f"It expires in {minutes:,} minute{pluralize(minutes)}."
+        )

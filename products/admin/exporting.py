@@ -1,4 +1,4 @@
-"""Exports of lists: CSV and XLSX, under the list's filters and search."""
+"""CSV and XLSX exports of lists, with the filters and the search of the list."""
 
 import threading
 from collections.abc import Generator, Iterable, Iterator
@@ -34,7 +34,7 @@ CSV, XLSX = "csv", "xlsx"
 FORMAT_PARAMETER = "format"
 
 MAX_XLSX_ROWS = 50_000
-"""A larger file would keep a worker busy for too long. CSV, sent while it is read, has no limit."""
+"""A longer XLSX file would block a worker for too long. CSV is streamed and has no limit."""
 
 # Tells Excel that the file is UTF-8.
 _BYTE_ORDER_MARK = "\ufeff"
@@ -43,21 +43,21 @@ _exporting = threading.Lock()
 
 
 class CannotExport(Exception):
-    """The export is refused; says why, to the person who asked for it."""
+    """The export is refused. The message is for the user."""
 
 
 class OnlyExport:
-    """The parts of an export, which is the only one of its process until it is closed.
+    """The parts of an export. Until it is closed, its process starts no other export.
 
-    An export holds a connection of its process for as long as somebody takes to download it, and
-    orders need the others. Raises `CannotExport`.
+    An export holds a database connection until its download ends, and other requests need the
+    remaining ones. Raises `CannotExport` if another export is running.
     """
 
     _is_ours = False
 
     def __init__(self, parts: Iterable[Any]) -> None:
         if not _exporting.acquire(blocking=False):
-            raise CannotExport("Another export is being sent. Try again when it has ended.")
+            raise CannotExport("Another export is running. Try again when it has finished.")
         self._is_ours = True
         self._parts = parts
 
@@ -65,12 +65,12 @@ class OnlyExport:
         return iter(self._parts)
 
     def close(self) -> None:
-        """Let others export. Called by the response when it is closed."""
+        """Allow the next export. The response calls this when it is closed."""
         if not self._is_ours:
             return
         self._is_ours = False
         try:
-            # Closes the cursor of the database before the connection is given back.
+            # Close the database cursor before the connection returns to the pool.
             if isinstance(self._parts, Generator):
                 self._parts.close()
         finally:
@@ -80,10 +80,10 @@ class OnlyExport:
 
 
 class ExportableList(BoundedChangeList):
-    """A list with links to its exports."""
+    """List with export links."""
 
     def export_links(self) -> list[tuple[str, str]]:
-        """Return the title and the address of each export of the list as it is filtered."""
+        """Return the title and the URL of each export of the filtered list."""
         admin: ExportAdmin = self.model_admin
         url = reverse(f"admin:{admin.export_url_name}")
         default, *others = admin.export_formats
@@ -93,7 +93,7 @@ class ExportableList(BoundedChangeList):
 
 
 class ExportedList(BoundedChangeList):
-    """A list as it is filtered and searched, whole: nothing is counted, and there are no pages."""
+    """All rows of a filtered list, without pages and without counting them."""
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
         found: dict[str, Any] = super().get_filters_params(params)
@@ -101,7 +101,7 @@ class ExportedList(BoundedChangeList):
         return found
 
     def get_results(self, request: HttpRequest) -> None:
-        """Leave the rows to the export."""
+        """Read nothing. The export reads the rows."""
 
 
 class ExportAdmin(InventoryAdmin):
@@ -111,9 +111,9 @@ class ExportAdmin(InventoryAdmin):
 
     exported_columns: ClassVar[ExportColumns]
     export_name: ClassVar[str]
-    """What the name of a file begins with."""
+    """Start of the file name."""
     export_formats: ClassVar[tuple[str, ...]] = (CSV, XLSX)
-    """The formats on offer, first the one that is sent if none is asked for."""
+    """The supported formats. The first one is the default."""
 
     @property
     def export_url_name(self) -> str:
@@ -129,13 +129,13 @@ class ExportAdmin(InventoryAdmin):
         return ExportedList if is_export else ExportableList
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
-        """Send the list in the format that is asked for; lead back to it if that cannot be."""
+        """Send the list in the requested format, or return to the list with an error message."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
             return self._export(request)
         except IncorrectLookupParameters:
-            problem = "The filters cannot be understood."
+            problem = "A filter is not valid. Reset the filters and try again."
         except CannotExport as error:
             problem = str(error)
         messages.error(request, problem)
@@ -145,15 +145,15 @@ class ExportAdmin(InventoryAdmin):
         return redirect(f"{url}?{query.urlencode()}")
 
     def exported(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the objects that have a row each, of those in the list."""
+        """Return the objects to export, one row each."""
         return queryset
 
     def check_length(self, queryset: QuerySet[Any], export_format: str) -> None:
-        """Raise `CannotExport` if these are too many rows."""
+        """Raise `CannotExport` if there are too many rows for the format."""
         if export_format == XLSX and is_longer(queryset, MAX_XLSX_ROWS):
             raise CannotExport(
-                f"An XLSX file holds at most {MAX_XLSX_ROWS:,} rows: choose CSV, or narrow the "
-                "list by a filter first."
+                f"An XLSX export has at most {MAX_XLSX_ROWS:,} rows. Export as CSV, or filter the "
+                "list first."
             )
 
     def _export(self, request: HttpRequest) -> HttpResponseBase:
@@ -172,7 +172,7 @@ class ExportAdmin(InventoryAdmin):
 
 
 def is_longer(queryset: QuerySet[Any], length: int) -> bool:
-    """Return whether there are more rows than that."""
+    """Return whether the queryset has more than `length` rows."""
     return queryset.order_by()[length : length + 1].exists()
 
 
@@ -203,7 +203,7 @@ class ProductExportAdmin(ExportAdmin):
 
 
 class ReservationExportAdmin(ExportAdmin):
-    """A row is a line of a reservation."""
+    """Exports one row for each line of a reservation."""
 
     exported_columns = RESERVATION_LINE_EXPORT
     export_name = "Reservation"

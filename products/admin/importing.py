@@ -1,7 +1,7 @@
-"""Imports from CSV and XLSX: read, shown before anything is written, made whole or not at all.
+"""Imports from CSV and XLSX, with a preview. All changes of a file are made, or none.
 
-The preview only reads. What it has shown is kept in a `PendingImport`, and confirming makes those
-changes in one call of `stock`, which decides anew.
+The preview only reads, and stores its changes in a `PendingImport`. Confirming it makes these
+changes in one call of `stock`, which checks them again. See ADR 9.
 """
 
 import dataclasses
@@ -44,14 +44,13 @@ _TYPES: dict[str, type[AnyChange]] = {
 }
 
 KEPT_FOR_SECONDS = MIN_CLAIM_HOURS * 60 * 60
-"""How long a preview can be confirmed. No longer than the claim of its confirmation is kept."""
-
+"""How long a preview can be confirmed. Claims, which prevent a second import, are kept as long."""
 
 WRONG_LINES_NAMED = 10
 
 
 class FieldChange(NamedTuple):
-    """What a line changes, before and after."""
+    """A changed field, with its value before and after."""
 
     name: str
     before: Any
@@ -59,7 +58,7 @@ class FieldChange(NamedTuple):
 
 
 class PreviewRow(NamedTuple):
-    """A line as it is shown."""
+    """A line of the preview."""
 
     line: FileLine
     label: str
@@ -72,26 +71,26 @@ class ImportForm(forms.Form):
 
     file = forms.FileField(
         label="File",
-        help_text=f"CSV (UTF-8; comma, semicolon or tab) or XLSX, up to {MAX_ROWS:,} rows and "
-        f"{MAX_FILE_BYTES // 1024 // 1024} MiB. Larger ones are for manage.py import_products and "
-        "bulk_adjust.",
+        help_text=f"CSV (UTF-8, separated by commas, semicolons or tabs) or XLSX, up to "
+        f"{MAX_ROWS:,} rows and {MAX_FILE_BYTES // 1024 // 1024} MiB. For a larger file, ask an "
+        "administrator to run import_products or bulk_adjust.",
         widget=UnfoldAdminFileFieldWidget(attrs={"accept": ".csv,.xlsx"}),
     )
 
 
 class AdjustmentImportForm(ImportForm):
-    """A file of adjustments, with a reason for all that give none."""
+    """A file of stock changes, with a default reason."""
 
     reason = forms.CharField(
         required=False,
         max_length=MAX_NOTE_LENGTH,
-        help_text="For rows that give no reason of their own. A count needs one.",
+        help_text="Used for rows without a reason. Every count needs a reason.",
         widget=UnfoldAdminTextInputWidget,
     )
 
 
 class Import:
-    """A kind of import: its columns, what its rows mean, and how they are carried out."""
+    """A kind of import. It reads, previews and applies the rows of a file."""
 
     name: ClassVar[str]
     title: ClassVar[str]
@@ -101,17 +100,17 @@ class Import:
     form_class: ClassVar[type[ImportForm]] = ImportForm
 
     def lines(self, rows: Sequence[Row], *, reason: str) -> list[FileLine]:
-        """Return what the rows of a file ask for; `reason` stands where a row has none."""
+        """Return the changes of a file. `reason` is the default for rows without one."""
         raise NotImplementedError
 
     def preview(self, lines: Sequence[FileLine], *, by: stock.Actor) -> list[PreviewRow]:
-        """Return what the lines would change now, and note at each what refuses it."""
+        """Return the effect of each line on the current stock, and add errors to the lines."""
         raise NotImplementedError
 
     def carry_out(
         self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.KeptAnswer]
     ) -> Any:
-        """Make all changes or none, once. Raises `stock.StockError`, with every refused line."""
+        """Make all changes or none. Raises `stock.StockError` with every refused line."""
         raise NotImplementedError
 
 
@@ -119,8 +118,8 @@ class ProductImport(Import):
     name = "products"
     title = "Import products"
     help = (
-        "A SKU that is new becomes a product, with its opening stock. Of one that exists, the "
-        "name, the description and the minimum are changed; an empty cell leaves them as they are."
+        "A new SKU creates a product with its opening stock. For an existing SKU, the name, the "
+        "description and the minimum are changed. An empty cell leaves the value unchanged."
     )
     columns = Columns(known=PRODUCT_COLUMNS, required=("sku",), ignored=DERIVED_COLUMNS)
     permissions = ("products.add_product", "products.change_product")
@@ -147,7 +146,7 @@ class ProductImport(Import):
                 return PreviewRow(line, "New", _description_of(new))
             case stock.Edit() as edit if product:
                 return PreviewRow(line, "Changed", _edits(edit, product))
-        return PreviewRow(line, "" if line.problems else "As it is", [])
+        return PreviewRow(line, "" if line.problems else "Unchanged", [])
 
     def carry_out(
         self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.KeptAnswer]
@@ -161,12 +160,12 @@ def _products(skus: Iterable[str]) -> dict[str, Product]:
 
 
 def _description_of(new: stock.NewProduct) -> list[FieldChange]:
-    told = [FieldChange("Name", "", new.name), FieldChange("On hand", "", new.quantity)]
+    fields = [FieldChange("Name", "", new.name), FieldChange("On hand", "", new.quantity)]
     if new.minimum_stock_level:
-        told.append(FieldChange("Minimum", "", new.minimum_stock_level))
+        fields.append(FieldChange("Minimum", "", new.minimum_stock_level))
     if new.description:
-        told.append(FieldChange("Description", "", new.description))
-    return told
+        fields.append(FieldChange("Description", "", new.description))
+    return fields
 
 
 def _edits(edit: stock.Edit, product: Product) -> list[FieldChange]:
@@ -175,11 +174,11 @@ def _edits(edit: stock.Edit, product: Product) -> list[FieldChange]:
 
 class AdjustmentImport(Import):
     name = "adjustments"
-    title = "Import adjustments"
+    title = "Import stock changes"
     help = (
-        "Each row has one of “add” (units come in), “remove” (units go out) and “quantity” (units "
-        "were counted), and is carried out in the order of the file. With “expected_quantity”, a "
-        "count is refused if that is not what is on hand."
+        "Each row fills in one of these columns: add (units received), remove (units taken out) or "
+        "quantity (units counted). Rows are applied in the order of the file. If a count has an "
+        "expected_quantity, it is refused unless this many units are on hand."
     )
     columns = Columns(known=ADJUSTMENT_COLUMNS, required=("sku",))
     permissions = ("products.adjust_stock", "products.operate_stock")
@@ -189,9 +188,9 @@ class AdjustmentImport(Import):
         return [adjustment_line(row, reason=reason) for row in rows]
 
     def preview(self, lines: Sequence[FileLine], *, by: stock.Actor) -> list[PreviewRow]:
-        sound = [line for line in lines if line.change and not line.problems]
-        operations: list[Any] = [line.change for line in sound]
-        outcomes = dict(zip(map(id, sound), stock.preview(operations, by=by), strict=True))
+        valid = [line for line in lines if line.change and not line.problems]
+        operations: list[Any] = [line.change for line in valid]
+        outcomes = dict(zip(map(id, valid), stock.preview(operations, by=by), strict=True))
         return [self._row(line, outcomes.get(id(line))) for line in lines]
 
     def _row(
@@ -201,7 +200,7 @@ class AdjustmentImport(Import):
             line.problems.append(outcome)
         label, note = "", ""
         if isinstance(line.change, stock.Operation):
-            label, note = _asked(line.change), _note_of(line.change)
+            label, note = _label_of(line.change), _note_of(line.change)
         if not isinstance(outcome, stock.LevelChange):
             return PreviewRow(line, label, [], note)
         before, after = outcome
@@ -217,7 +216,7 @@ class AdjustmentImport(Import):
         return stock.apply(changes, by=by, once=once)
 
 
-def _asked(operation: stock.Operation) -> str:
+def _label_of(operation: stock.Operation) -> str:
     match operation:
         case stock.Add():
             return f"Add {operation.amount}"
@@ -236,7 +235,7 @@ IMPORTS: dict[str, Import] = {kind.name: kind for kind in (ProductImport(), Adju
 
 
 def keep_pending(kind: Import, lines: Iterable[FileLine], *, user: Any) -> PendingImport:
-    """Keep what was previewed until it is confirmed, and forget what nobody has confirmed."""
+    """Store a preview until it is confirmed. Delete previews that have expired."""
     PendingImport.objects.filter(created_at__lt=SecondsFromNow(-KEPT_FOR_SECONDS)).delete()
     changes = [
         [line.number, type(line.change).__name__, dataclasses.asdict(line.change)]
@@ -254,7 +253,7 @@ def _lines_of(pending: PendingImport) -> list[FileLine]:
 
 
 class ImportAdmin(InventoryAdmin):
-    """The pages of the imports, for the admin of products."""
+    """Import pages of the product admin."""
 
     def get_urls(self) -> list[URLPattern]:
         pages = [
@@ -272,12 +271,12 @@ class ImportAdmin(InventoryAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Offer the imports that the person may make."""
+        """Show links to the imports that the user may make."""
         allowed = [kind for kind in IMPORTS.values() if request.user.has_perms(kind.permissions)]
         return super().changelist_view(request, {**(extra_context or {}), "imports": allowed})
 
     def import_view(self, request: HttpRequest, name: str) -> HttpResponse:
-        """Take a file and show what it would change."""
+        """Read an uploaded file and show the preview."""
         kind = _kind(request, name)
         form = kind.form_class(request.POST or None, request.FILES or None)
         if not form.is_valid():
@@ -292,18 +291,18 @@ class ImportAdmin(InventoryAdmin):
         return self._preview(request, kind, lines)
 
     def confirm_view(self, request: HttpRequest, name: str, pk: int) -> HttpResponse:
-        """Make the changes that were previewed, all or none, and once."""
+        """Make the changes of a preview, all or none, and only once."""
         kind = _kind(request, name)
         user: Any = request.user
         oldest = SecondsFromNow(-KEPT_FOR_SECONDS)
-        young = PendingImport.objects.filter(created_at__gte=oldest)
-        pending = young.filter(pk=pk, kind=name, user=user).first()
+        unexpired = PendingImport.objects.filter(created_at__gte=oldest)
+        pending = unexpired.filter(pk=pk, kind=name, user=user).first()
         if pending is None:
-            return self._done_already(request, kind)
+            return self._not_pending(request, kind)
         lines = _lines_of(pending)
         rows = f"{len(lines):,} row{pluralize(lines)}"
         by = actor_of(request)
-        once = once_for(by, f"import {pk}", lambda _: f"{kind.title}: {rows} carried out.")
+        once = once_for(by, f"import {pk}", lambda _: f"Imported {rows}.")
         try:
             answer = kind.carry_out([line.change for line in lines], by=by, once=once)
         except stock.StockError as refusal:
@@ -312,12 +311,14 @@ class ImportAdmin(InventoryAdmin):
             return self._preview(request, kind, lines, refused=True)
         pending.delete()
         if answer.is_replay:
-            return self._done_already(request, kind)
+            return self._not_pending(request, kind)
         messages.success(request, str(answer.body, "utf-8"))
         return redirect("admin:products_product_changelist")
 
-    def _done_already(self, request: HttpRequest, kind: Import) -> HttpResponse:
-        messages.warning(request, "This import was carried out already, or is too old.")
+    def _not_pending(self, request: HttpRequest, kind: Import) -> HttpResponse:
+        messages.warning(
+            request, "This import was already made, or its preview has expired. Check the ledger."
+        )
         return redirect("admin:products_product_import", kind.name)
 
     def _preview(

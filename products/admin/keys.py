@@ -1,4 +1,4 @@
-"""API keys: issued, given an expiry and revoked. Nothing of a key but a hash is ever stored."""
+"""API keys. Only the hash of a key is stored."""
 
 from typing import Any
 
@@ -23,35 +23,35 @@ from products.models import ApiKey
 # The library's own key model, which this service does not use.
 admin.site.unregister(LibraryApiKey)
 
-STATE_COLOURS = {"Active": "success", "Expired": "warning", "Revoked": "danger"}
+STATUS_COLOURS = {"Active": "success", "Expired": "warning", "Revoked": "danger"}
 
 
-def state_of(api_key: ApiKey) -> str:
-    """Return in a word whether a key works."""
+def status_of(api_key: ApiKey) -> str:
+    """Return the status of a key: Active, Expired or Revoked."""
     if api_key.revoked:
         return "Revoked"
     return "Expired" if api_key.has_expired else "Active"
 
 
 def key_at(object_id: str) -> ApiKey | None:
-    """Return the key that an address names by its prefix, or by its id, which starts with that."""
+    """Return the key with this prefix, or with this id, which starts with the prefix."""
     return ApiKey.objects.filter(prefix=object_id.partition(".")[0]).first()
 
 
-class StateFilter(DropdownFilter):
-    title = "state"
+class StatusFilter(DropdownFilter):
+    title = "status"
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(state.lower(), state) for state in STATE_COLOURS]
+        return [(status.lower(), status) for status in STATUS_COLOURS]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        is_over = Q(expiry_date__lt=timezone.now())
+        has_expired = Q(expiry_date__lt=timezone.now())
         match self.value():
             case "active":
-                return queryset.filter(revoked=False).exclude(is_over)
+                return queryset.filter(revoked=False).exclude(has_expired)
             case "expired":
-                return queryset.filter(is_over, revoked=False)
+                return queryset.filter(has_expired, revoked=False)
             case "revoked":
                 return queryset.filter(revoked=True)
         return queryset
@@ -63,38 +63,38 @@ class KeyForm(forms.ModelForm):
         fields = ("name", "role", "expiry_date")
         help_texts = {
             "name": (
-                "Who will use it. What is done with the key stands in the ledger under this name, "
-                "which cannot be changed."
+                "The client that will use the key, such as webshop. The ledger records its changes "
+                "under this name. You cannot change it later."
             ),
             "role": (
-                "read: look. operate: also add, remove, reserve, release, fulfill. "
-                "count: also adjust. manage: also create and edit products."
+                "Read: view data. Operate: also add, remove, reserve, release, fulfill and extend. "
+                "Count: also set stock to a count. Manage: also create and edit products."
             ),
-            "expiry_date": "From then on the key is refused. UTC. Empty: it does not expire.",
+            "expiry_date": "The key stops working at this time (UTC). Leave empty for no expiry.",
         }
 
     def clean_name(self) -> str:
-        """Refuse the name of another key: the ledger could not tell the two apart."""
+        """Refuse the name of another key. The ledger could not tell the two apart."""
         name: str = self.cleaned_data["name"]
         if not name.isprintable():
-            raise forms.ValidationError("The name must be of printable characters.")
+            raise forms.ValidationError("Use printable characters only.")
         if ApiKey.name_is_taken(name):
             raise forms.ValidationError(
-                "Another key has this name. Take a new one, or revoke the other key first."
+                "Another key has this name. Choose another name, or revoke that key first."
             )
         return name
 
     def clean_expiry_date(self) -> Any:
-        """Refuse an expiry in the past, but leave alone one that has come."""
+        """Refuse a new expiry in the past. Accept an unchanged one."""
         expiry_date = self.cleaned_data["expiry_date"]
         if "expiry_date" in self.changed_data and expiry_date and expiry_date <= timezone.now():
-            raise forms.ValidationError("This time is over. To end a key now, revoke it.")
+            raise forms.ValidationError("This time is in the past. To stop the key now, revoke it.")
         return expiry_date
 
 
 class RevokeDialog(Dialog):
-    title = "Revoke"
-    submit = "Revoke for good"
+    title = "Revoke key"
+    submit = "Revoke key"
     head_template = "admin/products/apikey_dialog_head.html"
 
     def load(self) -> None:
@@ -109,7 +109,7 @@ class RevokeDialog(Dialog):
         LogEntry.objects.log_actions(
             self.request.user.pk, [self.api_key], CHANGE, "Revoked.", single_object=True
         )
-        return f"The key of {self.api_key} is revoked."
+        return f"Revoked API key {self.api_key}."
 
 
 class KeyList(ChangeList):
@@ -120,18 +120,18 @@ class KeyList(ChangeList):
 @admin.register(ApiKey)
 class ApiKeyAdmin(InventoryAdmin):
     form = KeyForm
-    list_display = ("name", "role", "prefix", "created", "expiry_date", "state")
-    list_filter = ("role", StateFilter)
+    list_display = ("name", "role", "prefix", "created", "expiry_date", "status")
+    list_filter = ("role", StatusFilter)
     search_fields = ("name", "prefix")
 
     actions_detail = ("revoke",)
     revoke = dialog_action("revoke", RevokeDialog, permission="revoke", icon="block")
 
-    @display(description="State", label=STATE_COLOURS)
-    def state(self, api_key: ApiKey) -> str:
-        return state_of(api_key)
+    @display(description="Status", label=STATUS_COLOURS)
+    def status(self, api_key: ApiKey) -> str:
+        return status_of(api_key)
 
-    # ------------------------------------------------------------------------------ who may do what
+    # ---------------------------------------------------------------------------------- permissions
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("products.add_apikey")
@@ -140,7 +140,7 @@ class ApiKeyAdmin(InventoryAdmin):
         return super().has_change_permission(request, obj) and not (obj and obj.revoked)
 
     def has_revoke_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether this person may revoke keys."""
+        """Whether the user may revoke keys."""
         return request.user.has_perm("products.change_apikey")
 
     # ------------------------------------------------------------------------------------ the pages
@@ -148,12 +148,12 @@ class ApiKeyAdmin(InventoryAdmin):
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
         if obj is None:
             return ("name", "role", "expiry_date")
-        return ("name", "role", "prefix", "created", "state", "expiry_date")
+        return ("name", "role", "prefix", "created", "status", "expiry_date")
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: ApiKey | None = None
     ) -> tuple[str, ...]:
-        return ("name", "role", "prefix", "created", "state") if obj else ()
+        return ("name", "role", "prefix", "created", "status") if obj else ()
 
     def changeform_view(
         self,
@@ -162,7 +162,7 @@ class ApiKeyAdmin(InventoryAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        # Nobody leaves the page of a new key for another form before the key is copied.
+        # A new key must be copied from the next page, so saving leads to no other form.
         one_button = {"show_save_and_add_another": False, "show_save_and_continue": False}
         return super().changeform_view(
             request, object_id, form_url, {**(extra_context or {}), **one_button}
@@ -174,7 +174,7 @@ class ApiKeyAdmin(InventoryAdmin):
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> ApiKey | None:
-        """Find a key by its prefix: its id holds the hash, which has no business in addresses."""
+        """Find a key by its prefix. Its id contains the hash, which must not appear in URLs."""
         return key_at(object_id)
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
@@ -186,7 +186,7 @@ class ApiKeyAdmin(InventoryAdmin):
         self, request: HttpRequest, obj: ApiKey, form: forms.ModelForm, change: bool
     ) -> None:
         if change:
-            # Never the whole row: it might have been revoked since it was read.
+            # Not the whole row: another user may have revoked the key in the meantime.
             obj.save(update_fields=["expiry_date"])
         else:
             issued = ApiKey.issue(**form.cleaned_data)
@@ -195,9 +195,9 @@ class ApiKeyAdmin(InventoryAdmin):
     def response_add(
         self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Show the key in the answer itself, which is the only place where it ever is.
+        """Show the key in the response to the form, the only place where it is shown.
 
-        A redirect would have to carry it in the session or in a message, which is a cookie.
+        A redirect would have to store the key in the session or in a cookie.
         """
         context = {
             **self.admin_site.each_context(request),

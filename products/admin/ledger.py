@@ -1,4 +1,4 @@
-"""The ledger, to be read, searched and exported as CSV."""
+"""The ledger page: filters, search and CSV export."""
 
 from datetime import UTC, date, datetime, time
 from typing import Any, cast
@@ -13,13 +13,18 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateFilter,
 from unfold.decorators import display
 from unfold.utils import parse_date_str
 
-from products.admin import base
-from products.admin.base import BoundedPaginator, ReadOnlyAdmin
+from products.admin.base import (
+    BoundedPaginator,
+    ReadOnlyAdmin,
+    edited_fields,
+    event_details,
+    format_time,
+)
 from products.admin.exporting import CSV, CannotExport, ExportAdmin, is_longer
 from products.files.exports import EVENT_EXPORT
 from products.models import Product, StockEvent
 
-# About as many rows as a spreadsheet can open. Programs follow the change feed.
+# About the number of rows that a spreadsheet can open. Programs read the change feed.
 MAX_EXPORTED = 1_000_000
 
 DAY_PARAMETERS = {"occurred_at_from", "occurred_at_to"}
@@ -27,10 +32,9 @@ FILTERS = {"type__exact", "source__exact", "actor", *DAY_PARAMETERS}
 
 
 class LedgerPaginator(BoundedPaginator):
-    """Counts along the index of the filter.
+    """Count in the order of the list, so that the database uses the index of the filter.
 
-    Left to choose, the database may look for the events of a type from the start of the ledger,
-    where perhaps all are of another one.
+    Without an order, PostgreSQL may scan the ledger from its start for a rare type of event.
     """
 
     def countable_rows(self) -> QuerySet:
@@ -38,9 +42,9 @@ class LedgerPaginator(BoundedPaginator):
 
 
 class ActorFilter(TextFilter):
-    """The whole name. A list of all actors to choose from would have to read the whole ledger."""
+    """Exact name of an actor. Listing all actors would have to read the whole ledger."""
 
-    title = "actor (the whole name)"
+    title = "user or client (exact name)"
     parameter_name = "actor"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
@@ -51,17 +55,21 @@ class ActorFilter(TextFilter):
 
 
 def day_of(text: Any) -> date | None:
-    """Return the day that a filter's field names, if any. Raises `IncorrectLookupParameters`."""
+    """Parse the date in a filter, if there is one. Raises `IncorrectLookupParameters`."""
     if not text:
         return None
     day = parse_date_str(text)
     if day is None:
-        raise IncorrectLookupParameters(f"{text!r} is not a day such as 2026-11-29.")
+        raise IncorrectLookupParameters(f"{text!r} is not a date. Enter one such as 2026-11-29.")
     return day
 
 
 class DayFilter(RangeDateFilter):
-    """From the start of one day to the end of another, in UTC; either may be left open."""
+    """From the start of one day to the end of another, in UTC. Both are optional."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = "date"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         if first := self._day("from"):
@@ -77,7 +85,7 @@ class DayFilter(RangeDateFilter):
 
 
 def change_and_level(change: int, level: int) -> str:
-    """Return how many units came or went, if any, and how many there were after it."""
+    """Return the change, unless it is 0, and the level after it."""
     if not change:
         return format_html('<span class="text-subtle">{}</span>', f"{level:,}")
     colour = (
@@ -91,10 +99,9 @@ def change_and_level(change: int, level: int) -> str:
     )
 
 
-@display(description="When (UTC)")
-def when(event: StockEvent) -> str:
-    moment = f"{event.occurred_at:%Y-%m-%d %H:%M:%S}"
-    return format_html('<span class="whitespace-nowrap">{}</span>', moment)
+@display(description="Date (UTC)")
+def date_and_time(event: StockEvent) -> str:
+    return format_time(event.occurred_at)
 
 
 @display(description="Product")
@@ -113,19 +120,25 @@ def reserved(event: StockEvent) -> str:
     return change_and_level(event.reserved_change, event.reserved_quantity)
 
 
-@display(description="Why")
-def why(event: StockEvent) -> str:
-    return base.why(event)
+@display(description="Available")
+def available(event: StockEvent) -> str:
+    return f"{event.available_quantity:,}"
 
 
-@display(description="Edited", empty_value="-")
+@display(description="Details")
+def details(event: StockEvent) -> str:
+    return event_details(event)
+
+
+@display(description="Edited fields", empty_value="-")
 def edited(event: StockEvent) -> str:
-    return base.edited(event)
+    return edited_fields(event)
 
 
-@display(description="Who")
-def who(event: StockEvent) -> str:
-    return f"{event.actor} ({event.get_source_display()})"
+@display(description="User or client")
+def actor(event: StockEvent) -> str:
+    source = "API" if event.source == StockEvent.Source.API else event.source
+    return f"{event.actor} ({source})"
 
 
 @display(description="Reservation")
@@ -143,13 +156,13 @@ class StockEventAdmin(ExportAdmin, ReadOnlyAdmin):
     export_formats = (CSV,)
 
     list_display = (
-        when,
+        date_and_time,
         product_link,
         "type",
         on_hand,
         reserved,
-        why,
-        who,
+        details,
+        actor,
         reservation_link,
     )
     list_fullwidth = True
@@ -165,37 +178,34 @@ class StockEventAdmin(ExportAdmin, ReadOnlyAdmin):
     )
     list_filter_submit = True
     search_fields = ("sku", "reference", "request_id")
-    search_help_text = "A whole SKU, reference or request id"
+    search_help_text = "Exact SKU, reference or request ID"
     fields = (
         "product",
         "version",
         "type",
-        "occurred_at",
-        "quantity_change",
-        "quantity",
-        "reserved_change",
-        "reserved_quantity",
-        "available_quantity",
+        date_and_time,
+        on_hand,
+        reserved,
+        available,
         edited,
         "undoes",
         "reservation",
         "reason",
         "reference",
-        "actor",
-        "source",
+        actor,
         "request_id",
     )
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet, search_term: str
     ) -> tuple[QuerySet, bool]:
-        """Find whole values alone: these have an index on every database."""
+        """Find exact values only. They have an index on every database."""
         return (matching(queryset, text) if (text := search_term.strip()) else queryset), False
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Say so if the days cannot be read, and leave the other filters as they are."""
+        """Report invalid dates and keep the other filters."""
         try:
             for end in DAY_PARAMETERS & request.GET.keys():
                 day_of(request.GET[end])
@@ -208,20 +218,20 @@ class StockEventAdmin(ExportAdmin, ReadOnlyAdmin):
         return super().changelist_view(request, extra_context)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Refuse what is not one of the filters: it has no index."""
+        """Refuse lookups other than the filters, since they have no index."""
         return lookup in FILTERS
 
     def check_length(self, queryset: QuerySet, export_format: str) -> None:
         if is_longer(queryset, MAX_EXPORTED):
             raise CannotExport(
-                f"These are more than {MAX_EXPORTED:,} events, too many for a spreadsheet. "
-                "Choose fewer days."
+                f"An export has at most {MAX_EXPORTED:,} events. Filter the ledger by a shorter "
+                "range of dates."
             )
 
 
 def matching(events: QuerySet, text: str) -> QuerySet:
-    """Return the events whose SKU, reference or request id is `text`."""
-    # SQLite uses the partial indexes only where it is told what they leave out.
+    """Return the events whose SKU, reference or request ID is `text`."""
+    # SQLite uses a partial index only if the query repeats the condition of the index.
     matches = Q(reference=text) & ~Q(reference="") | Q(request_id=text) & ~Q(request_id="")
     product = Product.objects.filter(sku=text.upper()).values_list("pk", flat=True).first()
     return events.filter(matches if product is None else matches | Q(product=product))

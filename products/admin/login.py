@@ -1,4 +1,4 @@
-"""The login, limited against guessing."""
+"""The login form, with a limit on wrong passwords."""
 
 import math
 from hashlib import sha256
@@ -14,31 +14,31 @@ from products.throttling import Rate, client_of, consume, refund
 
 
 class LoginForm(AuthenticationForm):
-    """Looks at so many wrong passwords of a user name, and of an address, and then at none.
+    """Limit wrong passwords for each user name and for each address.
 
-    A try is taken before the password is looked at, so that of many at once no more are looked at
-    than allowed, and given back if the login succeeds. It is the same for names that do not exist.
+    An attempt is counted before its password is checked, so that parallel logins cannot exceed the
+    limit. A successful login is not counted. Unknown user names are limited in the same way.
     """
 
     @sensitive_variables()
     def clean(self) -> dict[str, Any]:
         if not (self.cleaned_data.get("username") and self.cleaned_data.get("password")):
             return super().clean()
-        taken: list[tuple[str, Rate]] = []
+        consumed: list[tuple[str, Rate]] = []
         for bucket, rate in self._limits():
             if wait := consume(bucket, rate):
-                _refund(taken)
+                _refund(consumed)
                 raise ValidationError(
                     f"Too many failed logins. Try again in {math.ceil(wait)} seconds.",
                     code="throttled",
                 )
-            taken.append((bucket, rate))
+            consumed.append((bucket, rate))
         cleaned = super().clean()
-        _refund(taken)
+        _refund(consumed)
         return cleaned
 
     def _limits(self) -> list[tuple[str, Rate]]:
-        # The hash of the name: people type passwords there by mistake, and names have any length.
+        # A hash, since a name has any length and may be a password typed into the wrong field.
         name = sha256(self.cleaned_data["username"].encode()).hexdigest()[:40]
         return [
             (f"login:{name}", Rate(*settings.LOGIN_FAILURES_PER_NAME)),
@@ -46,8 +46,8 @@ class LoginForm(AuthenticationForm):
         ]
 
 
-def _refund(taken: list[tuple[str, Rate]]) -> None:
-    for bucket, rate in taken:
+def _refund(consumed: list[tuple[str, Rate]]) -> None:
+    for bucket, rate in consumed:
         refund(bucket, rate)
 
 

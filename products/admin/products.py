@@ -1,4 +1,4 @@
-"""Products: what describes them can be edited, their stock is changed by dialogs alone."""
+"""The product pages. The form edits descriptive fields, and dialogs change stock."""
 
 import json
 from typing import Any
@@ -18,10 +18,10 @@ from products.admin.base import (
     LINE_CHART_OPTIONS,
     WithoutTransaction,
     actor_of,
+    event_details,
+    format_change,
+    format_time,
     link_to,
-    moment,
-    signed,
-    why,
 )
 from products.admin.batches import BatchActions
 from products.admin.dialogs import AddDialog, AdjustDialog, RemoveDialog, dialog_action
@@ -34,16 +34,16 @@ EVENTS_IN_CHART = 200
 EVENTS_SHOWN = 20
 RESERVATIONS_SHOWN = 20
 
-STATE_COLOURS = {"Out": "danger", "Low": "warning", "In stock": "success"}
+STATUS_COLOURS = {"Out of stock": "danger", "Low stock": "warning", "In stock": "success"}
 
 
-def state_of(product: Product) -> str:
-    """Return in a word whether there is enough of a product."""
+def status_of(product: Product) -> str:
+    """Return the status of a product: Archived, Out of stock, Low stock or In stock."""
     if product.archived:
         return "Archived"
     if product.available_quantity == 0:
-        return "Out"
-    return "Low" if product.is_low_stock else "In stock"
+        return "Out of stock"
+    return "Low stock" if product.is_low_stock else "In stock"
 
 
 class StockFilter(DropdownFilter):
@@ -51,7 +51,7 @@ class StockFilter(DropdownFilter):
     parameter_name = "stock"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("low", "Low"), ("out", "Out"), ("reserved", "Reserved")]
+        return [("low", "Low stock"), ("out", "Out of stock"), ("reserved", "Reserved")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         match self.value():
@@ -65,7 +65,7 @@ class StockFilter(DropdownFilter):
 
 
 class UpdatedFilter(DropdownFilter):
-    title = "updated"
+    title = "last update"
     parameter_name = "updated"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -78,13 +78,14 @@ class UpdatedFilter(DropdownFilter):
 
 
 class ArchivedFilter(DropdownFilter):
-    """Retired products are left out unless they are asked for."""
+    """Hide archived products by default."""
 
-    title = "archived"
+    title = "archive status"
     parameter_name = "archived"
+    all_option = ("", "Not archived")
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("only", "Archived alone"), ("all", "With archived")]
+        return [("only", "Archived"), ("all", "All")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         match self.value():
@@ -104,19 +105,19 @@ class ProductAdmin(BatchActions, ImportAdmin, ProductExportAdmin, WithoutTransac
         "reserved_quantity",
         "available",
         "minimum_stock_level",
-        "state",
+        "status",
     )
     list_filter = (StockFilter, UpdatedFilter, ArchivedFilter)
-    search_fields = ("sku",)  # Shows the field; `get_search_results` does the search.
-    search_help_text = "Start of a SKU, or words of a name"
+    search_fields = ("sku",)  # Shows the search field. See `get_search_results`.
+    search_help_text = "Start of a SKU, or words of a name"  # Placeholder of the field.
     ordering = ("sku",)
-    # Any other order would sort the whole table.
+    # Sorting by another column would read the whole table.
     sortable_by = ("sku",)
     list_per_page = 50
-    list_disable_select_all = True  # Actions are for up to `MAX_SELECTED`.
+    list_disable_select_all = True  # Actions take at most `MAX_SELECTED` products.
     fields = ("sku", "name", "description", "minimum_stock_level", "archived")
     readonly_fields = ("sku",)
-    # Before the form: people come to see the stock, and seldom to edit what describes it.
+    # Above the form, since most users come to see the stock.
     change_form_outer_before_template = "admin/products/product_stock.html"
 
     actions_detail = actions_row = ("adjust_stock", "add_stock", "remove_stock")
@@ -128,9 +129,9 @@ class ProductAdmin(BatchActions, ImportAdmin, ProductExportAdmin, WithoutTransac
     def available(self, product: Product) -> int:
         return product.available_quantity
 
-    @display(description="State", label=STATE_COLOURS)
-    def state(self, product: Product) -> str:
-        return state_of(product)
+    @display(description="Status", label=STATUS_COLOURS)
+    def status(self, product: Product) -> str:
+        return status_of(product)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Product], search_term: str
@@ -146,80 +147,89 @@ class ProductAdmin(BatchActions, ImportAdmin, ProductExportAdmin, WithoutTransac
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         product = self.get_object(request, object_id) if object_id else None
-        # What is wrong with a form that was sent is to be seen without looking for it.
+        # Errors of the form are at the top of the page, so the history is left out.
         history = _history(product) if product and request.method == "GET" else {}
         return super().changeform_view(
             request, object_id, form_url, {**(extra_context or {}), **history}
         )
 
     def save_model(self, request: HttpRequest, obj: Product, form: ModelForm, change: bool) -> None:
-        """Pass on what was edited. Saving `obj` would write back the stock that the form read."""
+        """Save the edited fields only. Saving `obj` would overwrite stock with old levels."""
         edited = {field: form.cleaned_data[field] for field in form.changed_data}
         stock.edit(sku=obj.sku, **edited, by=actor_of(request))
 
 
 def _history(product: Product) -> dict[str, Any]:
-    """Return how the stock of a product came to be, and what is held of it."""
+    """Return the levels, the ledger and the open reservations of a product."""
     events = list(product.events.order_by("-version")[:EVENTS_IN_CHART])
     return {
         "product": product,
-        "state": state_of(product),
-        "state_colour": STATE_COLOURS.get(state_of(product), ""),
+        "status": status_of(product),
+        "status_colour": STATUS_COLOURS.get(status_of(product), ""),
         "level_chart": _chart(events[::-1]),
         "chart_options": LINE_CHART_OPTIONS,
         "ledger": _ledger_table(product, events),
-        "held": _held_table(product),
+        "reservations": _reservation_table(product),
     }
 
 
-def _held_table(product: Product) -> dict[str, Any]:
-    held = product.reservation_lines.filter(open__gt=0).select_related("reservation")
+def _reservation_table(product: Product) -> dict[str, Any]:
+    lines = product.reservation_lines.filter(open__gt=0).select_related("reservation")
     rows = [
         [
             link_to(line.reservation, line.reservation_id),
             line.reservation.reference,
             intcomma(line.open),
-            moment(line.reservation.expires_at) if line.reservation.expires_at else "does not",
+            format_time(line.reservation.expires_at) if line.reservation.expires_at else "Never",
         ]
-        for line in held.order_by("reservation_id")[: RESERVATIONS_SHOWN + 1]
+        for line in lines.order_by("reservation_id")[: RESERVATIONS_SHOWN + 1]
     ]
     return {
         "headers": ["Reservation", "Reference", "Open", "Expires (UTC)"],
         "rows": rows[:RESERVATIONS_SHOWN],
+        "empty": "No open reservations",
         "all": len(rows) > RESERVATIONS_SHOWN
         and _list("reservation", q=product.sku, status__exact=Reservation.Status.OPEN),
     }
 
 
 def _list(model: str, **query: str) -> str:
-    """Return the address of a list."""
+    """Return the URL of a list."""
     return f"{reverse(f'admin:products_{model}_changelist')}?{urlencode(query)}"
 
 
 def _ledger_table(product: Product, events: list[StockEvent]) -> dict[str, Any]:
     rows = [
         [
-            moment(event.occurred_at),
-            event.type.removeprefix("Inventory"),
-            signed(event.quantity_change),
-            signed(event.reserved_change),
+            format_time(event.occurred_at),
+            event.get_type_display(),
+            format_change(event.quantity_change),
+            format_change(event.reserved_change),
             intcomma(event.quantity),
             intcomma(event.available_quantity),
-            why(event),
+            event_details(event),
             event.actor,
         ]
         for event in events[:EVENTS_SHOWN]
     ]
-    headers = ["When (UTC)", "What", "On hand", "Reserved", "Then on hand", "Then available"]
     return {
-        "headers": [*headers, "Why", "Who"],
+        "headers": [
+            "Date (UTC)",
+            "Type",
+            "On hand change",
+            "Reserved change",
+            "On hand",
+            "Available",
+            "Details",
+            "User or client",
+        ],
         "rows": rows,
         "all": len(events) > EVENTS_SHOWN and _list("stockevent", q=product.sku),
     }
 
 
 def _chart(events: list[StockEvent]) -> str:
-    """Return the levels from event to event, the oldest first, and up to now, for the chart."""
+    """Return the levels after each event, oldest first, and the current level, for the chart."""
     labels = [f"{event.occurred_at:%Y-%m-%d %H:%M}" for event in events]
 
     def line(name: str, colour: str, levels: list[int]) -> dict[str, Any]:

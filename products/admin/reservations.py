@@ -1,4 +1,4 @@
-"""Reservations, with their lines; dialogs end or extend them."""
+"""The reservation pages. Dialogs fulfill, release or extend a reservation."""
 
 import re
 from typing import Any
@@ -9,17 +9,17 @@ from django.http import HttpRequest, HttpResponse
 from unfold.admin import TabularInline
 from unfold.decorators import display
 
-from products.admin.base import ReadOnlyAdmin, moment
+from products.admin.base import ReadOnlyAdmin, format_time
 from products.admin.dialogs import ExtendDialog, FulfillDialog, ReleaseDialog, dialog_action
 from products.admin.exporting import ReservationExportAdmin
 from products.models import Product, Reservation, ReservationLine
 
 SOON_SECONDS = 60 * 60
 
-STATE_COLOURS = {"Open": "info", "Overdue": "danger", "Fulfilled": "success", "Expired": "warning"}
+STATUS_COLOURS = {"Open": "info", "Overdue": "danger", "Fulfilled": "success", "Expired": "warning"}
 
 
-def state_of(reservation: Reservation) -> str:
+def status_of(reservation: Reservation) -> str:
     """Return the status of a reservation from `with_overdue`, or "Overdue"."""
     return "Overdue" if reservation.is_overdue else reservation.get_status_display()
 
@@ -31,7 +31,7 @@ class ExpiryFilter(admin.SimpleListFilter):
     parameter_name = "expiry"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("overdue", "Overdue"), ("soon", "Within the hour")]
+        return [("overdue", "Overdue"), ("soon", "Within an hour")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         match self.value():
@@ -55,11 +55,11 @@ class ReservationLineInline(TabularInline):
 
 @admin.register(Reservation)
 class ReservationAdmin(ReservationExportAdmin, ReadOnlyAdmin):
-    list_display = ("id", "reference", "state", "expires", "created")
-    fields = ("reference", "state", "expires", "created")
+    list_display = ("id", "reference", "shown_status", "expires", "created")
+    fields = ("reference", "shown_status", "expires", "created")
     list_filter = ("status", ExpiryFilter)
-    search_fields = ("reference",)  # Shows the field; `get_search_results` does the search.
-    search_help_text = "A whole reference or SKU, or a reservation's number"
+    search_fields = ("reference",)  # Shows the search field. See `get_search_results`.
+    search_help_text = "Exact reference, SKU or reservation ID"
     ordering = ("-id",)
     sortable_by = ("id",)
     list_per_page = 50
@@ -73,34 +73,34 @@ class ReservationAdmin(ReservationExportAdmin, ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Reservation]:
         return super().get_queryset(request).with_overdue()
 
-    @display(description="State", label=STATE_COLOURS)
-    def state(self, reservation: Reservation) -> str:
-        return state_of(reservation)
+    @display(description="Status", label=STATUS_COLOURS)
+    def shown_status(self, reservation: Reservation) -> str:
+        return status_of(reservation)
 
     @display(description="Expires (UTC)")
     def expires(self, reservation: Reservation) -> str:
-        return moment(reservation.expires_at) if reservation.expires_at else ""
+        return format_time(reservation.expires_at) if reservation.expires_at else "Never"
 
     @display(description="Created (UTC)")
     def created(self, reservation: Reservation) -> str:
-        return moment(reservation.created_at)
+        return format_time(reservation.created_at)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Reservation], search_term: str
     ) -> tuple[QuerySet[Reservation], bool]:
         if not search_term:
             return queryset, False
-        wanted = Q(reference=search_term)
+        matches = Q(reference=search_term)
         if re.fullmatch("[0-9]{1,18}", search_term):
-            wanted |= Q(pk=int(search_term))
+            matches |= Q(pk=int(search_term))
         if product := Product.objects.filter(sku=search_term.upper()).first():
-            wanted |= Q(pk__in=product.reservation_lines.values("reservation_id"))
-        return queryset.filter(wanted), False
+            matches |= Q(pk__in=product.reservation_lines.values("reservation_id"))
+        return queryset.filter(matches), False
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
-        """Offer the dialogs that the reservation's state allows: all, or none."""
+        """Offer the dialogs for open reservations only."""
         reservation = self.get_object(request, object_id)
-        is_open = reservation is not None and state_of(reservation) == "Open"
+        is_open = reservation is not None and status_of(reservation) == "Open"
         return super().get_actions_detail(request, object_id) if is_open else []
 
     def changeform_view(
@@ -111,11 +111,10 @@ class ReservationAdmin(ReservationExportAdmin, ReadOnlyAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         reservation = self.get_object(request, object_id) if object_id else None
-        if reservation is not None and state_of(reservation) == "Overdue":
+        if reservation is not None and status_of(reservation) == "Overdue":
             messages.warning(
                 request,
-                "The time of this reservation is over: it can no longer be fulfilled. What it "
-                "holds is given back by the next run of expire_reservations, or sooner by "
-                "whatever is short of it.",
+                "This reservation is overdue and can no longer be fulfilled. The next run of "
+                "expire_reservations releases its units, or an order that needs them does.",
             )
         return super().changeform_view(request, object_id, form_url, extra_context)

@@ -1,4 +1,4 @@
-"""The staff and their groups: Django's own pages, in the look of the others, for superusers."""
+"""Django's pages of users and groups in Unfold's style, for superusers only."""
 
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
@@ -15,9 +15,9 @@ admin.site.unregister([Group, User])
 
 
 class ForSuperusers:
-    """Pages for superusers alone, whatever permissions others have been given.
+    """Open a page to superusers only, regardless of permissions.
 
-    Whoever may edit a user or a group could take every right for themselves.
+    A user who can edit users or groups could give themselves every permission.
     """
 
     def has_module_permission(self, request: HttpRequest) -> bool:
@@ -41,7 +41,7 @@ class ForSuperusers:
 
 @admin.register(User)
 class StaffAdmin(ForSuperusers, UserAdmin, ModelAdmin):
-    compressed_fields = False  # Two lists to choose from need the whole width.
+    compressed_fields = False  # The choosers of groups and permissions need the full width.
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -53,8 +53,8 @@ class GroupForm(ModelForm):
         fields = ("name", "permissions")
         help_texts = {
             "permissions": (
-                f"{', '.join(PERMISSIONS)} are given what they lack of their first permissions "
-                "with each update of the service. Make a group of its own for who may do less."
+                "Each update of the service restores the default permissions of these groups: "
+                f"{', '.join(PERMISSIONS)}. To allow less, create another group."
             )
         }
 

@@ -1,7 +1,7 @@
-// What the dialogs of the back office need besides Unfold's and htmx's own scripts.
+// Additions to the dialogs of Unfold and htmx.
 
-// A dialog is sent once. htmx would keep a second click until the first is answered and then send
-// the form again: 3 units would be added twice, or a count confirmed before the warning was read.
+// Send a dialog once. After a double click, htmx would send the form again when the first response
+// arrives. It would confirm a count before the user has read the warning.
 
 document.addEventListener(
   "submit",
@@ -13,30 +13,30 @@ document.addEventListener(
       event.stopImmediatePropagation();
     }
     form.dataset.sent = "yes";
-    // htmx takes a new form over a moment after it is shown. Sent before that, the browser would
-    // send it to the page below the dialog.
+    // htmx processes a new form shortly after showing it. If the form is submitted before that, the
+    // browser would post it to the page below the dialog.
     htmx.process(form);
   },
   true,
 );
 
 document.addEventListener("htmx:afterRequest", ({ detail }) => {
-  // After a refusal it may be sent again; after a success the page is about to be left.
+  // Allow a second attempt after an error. After a success the page reloads.
   if (!detail.xhr.getResponseHeader("HX-Redirect")) delete detail.elt.dataset.sent;
 });
 
-// htmx shows nothing of an answer that it does not expect, nor that there was none.
+// Show errors that htmx ignores: unexpected responses and lost connections.
 
 document.addEventListener("htmx:beforeRequest", () => {
   document.querySelector("#dialog [role=alert]")?.remove();
 });
 
 document.addEventListener("htmx:sendError", () => {
-  say("There was no answer. Send it again: what was done is not done twice.");
+  showError("The server did not respond. Try again. The change will not be made twice.");
 });
 
 document.addEventListener("htmx:responseError", ({ detail }) => {
-  say(problem(detail.xhr) ?? `The service refused this (${detail.xhr.status}).`);
+  showError(problemDetail(detail.xhr) ?? `The request failed (status ${detail.xhr.status}).`);
 });
 
 document.addEventListener("htmx:beforeSwap", (event) => {
@@ -44,10 +44,10 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   if (isError || !target.closest("#modal-content")) return;
   if (xhr.responseText.includes('id="dialog"')) return;
   event.preventDefault();
-  window.location.reload(); // Whoever is logged out is asked to log in.
+  window.location.reload(); // The user was logged out. Show the login page.
 });
 
-function problem(xhr) {
+function problemDetail(xhr) {
   try {
     return JSON.parse(xhr.responseText).detail;
   } catch {
@@ -55,7 +55,7 @@ function problem(xhr) {
   }
 }
 
-function say(text) {
+function showError(text) {
   const alert = document.createElement("p");
   alert.setAttribute("role", "alert");
   alert.className = "mb-4 text-red-700 dark:text-red-400";
@@ -63,7 +63,7 @@ function say(text) {
   document.querySelector("#dialog-form")?.before(alert);
 }
 
-// Whoever opens a dialog wants to type, also after a refusal.
+// Focus the first field when a dialog opens, and after an error.
 document.addEventListener("htmx:afterSettle", (event) => {
   if (!event.target.closest("#modal-content")) return;
   const field = document.querySelector("#dialog :is(input:not([type=hidden]), select)");

@@ -1,4 +1,4 @@
-"""Browsers in which a member of the staff is logged in."""
+"""Test clients in which a staff user is logged in."""
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
@@ -6,7 +6,7 @@ from django.test import Client
 
 
 def browser_of(username: str, *permissions: str) -> Client:
-    """Return a browser of a new member of the staff with these permissions alone."""
+    """Create a staff user with only these permissions, and return a logged-in client."""
     user = get_user_model().objects.create_user(username=username, is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     browser = Client()

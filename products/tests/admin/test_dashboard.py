@@ -1,4 +1,4 @@
-"""The front page of the back office: what needs somebody, units in and out, the latest events."""
+"""The front page of the back office: cards, the chart of units in and out, the latest events."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from products.tests.admin.browsers import browser_of
 from products.tests.concurrency import OpenChange, at_once
 from products.tests.factories import ACTOR, ProductFactory, product_with_past, record_event
 
-# Settled events are those of transactions that have ended.
+# The daily totals add up only events of committed transactions.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PAGE = reverse("admin:index")
@@ -35,7 +35,7 @@ def cards(client: Client) -> dict[str, dashboard.Card]:
 
 
 def listed(client: Client, card: dashboard.Card) -> list[str]:
-    """Return what the list behind a card holds, which must be as much as the card says."""
+    """Return the rows of the list that a card links to. The card must show their number."""
     page = client.get(card.url)
     assert page.status_code == 200
     rows = [str(row) for row in page.context["cl"].result_list]
@@ -43,7 +43,7 @@ def listed(client: Client, card: dashboard.Card) -> list[str]:
     return rows
 
 
-def test_the_cards_count_what_their_lists_hold(staff: Client) -> None:
+def test_each_product_card_shows_the_number_of_rows_in_its_list(staff: Client) -> None:
     ProductFactory.create(sku="ENOUGH", quantity=9, minimum_stock_level=9)
     ProductFactory.create(sku="LOW", quantity=1, minimum_stock_level=2)
     ProductFactory.create(sku="NONE", quantity=0)
@@ -57,7 +57,7 @@ def test_the_cards_count_what_their_lists_hold(staff: Client) -> None:
     assert listed(staff, found["Out of stock"]) == ["NONE"]
 
 
-def test_reservations_are_overdue_or_expire_soon(staff: Client) -> None:
+def test_reservation_cards_count_overdue_and_soon_expiring_reservations(staff: Client) -> None:
     ProductFactory.create(sku="CUP")
     overdue, soon, *_ = (
         stock.reserve(sku="CUP", amount=1, expires_in=seconds, by=ACTOR)
@@ -75,7 +75,7 @@ def test_reservations_are_overdue_or_expire_soon(staff: Client) -> None:
     assert listed(staff, found["Expiring soon"]) == [str(soon.pk)]
 
 
-def test_large_numbers_are_not_counted_out(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_counts_up_to_a_limit(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dashboard, "MAX_COUNTED", 2)
     for _ in range(2):
         ProductFactory.create(quantity=0)
@@ -86,7 +86,7 @@ def test_large_numbers_are_not_counted_out(staff: Client, monkeypatch: pytest.Mo
     assert cards(staff)["Out of stock"].number == "2+"
 
 
-def test_a_product_is_found_from_here(staff: Client) -> None:
+def test_the_search_field_finds_a_product(staff: Client) -> None:
     product = ProductFactory.create(sku="CUP-1")
     page = staff.get(PAGE).content.decode()
     form = re.search(r'<form action="([^"]*)" method="get" role="search".*?name="q"', page, re.S)
@@ -96,7 +96,7 @@ def test_a_product_is_found_from_here(staff: Client) -> None:
     assert list(answer.context["cl"].result_list) == [product]
 
 
-def test_the_latest_events_lead_to_their_products(staff: Client) -> None:
+def test_the_latest_events_link_to_their_products_and_details(staff: Client) -> None:
     product = ProductFactory.create(sku="CUP", quantity=100)
     for n in range(dashboard.LATEST_EVENTS):
         stock.remove(sku="CUP", amount=1, reason=f"reason-{n}", by=ACTOR)
@@ -112,7 +112,7 @@ def test_the_latest_events_lead_to_their_products(staff: Client) -> None:
 
 
 def charted(client: Client) -> dict[str, tuple[int, int]]:
-    """Return the units in and out of each day of the chart that had any."""
+    """Return the units in and out of each day in the chart. Days without any are left out."""
     chart = json.loads(client.get(PAGE).context["chart"])
     into, out = (bars["data"] for bars in chart["datasets"])
     days = zip(chart["labels"], into, out, strict=True)
@@ -123,7 +123,7 @@ def label(day: datetime) -> str:
     return f"{day.day} {day:%b}"
 
 
-def test_the_chart_shows_the_units_in_and_out_of_each_day_in_utc(staff: Client) -> None:
+def test_the_chart_shows_units_in_and_out_per_utc_day(staff: Client) -> None:
     today = timezone.now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     moment = timedelta(microseconds=1)
     first = today - timedelta(days=29)
@@ -147,7 +147,7 @@ def test_the_chart_shows_the_units_in_and_out_of_each_day_in_utc(staff: Client) 
     }
 
 
-def test_each_cause_of_a_change_counts_as_in_or_out(staff: Client) -> None:
+def test_the_chart_counts_every_operation_as_in_or_out(staff: Client) -> None:
     ProductFactory.create(sku="CUP", quantity=100)
     stock.add(sku="CUP", amount=20, by=ACTOR)
     stock.remove(sku="CUP", amount=3, by=ACTOR)
@@ -158,7 +158,7 @@ def test_each_cause_of_a_change_counts_as_in_or_out(staff: Client) -> None:
     assert list(charted(staff).values()) == [(120, 3 + 5 + 2)]
 
 
-def test_what_comes_after_a_look_is_added_to_it(staff: Client) -> None:
+def test_the_chart_includes_events_after_the_last_view(staff: Client) -> None:
     ProductFactory.create(sku="CUP", quantity=100)
     before = charted(staff)
     stock.remove(sku="CUP", amount=1, by=ACTOR)
@@ -170,10 +170,11 @@ def test_what_comes_after_a_look_is_added_to_it(staff: Client) -> None:
 
 
 @pytest.mark.skipif(
-    connection.vendor == "sqlite", reason="SQLite's second writer waits until the first has ended."
+    connection.vendor == "sqlite",
+    reason="On SQLite the second writer waits until the first has finished.",
 )
 @pytest.mark.parametrize("fails", [False, True])
-def test_what_commits_late_is_not_missed(staff: Client, fails: bool) -> None:
+def test_the_chart_includes_a_transaction_that_commits_late(staff: Client, fails: bool) -> None:
     for sku in ("EARLY", "LATE"):
         ProductFactory.create(sku=sku, quantity=10)
     late = OpenChange(partial(stock.add, sku="LATE", amount=1, by=ACTOR))
@@ -185,7 +186,7 @@ def test_what_commits_late_is_not_missed(staff: Client, fails: bool) -> None:
     assert list(charted(staff).values()) == [(25 if fails else 26, 0)]
 
 
-def test_edits_are_neither_in_nor_out(staff: Client) -> None:
+def test_the_chart_ignores_edits(staff: Client) -> None:
     product = ProductFactory.create(quantity=25)
     record_event(product, StockEvent.Type.PRODUCT_EDITED, details={"name": {"old": "", "new": "x"}})
     record_event(product, StockEvent.Type.PRODUCT_ARCHIVED)
@@ -193,7 +194,7 @@ def test_edits_are_neither_in_nor_out(staff: Client) -> None:
     assert list(charted(staff).values()) == [(25, 0)]
 
 
-def test_a_large_backlog_is_added_up_over_several_looks(
+def test_a_large_backlog_is_added_up_over_several_views(
     staff: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ProductFactory.create(quantity=0)
@@ -209,17 +210,17 @@ def test_a_large_backlog_is_added_up_over_several_looks(
     assert list(charted(staff).values()) == [(50, 0)]
 
 
-def test_those_who_look_at_once_add_nothing_twice() -> None:
+def test_concurrent_views_count_each_event_once() -> None:
     for n in range(40):
         ProductFactory.create(sku=f"CUP-{n}", quantity=10)
 
-    looks = at_once([daily_totals.catch_up] * 8)
+    results = at_once([daily_totals.catch_up] * 8)
 
-    assert looks == [True] * 8
+    assert results == [True] * 8
     assert DailyTotal.objects.get().units_in == 400
 
 
-def test_looking_while_others_write_misses_nothing() -> None:
+def test_views_during_writes_miss_no_event() -> None:
     for n in range(4):
         ProductFactory.create(sku=f"CUP-{n}", quantity=1_000)
 
@@ -227,29 +228,29 @@ def test_looking_while_others_write_misses_nothing() -> None:
         for _ in range(25):
             stock.remove(sku=f"CUP-{number}", amount=1, by=ACTOR)
 
-    def look() -> None:
+    def view() -> None:
         for _ in range(25):
             daily_totals.catch_up()
 
-    done = at_once([*(partial(write, number) for number in range(4)), look, look])
+    done = at_once([*(partial(write, number) for number in range(4)), view, view])
     daily_totals.catch_up()
 
     assert done == [None] * 6
     assert DailyTotal.objects.get().units_out == 100
 
 
-def test_the_page_takes_as_many_queries_for_much_as_for_little(staff: Client) -> None:
+def test_the_number_of_queries_does_not_depend_on_the_number_of_rows(staff: Client) -> None:
     ProductFactory.create(quantity=0)
-    with CaptureQueriesContext(connection) as for_little:
+    with CaptureQueriesContext(connection) as for_few:
         staff.get(PAGE)
     for _ in range(30):
         sku = ProductFactory.create(quantity=2, minimum_stock_level=2).sku
         stock.reserve(sku=sku, amount=1, expires_in=60, by=ACTOR)
-    with CaptureQueriesContext(connection) as for_much:
+    with CaptureQueriesContext(connection) as for_many:
         staff.get(PAGE)
 
-    # The very first look makes the cursor's row.
-    assert len(for_much) <= len(for_little)
+    # The first view also creates the row of the cursor.
+    assert len(for_many) <= len(for_few)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +261,7 @@ def test_the_page_takes_as_many_queries_for_much_as_for_little(staff: Client) ->
         ("view_stockevent", [], False, True),
     ],
 )
-def test_each_sees_what_they_may_look_at(
+def test_each_part_of_the_page_needs_its_permission(
     permission: str,
     titles: list[str],
     has_search: bool,
@@ -275,11 +276,11 @@ def test_each_sees_what_they_may_look_at(
     assert ("Latest events" in page.content.decode()) == has_chart
 
 
-def test_those_who_may_see_nothing_yet_are_welcomed() -> None:
+def test_a_user_without_permissions_is_told_to_ask_for_access() -> None:
     product = ProductFactory.create()
 
     page = browser_of("Ada").get(PAGE)
 
-    assert "may not look at stock yet" in page.content.decode()
+    assert "has no access to stock yet" in page.content.decode()
     assert product.sku not in page.content.decode()
     assert not DailyTotalsCursor.objects.exists()

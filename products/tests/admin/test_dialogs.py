@@ -1,4 +1,4 @@
-"""Changes of stock by hand: dialogs of one product or reservation, and actions on many."""
+"""Manual stock changes: dialogs for a product or a reservation, and bulk actions."""
 
 import re
 from typing import Any
@@ -24,7 +24,7 @@ MANAGER = (*CLERK, "change_product", "adjust_stock")
 
 
 def log_in(name: str, permissions: tuple[str, ...]) -> Client:
-    """Return the browser of somebody who has these permissions."""
+    """Create a staff user with these permissions, and return a logged-in client."""
     user = get_user_model().objects.create_user(username=name, password="x", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     client = Client()
@@ -39,7 +39,7 @@ def manager(db: None) -> Client:
 
 @pytest.fixture
 def cup(db: None) -> Product:
-    """25 cups, 5 of them reserved."""
+    """A product with 25 units on hand and 5 reserved."""
     product = ProductFactory.create(sku="CUP", quantity=25)
     stock.reserve(sku="CUP", amount=5, reference="order-1", by=ACTOR)
     return product
@@ -57,12 +57,12 @@ def url(row: Any, name: str) -> str:
 def send(
     client: Client, row: Any, name: str, *, headers: dict[str, str] | None = None, **fields: Any
 ) -> Any:
-    """Send a dialog that was opened for this."""
+    """Submit a dialog that was opened for this purpose."""
     sent = {"_form_submitted": "1", "note": "", "opening": uuid4().hex, **fields}
     return client.post(url(row, name), sent, headers=headers)
 
 
-def test_a_clerk_adds_and_removes_with_a_reason_and_a_note(cup: Product) -> None:
+def test_a_clerk_adds_and_removes_stock_with_reason_and_note(cup: Product) -> None:
     clerk = log_in("Grace", CLERK)
 
     added = send(clerk, cup, "add_stock", amount=10, reason="delivery", reference="po-7")
@@ -76,7 +76,7 @@ def test_a_clerk_adds_and_removes_with_a_reason_and_a_note(cup: Product) -> None
     assert second.reason == "breakage: shelf 4"
 
 
-def test_an_adjust_sets_the_count(manager: Client, cup: Product) -> None:
+def test_a_count_sets_the_level(manager: Client, cup: Product) -> None:
     opened = manager.get(url(cup, "adjust_stock"))
 
     send(manager, cup, "adjust_stock", quantity=7, reason="stocktake", expected_quantity=25)
@@ -86,7 +86,7 @@ def test_an_adjust_sets_the_count(manager: Client, cup: Product) -> None:
     assert (event.quantity, event.reason, event.actor) == (7, "stocktake", "Ada")
 
 
-def test_an_adjust_from_a_stale_dialog_is_refused_and_shows_the_new_level(
+def test_a_count_from_a_stale_dialog_is_refused_and_shows_the_new_level(
     manager: Client, cup: Product
 ) -> None:
     stock.remove(sku="CUP", amount=4, by=ACTOR)
@@ -97,14 +97,14 @@ def test_an_adjust_from_a_stale_dialog_is_refused_and_shows_the_new_level(
     )
 
     page = answer.content.decode()
-    assert "21 are on hand now, 25 were when you opened this" in page
+    assert "21 on hand now, 25 when you opened this dialog" in page
     assert 'name="expected_quantity" value="21"' in page
     assert 'name="quantity" value="7"' in page
     assert stored() == before
 
 
 @pytest.mark.parametrize(
-    ("name", "fields", "told"),
+    ("name", "fields", "message"),
     [
         ("remove_stock", {"amount": 21, "reason": "loss"}, "21 of CUP requested, 20 available."),
         ("adjust_stock", {"quantity": 4, "reason": "stocktake"}, "5 are reserved"),
@@ -125,22 +125,22 @@ def test_an_adjust_from_a_stale_dialog_is_refused_and_shows_the_new_level(
         ("add_stock", {}, "This field is required"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_the_dialog(
-    manager: Client, cup: Product, name: str, fields: dict[str, Any], told: str
+def test_a_dialog_shows_why_a_change_is_refused(
+    manager: Client, cup: Product, name: str, fields: dict[str, Any], message: str
 ) -> None:
     before = stored()
 
     answer = send(manager, cup, name, expected_quantity=25, **fields)
 
     assert answer.status_code == 200
-    assert told in answer.content.decode()
+    assert message in answer.content.decode()
     assert stored() == before
 
 
 @pytest.mark.parametrize(
     ("name", "reason", "left"), [("add_stock", "found", 28), ("remove_stock", "loss", 22)]
 )
-def test_a_dialog_whose_answer_was_lost_is_carried_out_once(
+def test_a_dialog_sent_again_after_a_lost_response_is_carried_out_once(
     manager: Client, cup: Product, name: str, reason: str, left: int
 ) -> None:
     page = manager.get(url(cup, name)).content.decode()
@@ -151,14 +151,14 @@ def test_a_dialog_whose_answer_was_lost_is_carried_out_once(
     again = manager.post(first.wsgi_request.path, first.wsgi_request.POST, follow=True)
     other = send(manager, cup, name, opening=opening, amount=4, reason=reason)
 
-    assert "this was sent before, and done then" in again.content.decode()
+    assert "This change was already saved" in again.content.decode()
     assert other["Location"] == url(cup, "change")
     assert stored() == before
     assert Product.objects.get().quantity == left
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_dialog_that_is_sent_several_times_at_once_is_carried_out_once() -> None:
+def test_a_dialog_sent_several_times_at_once_is_carried_out_once() -> None:
     product = ProductFactory.create(sku="CUP", quantity=25)
     cookies = log_in("Ada", MANAGER).cookies
     opening = uuid4().hex
@@ -175,7 +175,7 @@ def test_a_dialog_that_is_sent_several_times_at_once_is_carried_out_once() -> No
     assert StockEvent.objects.count() == 2
 
 
-def test_a_dialog_that_was_refused_may_be_sent_again(manager: Client, cup: Product) -> None:
+def test_a_refused_dialog_can_be_sent_again(manager: Client, cup: Product) -> None:
     opening = uuid4().hex
     refused = send(manager, cup, "remove_stock", opening=opening, amount=21, reason="loss")
 
@@ -186,7 +186,7 @@ def test_a_dialog_that_was_refused_may_be_sent_again(manager: Client, cup: Produ
     assert Product.objects.get().quantity == 5
 
 
-def test_two_people_and_two_products_have_openings_of_their_own(
+def test_the_same_opening_id_is_separate_for_each_user_and_product(
     manager: Client, cup: Product
 ) -> None:
     pot = ProductFactory.create(sku="POT", quantity=25)
@@ -200,7 +200,7 @@ def test_two_people_and_two_products_have_openings_of_their_own(
 
 
 @pytest.mark.parametrize("opening", ["", "x", "0" * 33, "a\0b"])
-def test_a_dialog_that_nobody_opened_is_not_carried_out(
+def test_a_dialog_with_an_invalid_opening_id_is_not_carried_out(
     manager: Client, cup: Product, opening: str
 ) -> None:
     before = stored()
@@ -211,7 +211,7 @@ def test_a_dialog_that_nobody_opened_is_not_carried_out(
     assert stored() == before
 
 
-def test_after_htmx_the_page_is_shown_anew_from_which_the_dialog_was_opened(
+def test_a_dialog_sent_by_htmx_reloads_the_page_it_was_opened_from(
     manager: Client, cup: Product
 ) -> None:
     listed = "http://testserver/admin/products/product/?q=cup"
@@ -224,7 +224,7 @@ def test_after_htmx_the_page_is_shown_anew_from_which_the_dialog_was_opened(
 
 
 @pytest.mark.parametrize("number", ["0", "x", "-1", "9" * 18, "9" * 400, "%00"])
-def test_a_dialog_of_nothing_is_not_found(manager: Client, number: str) -> None:
+def test_a_dialog_for_an_unknown_product_is_not_found(manager: Client, number: str) -> None:
     for name in ("add-stock", "adjust-stock"):
         path = f"/admin/products/product/{number}/{name}/"
         assert manager.get(path).status_code == 404
@@ -238,7 +238,7 @@ def test_a_dialog_of_nothing_is_not_found(manager: Client, number: str) -> None:
         ("release", {"reason": "cancelled"}, Reservation.Status.RELEASED),
     ],
 )
-def test_a_reservation_is_ended_by_hand(
+def test_a_dialog_fulfills_or_releases_a_reservation(
     order: Reservation, name: str, fields: dict[str, Any], status: str
 ) -> None:
     answer = send(log_in("Grace", CLERK), order, name, note="by phone", **fields)
@@ -250,7 +250,7 @@ def test_a_reservation_is_ended_by_hand(
     assert event.reason.endswith("by phone")
 
 
-def test_a_reservation_is_extended_by_minutes(manager: Client, order: Reservation) -> None:
+def test_a_dialog_extends_a_reservation(manager: Client, order: Reservation) -> None:
     answer = send(manager, order, "extend", minutes=30)
 
     order.refresh_from_db()
@@ -258,7 +258,7 @@ def test_a_reservation_is_extended_by_minutes(manager: Client, order: Reservatio
     assert order.expires_at is not None
 
 
-def test_a_closed_reservation_offers_nothing_and_says_why(
+def test_a_closed_reservation_offers_no_dialog_and_refuses_one(
     manager: Client, order: Reservation
 ) -> None:
     fulfill = url(order, "fulfill")
@@ -273,22 +273,24 @@ def test_a_closed_reservation_offers_nothing_and_says_why(
     assert f"Reservation {order.pk} is already released." in answer.content.decode()
 
 
-def test_a_product_page_shows_how_its_stock_came_to_be(manager: Client, cup: Product) -> None:
+def test_the_product_page_shows_ledger_chart_and_reservations(
+    manager: Client, cup: Product
+) -> None:
     stock.remove(sku="CUP", amount=3, reason="breakage", by=ACTOR)
 
     page = manager.get(url(cup, "change")).content.decode()
 
-    for shown in ("Level over time", "breakage", "order-1", "tester", "Removed", "IN STOCK"):
+    for shown in ("Stock over time", "breakage", "order-1", "tester", "Removed", "IN STOCK"):
         assert shown.lower() in page.lower()
 
 
-def test_a_hostile_reason_is_shown_as_text(manager: Client, cup: Product) -> None:
+def test_html_in_a_reason_is_escaped(manager: Client, cup: Product) -> None:
     stock.add(sku="CUP", amount=1, reason="<script>alert(1)</script>", by=ACTOR)
 
     assert "<script>alert" not in manager.get(url(cup, "change")).content.decode()
 
 
-def test_the_list_is_searched_like_the_api(manager: Client, cup: Product) -> None:
+def test_the_product_list_searches_like_the_api(manager: Client, cup: Product) -> None:
     ProductFactory.create(sku="POT", name="Big pot")
     found = {}
 
@@ -299,7 +301,7 @@ def test_the_list_is_searched_like_the_api(manager: Client, cup: Product) -> Non
     assert found == {"cu": ["CUP"], "big": ["POT"], "ig": [], "pot big": ["POT"]}
 
 
-def test_the_list_is_filtered_and_leaves_archived_products_out(
+def test_the_product_list_filters_and_hides_archived_products(
     manager: Client, cup: Product
 ) -> None:
     ProductFactory.create(sku="LOW", quantity=3, minimum_stock_level=5)
@@ -322,7 +324,7 @@ def test_the_list_is_filtered_and_leaves_archived_products_out(
     }
 
 
-# ------------------------------------------------------------------------------------------- many
+# ----------------------------------------------------------------------------------- bulk actions
 
 
 def act(client: Client, name: str, products: list[Product], **fields: Any) -> Any:
@@ -330,13 +332,13 @@ def act(client: Client, name: str, products: list[Product], **fields: Any) -> An
     return client.post(reverse("admin:products_product_changelist"), {**selected, **fields})
 
 
-def test_the_minimum_of_many_products_is_set_at_once(manager: Client, cup: Product) -> None:
+def test_a_bulk_action_sets_the_minimum_of_several_products(manager: Client, cup: Product) -> None:
     pot = ProductFactory.create(sku="POT", quantity=3)
 
     asked = act(manager, "set_minimum", [cup, pot])
     done = act(manager, "set_minimum", [cup, pot], minimum_stock_level=10, carry_out="")
 
-    assert "2 selected products" in asked.content.decode()
+    assert "2 products selected" in asked.content.decode()
     assert done.status_code == 302
     assert set(Product.objects.values_list("minimum_stock_level", flat=True)) == {10}
     low = StockEvent.objects.get(type=StockEvent.Type.LOW_STOCK_DETECTED)
@@ -350,7 +352,7 @@ def counts_of(*counts: tuple[Product, Any, int]) -> dict[str, Any]:
     return fields
 
 
-def test_counts_are_entered_for_those_that_were_counted(manager: Client, cup: Product) -> None:
+def test_a_bulk_count_skips_products_without_a_count(manager: Client, cup: Product) -> None:
     pot = ProductFactory.create(sku="POT", quantity=3)
 
     done = act(manager, "enter_counts", [cup, pot], **counts_of((cup, 30, 25), (pot, "", 3)))
@@ -360,7 +362,7 @@ def test_counts_are_entered_for_those_that_were_counted(manager: Client, cup: Pr
     assert (event.sku, event.quantity, event.reason, event.actor) == ("CUP", 30, "stocktake", "Ada")
 
 
-def test_counts_are_all_refused_if_one_is_and_each_refusal_is_shown(
+def test_a_bulk_count_is_refused_as_a_whole_with_an_error_for_each_product(
     manager: Client, cup: Product
 ) -> None:
     pot, mug = ProductFactory.create(sku="POT"), ProductFactory.create(sku="MUG")
@@ -374,12 +376,12 @@ def test_counts_are_all_refused_if_one_is_and_each_refusal_is_shown(
     assert "CUP cannot be set to 4: 5 are reserved" in page
     assert "POT has 26 on hand, not 25. Check the count and try again." in page
     assert f'name="seen-{pot.pk}" value="26"' in page
-    assert "Nothing was adjusted." in page
+    assert "Nothing was saved." in page
     assert stored() == before
 
 
 @pytest.mark.parametrize("count", ["x", "-1", "5.0", "1000000001", ""])
-def test_a_count_is_a_whole_number_of_units(manager: Client, cup: Product, count: str) -> None:
+def test_a_bulk_count_accepts_only_whole_numbers(manager: Client, cup: Product, count: str) -> None:
     before = stored()
 
     answer = act(manager, "enter_counts", [cup], **counts_of((cup, count, 25)))
@@ -388,7 +390,7 @@ def test_a_count_is_a_whole_number_of_units(manager: Client, cup: Product, count
     assert stored() == before
 
 
-def test_who_may_not_is_not_let(cup: Product, order: Reservation) -> None:
+def test_users_without_the_permission_change_nothing(cup: Product, order: Reservation) -> None:
     viewer = log_in("Mallory", ("view_product", "view_reservation"))
     clerk = log_in("Grace", CLERK)
     before = stored()
@@ -406,8 +408,8 @@ def test_who_may_not_is_not_let(cup: Product, order: Reservation) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_dialog_leaves_the_transaction_to_stock(manager: Client, cup: Product) -> None:
-    """Only the outermost call can run a transaction again that the database broke off."""
+def test_a_dialog_opens_no_transaction_around_the_stock_call(manager: Client, cup: Product) -> None:
+    """A transaction can be retried only by the code that opened it."""
     around: list[list[Any]] = []
 
     def note(execute: Any, *statement: Any) -> Any:
@@ -421,9 +423,7 @@ def test_a_dialog_leaves_the_transaction_to_stock(manager: Client, cup: Product)
     assert around == [[]]
 
 
-def test_a_reservation_is_found_by_its_reference_or_its_number(
-    manager: Client, order: Reservation
-) -> None:
+def test_a_reservation_is_found_by_reference_or_id(manager: Client, order: Reservation) -> None:
     stock.reserve(sku="CUP", amount=1, reference="order-12", by=ACTOR)
     found = {}
 

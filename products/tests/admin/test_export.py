@@ -1,4 +1,4 @@
-"""Exports of the back office: the filtered list, without formulas, ready to be imported again."""
+"""Exports of the back office: filters, formats, formulas, permissions and re-import."""
 
 import csv
 import html
@@ -63,7 +63,7 @@ def xlsx_of(answer: Any) -> list[list[Any]]:
     return [[cell.value for cell in row] for row in workbook.worksheets[0].rows]
 
 
-def test_the_list_is_exported_as_it_is_filtered_and_searched(viewer: Client) -> None:
+def test_an_export_uses_the_filters_and_the_search_of_the_list(viewer: Client) -> None:
     cup = ProductFactory.create(sku="CUP", name="Blue cup", quantity=10, minimum_stock_level=8)
     stock.reserve(sku="CUP", amount=4, by=ACTOR)
     ProductFactory.create(sku="MUG", name="Blue mug", quantity=10)
@@ -78,19 +78,19 @@ def test_the_list_is_exported_as_it_is_filtered_and_searched(viewer: Client) -> 
     assert 'filename="Product-' in answer["Content-Disposition"]
 
 
-def test_xlsx_holds_numbers_as_numbers(viewer: Client) -> None:
+def test_xlsx_cells_hold_numbers_as_numbers(viewer: Client) -> None:
     ProductFactory.create(sku="22196", name="Cup\x07", quantity=10)
 
     header, row = xlsx_of(export(viewer, form=XLSX))
 
     assert header == HEADER
-    # A control character is more than XLSX can hold.
+    # XLSX cannot hold control characters.
     assert row[:4] == ["22196", "Cup\N{REPLACEMENT CHARACTER}", None, 10]
 
 
 @pytest.mark.parametrize("form", [CSV, XLSX])
 @pytest.mark.parametrize("text", FORMULAS)
-def test_no_text_can_be_run_as_a_formula(viewer: Client, form: str, text: str) -> None:
+def test_an_export_escapes_formulas(viewer: Client, form: str, text: str) -> None:
     ProductFactory.create(sku="CUP", name=text, description=text)
 
     answer = export(viewer, form=form)
@@ -100,7 +100,7 @@ def test_no_text_can_be_run_as_a_formula(viewer: Client, form: str, text: str) -
     assert row[2].startswith("'")
 
 
-def test_an_export_comes_back_as_it_was() -> None:
+def test_importing_an_unchanged_export_changes_nothing() -> None:
     manager = browser_of("Ada", "view_product", "add_product", "change_product")
     for text in [*FORMULAS, 'a, "b";\nc', " spaced ", "é→😀", "'quoted'"]:
         ProductFactory.create(name=text, description=text, minimum_stock_level=3)
@@ -109,7 +109,7 @@ def test_an_export_comes_back_as_it_was() -> None:
 
     unchanged = upload(manager, "products", exported)
 
-    assert {label for _, label in changes_of(unchanged)} == {"As it is"}
+    assert {label for _, label in changes_of(unchanged)} == {"Unchanged"}
 
     before = stored()["Product"]
     edited = exported.replace(b"a, ", b"A, ")
@@ -121,7 +121,7 @@ def test_an_export_comes_back_as_it_was() -> None:
     ]
 
 
-def test_an_export_fills_an_empty_service() -> None:
+def test_an_export_can_be_imported_into_an_empty_service() -> None:
     texts = [*FORMULAS, 'a, "b";\nc']
     exported = [HEADER]
     for number, text in enumerate(texts):
@@ -138,7 +138,7 @@ def test_an_export_fills_an_empty_service() -> None:
     assert {each.levels for each in made} == {(7, 0, 6)}
 
 
-def test_reservations_are_exported_with_a_row_for_each_line(viewer: Client) -> None:
+def test_a_reservation_export_has_a_row_for_each_line(viewer: Client) -> None:
     for sku in ("CUP", "MUG"):
         ProductFactory.create(sku=sku, quantity=10)
     lines = [stock.Line("CUP", 3), stock.Line("MUG", 2)]
@@ -158,20 +158,20 @@ def test_reservations_are_exported_with_a_row_for_each_line(viewer: Client) -> N
 
 
 @pytest.mark.parametrize("model", ["product", "reservation"])
-def test_an_export_takes_the_same_queries_for_any_number_of_rows(
+def test_an_export_makes_the_same_queries_for_any_number_of_rows(
     viewer: Client, model: str, django_assert_num_queries: Any
 ) -> None:
     for _ in range(20):
         stock.reserve(sku=ProductFactory.create().sku, amount=1, by=ACTOR)
 
-    # Session, user, two of permissions, and the rows.
+    # Session, user, two for permissions, and the rows.
     with django_assert_num_queries(5):
         rows = csv_of(export(viewer, model))
 
     assert len(rows) == 21
 
 
-def test_more_rows_than_xlsx_is_made_of_are_for_csv(
+def test_an_xlsx_export_refuses_too_many_rows(
     viewer: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exporting, "MAX_XLSX_ROWS", 2)
@@ -180,7 +180,7 @@ def test_more_rows_than_xlsx_is_made_of_are_for_csv(
     refused = export(viewer, form=XLSX, q="product")
 
     assert refused.url == f"{reverse('admin:products_product_changelist')}?q=product"
-    assert "choose CSV" in viewer.get(refused.url).content.decode()
+    assert "Export as CSV, or filter the list first" in viewer.get(refused.url).content.decode()
     assert len(csv_of(export(viewer))) == 4
 
 
@@ -192,7 +192,7 @@ def ledger_export(client: Client) -> Any:
     "again", [export, partial(export, form=XLSX), ledger_export], ids=["csv", "xlsx", "ledger"]
 )
 @pytest.mark.parametrize("first", [export, ledger_export], ids=["csv", "ledger"])
-def test_one_export_is_sent_at_a_time(
+def test_a_second_export_is_refused_while_one_is_running(
     first: Callable[[Client], Any], again: Callable[[Client], Any]
 ) -> None:
     ProductFactory.create()
@@ -204,19 +204,19 @@ def test_one_export_is_sent_at_a_time(
     sending.getvalue()
     done = again(client)
 
-    assert "Another export is being sent" in shown.decode()
+    assert "Another export is running" in shown.decode()
     assert done.getvalue()
 
 
-def test_an_export_that_breaks_off_lets_others_run(viewer: Client) -> None:
+def test_an_interrupted_export_allows_the_next_one(viewer: Client) -> None:
     exporting.OnlyExport([]).close()
-    exporting.OnlyExport([])  # Lost without being closed.
+    exporting.OnlyExport([])  # Garbage-collected without being closed.
 
     assert csv_of(export(viewer)) == [HEADER]
 
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server")
-def test_an_export_that_breaks_off_leaves_no_cursor() -> None:
+def test_an_interrupted_export_closes_its_cursor() -> None:
     ProductFactory.create()
     rows = exports.read_rows(Product.objects.all(), exports.PRODUCT_EXPORT)
     export = exporting.OnlyExport(rows)
@@ -234,7 +234,7 @@ def test_an_export_that_breaks_off_leaves_no_cursor() -> None:
     assert cursors() == 0
 
 
-def test_the_list_leads_to_the_exports_with_its_filters(viewer: Client) -> None:
+def test_the_export_links_of_a_list_keep_its_search(viewer: Client) -> None:
     ProductFactory.create(sku="CUP")
 
     listed = viewer.get(reverse("admin:products_product_changelist"), {"q": "cup", "p": "1"})
@@ -248,14 +248,14 @@ def test_the_list_leads_to_the_exports_with_its_filters(viewer: Client) -> None:
 
 
 @pytest.mark.parametrize("form", ["", "0", "CSV", "json"])
-def test_a_format_that_there_is_not_is_refused(viewer: Client, form: str) -> None:
+def test_an_unknown_format_is_refused(viewer: Client, form: str) -> None:
     answer = export(viewer, form=form)
 
     assert answer.status_code == 302
     assert "Choose CSV or XLSX." in viewer.get(answer.url).content.decode()
 
 
-def test_a_filter_that_there_is_not_is_answered_as_by_the_list(viewer: Client) -> None:
+def test_an_unknown_filter_is_refused_as_in_the_list(viewer: Client) -> None:
     for query in ({"low_stock__exact": "x"}, {"archived__exact": "x"}, {"nothing": "1"}):
         answer = export(viewer, **query)
 
@@ -264,7 +264,7 @@ def test_a_filter_that_there_is_not_is_answered_as_by_the_list(viewer: Client) -
 
 
 @pytest.mark.parametrize("model", ["product", "reservation"])
-def test_only_who_may_see_a_list_may_export_it(model: str) -> None:
+def test_an_export_needs_the_permission_to_view_its_list(model: str) -> None:
     ProductFactory.create(sku="CUP")
     other = {"product": "view_reservation", "reservation": "view_product"}[model]
 

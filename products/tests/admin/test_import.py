@@ -1,4 +1,4 @@
-"""Imports in the back office: read strictly, shown before they are made, made whole and once."""
+"""Imports in the back office: strict reading, preview, and one application of all rows or none."""
 
 import csv
 import io
@@ -44,13 +44,13 @@ def url_of(kind: str) -> str:
 
 
 def upload(client: Client, kind: str, content: str | bytes, **fields: str) -> Any:
-    """Send a file to be previewed."""
+    """Upload a file and return its preview."""
     data = content.encode() if isinstance(content, str) else content
     return client.post(url_of(kind), {"file": SimpleUploadedFile("rows", data), **fields})
 
 
 def confirm_url(preview: Any) -> str:
-    """Return where the button of the preview leads to."""
+    """Return the URL of the import button of a preview."""
     pending = preview.context["pending"]
     assert pending, preview.content.decode()
     url = reverse("admin:products_product_import_confirm", args=[pending.kind, pending.pk])
@@ -59,7 +59,7 @@ def confirm_url(preview: Any) -> str:
 
 
 def problems_of(preview: Any) -> list[tuple[int, str, str]]:
-    """Return line, code and detail of each problem in a preview, which offers no confirmation."""
+    """Return line, code and detail of each error in a preview. It must offer no import button."""
     assert preview.context["pending"] is None
     rows = preview.context["rows"]
     return [
@@ -76,10 +76,10 @@ def changes_of(preview: Any) -> list[tuple[Any, ...]]:
     ]
 
 
-def complaint_of(answer: Any) -> str:
-    """Return what is said of a file that could not be read."""
-    [complaint] = answer.context["form"].errors["file"]
-    return complaint
+def file_error_of(answer: Any) -> str:
+    """Return the error message for a file that could not be read."""
+    [message] = answer.context["form"].errors["file"]
+    return message
 
 
 def xlsx(*rows: list[Any]) -> bytes:
@@ -95,10 +95,10 @@ def saved(workbook: Workbook) -> bytes:
     return file.getvalue()
 
 
-# ------------------------------------------------------------------------------------ adjustments
+# ---------------------------------------------------------------------------------- stock changes
 
 
-def test_adjustments_are_previewed_and_then_carried_out_in_order(manager: Client) -> None:
+def test_stock_changes_are_previewed_and_then_made_in_order(manager: Client) -> None:
     cup = ProductFactory.create(sku="CUP", quantity=10)
     stock.reserve(sku="CUP", amount=4, by=ACTOR)
     before = stored()
@@ -120,7 +120,7 @@ def test_adjustments_are_previewed_and_then_carried_out_in_order(manager: Client
 
     answer = manager.post(confirm_url(preview), follow=True)
 
-    assert "3 rows carried out" in answer.content.decode()
+    assert "Imported 3 rows" in answer.content.decode()
     events = StockEvent.objects.filter(product=cup, version__gt=2).order_by("version")
     assert [(e.type, e.quantity_change, e.reason, e.reference) for e in events] == [
         ("InventoryAdded", 5, "delivery", "po-7"),
@@ -130,7 +130,7 @@ def test_adjustments_are_previewed_and_then_carried_out_in_order(manager: Client
     assert {(event.actor, event.source) for event in events} == {("Ada", "admin")}
 
 
-def test_a_preview_names_each_wrong_row_in_the_words_of_the_api_and_writes_nothing(
+def test_a_preview_shows_the_api_error_of_each_wrong_row_and_writes_nothing(
     manager: Client,
 ) -> None:
     ProductFactory.create(sku="CUP", quantity=10)
@@ -187,27 +187,27 @@ def test_a_preview_names_each_wrong_row_in_the_words_of_the_api_and_writes_nothi
     assert named == ["2", "3", *map(str, range(5, 13))]
     assert " and others." in page
     assert set(named) <= set(re.findall(r'id="line-(\d+)"', page))
-    assert "Carry out" not in page
+    assert "Nothing was imported" in page
     assert stored() == before
     assert not PendingImport.objects.exists()
 
 
-def test_the_form_names_the_columns_of_an_export_that_are_not_imported(manager: Client) -> None:
+def test_the_product_import_lists_the_export_columns_that_it_ignores(manager: Client) -> None:
     products, adjustments = (
         re.sub(r"<[^>]*>|\s+", " ", manager.get(url_of(kind)).content.decode())
         for kind in ("products", "adjustments")
     )
 
-    said = "These columns of an export are ignored:"
-    assert said in products
-    named = products.split(said)[1].split(".")[0].split()
+    heading = "These columns of an export are ignored:"
+    assert heading in products
+    named = products.split(heading)[1].split(".")[0].split()
     assert " ".join(named) == (
         "reserved_quantity , available_quantity , low_stock , archived , updated_at"
     )
-    assert said not in adjustments
+    assert heading not in adjustments
 
 
-def test_a_count_without_any_reason_is_refused(manager: Client) -> None:
+def test_a_count_without_a_reason_is_refused(manager: Client) -> None:
     ProductFactory.create(sku="CUP")
 
     preview = upload(manager, "adjustments", "sku,quantity\nCUP,3\n")
@@ -215,7 +215,7 @@ def test_a_count_without_any_reason_is_refused(manager: Client) -> None:
     assert problems_of(preview) == [(2, "invalid", "This text may not be blank.")]
 
 
-def test_what_is_no_longer_possible_when_confirmed_is_shown_and_nothing_written(
+def test_an_import_that_is_no_longer_possible_shows_why_and_writes_nothing(
     manager: Client,
 ) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
@@ -232,19 +232,19 @@ def test_what_is_no_longer_possible_when_confirmed_is_shown_and_nothing_written(
     assert stored() == before
 
 
-def test_a_file_that_is_confirmed_again_is_not_carried_out_again(manager: Client) -> None:
+def test_confirming_a_preview_twice_imports_once(manager: Client) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
     preview = upload(manager, "adjustments", "sku,add\nCUP,4\n")
 
     manager.post(confirm_url(preview))
     again = manager.post(confirm_url(preview), follow=True)
 
-    assert "carried out already" in again.content.decode()
+    assert "already made" in again.content.decode()
     assert Product.objects.get().quantity == 9
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_confirmations_at_once_have_one_effect() -> None:
+def test_concurrent_confirmations_import_once() -> None:
     ada = browser_of("Ada", *MANAGER)
     ProductFactory.create(sku="CUP", quantity=5)
     url = confirm_url(upload(ada, "adjustments", "sku,add\nCUP,4\n"))
@@ -263,7 +263,7 @@ def test_two_confirmations_at_once_have_one_effect() -> None:
 
 
 @pytest.mark.skipif(
-    connection.vendor == "sqlite", reason="SQLite has no row locks, and one writer for all"
+    connection.vendor == "sqlite", reason="SQLite has no row locks and a single writer"
 )
 @pytest.mark.django_db(transaction=True)
 def test_a_preview_does_not_wait_for_a_locked_product() -> None:
@@ -294,7 +294,7 @@ def test_a_preview_does_not_wait_for_a_locked_product() -> None:
     assert changes_of(products)[0][2] == ("Name", "Product CUP", "Big cup")
 
 
-def test_nobody_confirms_the_preview_of_another(manager: Client) -> None:
+def test_a_user_cannot_confirm_the_preview_of_another_user(manager: Client) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
     preview = upload(manager, "adjustments", "sku,add\nCUP,4\n")
 
@@ -303,7 +303,7 @@ def test_nobody_confirms_the_preview_of_another(manager: Client) -> None:
     assert Product.objects.get().quantity == 5
 
 
-def test_previews_that_nobody_confirms_are_forgotten_after_a_day(manager: Client) -> None:
+def test_unconfirmed_previews_are_deleted_after_a_day(manager: Client) -> None:
     ProductFactory.create(sku="CUP")
     upload(manager, "adjustments", "sku,add\nCUP,1\n")
     old = PendingImport.objects.get()
@@ -316,7 +316,7 @@ def test_previews_that_nobody_confirms_are_forgotten_after_a_day(manager: Client
 
 
 @pytest.mark.slow
-def test_the_orders_of_real_customers_are_removed_to_the_unit(manager: Client) -> None:
+def test_a_file_of_all_demo_orders_removes_all_stock(manager: Client) -> None:
     create_products_for_all_orders()
     file = io.StringIO()
     writer = csv.writer(file, delimiter=";")
@@ -352,7 +352,7 @@ def test_products_are_created_and_edited(manager: Client) -> None:
     assert changes_of(preview) == [
         ("MUG", "New", *new, ("Description", "", "Big")),
         ("CUP", "Changed", ("Name", "Cup", "Big cup"), ("Minimum", 0, 11)),
-        ("JUG", "As it is"),
+        ("JUG", "Unchanged"),
     ]
     assert not Product.objects.filter(sku="MUG").exists()
 
@@ -368,7 +368,7 @@ def test_products_are_created_and_edited(manager: Client) -> None:
     assert list(Product.objects.search("blue")) == [mug]
 
 
-def test_a_product_row_that_is_wrong_is_told_what_to_do(manager: Client) -> None:
+def test_a_preview_shows_the_error_of_each_wrong_product_row(manager: Client) -> None:
     ProductFactory.create(sku="CUP", quantity=10)
     rows = (
         "sku,name,quantity,minimum_stock_level\n"
@@ -397,7 +397,7 @@ def test_a_product_row_that_is_wrong_is_told_what_to_do(manager: Client) -> None
     ]
 
 
-def test_a_product_created_since_the_preview_refuses_the_whole_file(manager: Client) -> None:
+def test_an_import_is_refused_if_a_product_was_created_since_the_preview(manager: Client) -> None:
     ProductFactory.create(sku="CUP", name="Cup")
     preview = upload(manager, "products", "sku,name\nCUP,Big cup\nMUG,Mug\n")
     ProductFactory.create(sku="MUG", name="Another mug")
@@ -415,7 +415,7 @@ def test_a_file_that_changes_nothing_cannot_be_confirmed(manager: Client) -> Non
     preview = upload(manager, "products", "sku,name,quantity\nCUP,Cup,3\n")
 
     assert problems_of(preview) == []
-    assert "There is nothing to change." in preview.content.decode()
+    assert "This file changes nothing." in preview.content.decode()
 
 
 # ------------------------------------------------------------------------------------------ files
@@ -435,7 +435,7 @@ def test_a_file_that_changes_nothing_cannot_be_confirmed(manager: Client) -> Non
         xlsx(["sku", "add", None], [None, None], ["CUP", 4, None]),
     ],
 )
-def test_a_file_is_read_in_each_of_its_forms(manager: Client, content: bytes) -> None:
+def test_an_import_reads_every_supported_format(manager: Client, content: bytes) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
 
     preview = upload(manager, "adjustments", content)
@@ -447,7 +447,7 @@ def test_a_file_is_read_in_each_of_its_forms(manager: Client, content: bytes) ->
     "number",
     ["5.0", "1e3", " 5", "5 ", '"1,000"', "+5", "0x5", "\u0665", "five", "5\0", "9" * 30, "1_0"],
 )
-def test_a_number_in_a_csv_file_is_digits_alone(manager: Client, number: str) -> None:
+def test_a_number_in_a_csv_file_may_contain_only_digits(manager: Client, number: str) -> None:
     ProductFactory.create(sku="CUP")
 
     preview = upload(manager, "adjustments", f"sku,add\nCUP,{number}\n")
@@ -469,9 +469,7 @@ def test_a_number_in_a_csv_file_is_digits_alone(manager: Client, number: str) ->
         (-1, "At least 1 unit is required."),
     ],
 )
-def test_a_cell_of_xlsx_that_is_no_amount_is_refused(
-    manager: Client, cell: Any, detail: str
-) -> None:
+def test_an_invalid_amount_in_xlsx_is_refused(manager: Client, cell: Any, detail: str) -> None:
     ProductFactory.create(sku="CUP")
 
     preview = upload(manager, "adjustments", xlsx(["sku", "add"], ["CUP", cell]))
@@ -479,7 +477,7 @@ def test_a_cell_of_xlsx_that_is_no_amount_is_refused(
     assert problems_of(preview) == [(2, "invalid", detail)]
 
 
-def test_a_number_of_xlsx_may_stand_for_a_sku_and_a_reference(manager: Client) -> None:
+def test_a_number_in_xlsx_is_accepted_as_sku_and_reference(manager: Client) -> None:
     ProductFactory.create(sku="22196", quantity=1)
     content = xlsx(["sku", "add", "reference"], [22196, 1, 4711])
 
@@ -489,14 +487,14 @@ def test_a_number_of_xlsx_may_stand_for_a_sku_and_a_reference(manager: Client) -
 
 
 @pytest.mark.parametrize("text", ["a\0b", "'=cmd\0"])
-def test_a_nul_in_a_text_is_refused(manager: Client, text: str) -> None:
+def test_a_nul_character_is_refused(manager: Client, text: str) -> None:
     preview = upload(manager, "products", f"sku,name\nCUP,{text}\nC\0P,Cup\n")
 
     assert [line for line, _, _ in problems_of(preview)] == [2, 3]
 
 
 @pytest.mark.slow
-def test_a_file_may_have_ten_thousand_rows(manager: Client) -> None:
+def test_a_file_has_at_most_ten_thousand_rows(manager: Client) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
     rows = "sku,add\n" + "CUP,1\n" * 10_000
 
@@ -506,11 +504,11 @@ def test_a_file_may_have_ten_thousand_rows(manager: Client) -> None:
 
     assert Product.objects.get().quantity == 10_005
     too_long = "The file has more than 10,000 rows. Split it into smaller files."
-    assert complaint_of(longer) == too_long
+    assert file_error_of(longer) == too_long
 
 
 def part_of_xlsx(name: str, content: bytes) -> bytes:
-    """Return a workbook of which one part is replaced."""
+    """Return a workbook with one part replaced."""
     file = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(xlsx(["sku", "add"], ["CUP", 1]))) as original,
@@ -529,7 +527,7 @@ NOT_XLSX = "The file cannot be read as XLSX. Open it in a spreadsheet program an
 
 
 @pytest.mark.parametrize(
-    ("make", "complaint"),
+    ("make", "message"),
     [
         (lambda: b"", "The submitted file is empty."),
         (lambda: b" \n", "Missing column: 'sku'."),
@@ -588,21 +586,21 @@ NOT_XLSX = "The file cannot be read as XLSX. Open it in a spreadsheet program an
         ),
     ],
 )
-def test_a_file_that_cannot_be_read_is_answered_with_what_is_wrong(
-    manager: Client, make: Callable[[], bytes], complaint: str
+def test_an_unreadable_file_is_refused_with_a_reason(
+    manager: Client, make: Callable[[], bytes], message: str
 ) -> None:
     answer = upload(manager, "adjustments", make())
 
     assert answer.status_code == 200
-    assert complaint in complaint_of(answer)
+    assert message in file_error_of(answer)
 
 
-def test_a_form_without_a_file_asks_for_one(manager: Client) -> None:
+def test_a_form_without_a_file_is_refused(manager: Client) -> None:
     assert manager.get(url_of("products")).status_code == 200
-    assert complaint_of(manager.post(url_of("products"), {"x": ""})) == "This field is required."
+    assert file_error_of(manager.post(url_of("products"), {"x": ""})) == "This field is required."
 
 
-# ----------------------------------------------------------------------------------------- rights
+# ------------------------------------------------------------------------------------ permissions
 
 VIEWER = ("view_product",)
 CLERK = (*VIEWER, "operate_stock")
@@ -623,7 +621,7 @@ CLERK = (*VIEWER, "operate_stock")
         ((*VIEWER, "add_product", "change_product"), "products", True),
     ],
 )
-def test_an_import_needs_its_permissions(
+def test_each_import_needs_its_permissions(
     manager: Client, permissions: tuple[str, ...], kind: str, allowed: bool
 ) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
@@ -642,7 +640,7 @@ def test_an_import_needs_its_permissions(
     assert (stored() == before) != allowed
 
 
-def test_a_confirmation_is_a_post_of_a_staff_member_with_a_token(manager: Client) -> None:
+def test_a_confirmation_needs_a_login_a_post_and_a_csrf_token(manager: Client) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
     url = confirm_url(upload(manager, "adjustments", "sku,add\nCUP,4\n"))
     checked = Client(enforce_csrf_checks=True)

@@ -1,4 +1,4 @@
-"""API keys in the back office: issued and shown once, given an expiry, revoked for good."""
+"""API keys in the back office: issue, show once, set an expiry, revoke."""
 
 import re
 from datetime import timedelta
@@ -23,7 +23,7 @@ ADD = reverse("admin:products_apikey_add")
 
 @pytest.fixture
 def manager(db: None) -> Client:
-    """A browser of a stock manager."""
+    """A client in which a stock manager is logged in."""
     user = User.objects.create_user(username="Mia", is_staff=True)
     user.groups.add(Group.objects.get(name="Stock manager"))
     browser = Client()
@@ -56,20 +56,20 @@ def revoke(browser: Client, api_key: ApiKey) -> Any:
 
 
 def status_with(key: str) -> int:
-    """Return how the API answers to a key."""
+    """Return the status of an API request with this key."""
     headers = {"Authorization": f"Api-Key {key}"}
     return Client().get("/v1/products", headers=headers).status_code
 
 
-def moment(when: Any) -> dict[str, str]:
-    """Return a time as the form sends it."""
+def expiry(when: Any) -> dict[str, str]:
+    """Return the form fields for this expiry."""
     return {"expiry_date_0": f"{when:%Y-%m-%d}", "expiry_date_1": f"{when:%H:%M:%S}"}
 
 
-# ----------------------------------------------------------------------------------------- issuing
+# ------------------------------------------------------------------------------------------- issue
 
 
-def test_an_issued_key_works_and_its_name_stands_in_the_ledger(manager: Client) -> None:
+def test_an_issued_key_works_and_the_ledger_records_its_name(manager: Client) -> None:
     product = ProductFactory.create()
 
     key = key_shown(issue(manager))
@@ -81,7 +81,7 @@ def test_an_issued_key_works_and_its_name_stands_in_the_ledger(manager: Client) 
     assert StockEvent.objects.get(version=2).actor == "shop"
 
 
-def test_the_curl_line_is_ready_to_be_run(manager: Client) -> None:
+def test_the_page_of_a_new_key_shows_a_working_curl_command(manager: Client) -> None:
     answer = issue(manager)
 
     line = re.search(r'id="curl"[^>]* value="([^"]+)"', answer.content.decode())
@@ -91,7 +91,7 @@ def test_the_curl_line_is_ready_to_be_run(manager: Client) -> None:
     )
 
 
-def test_a_key_is_shown_once_and_kept_nowhere(
+def test_a_key_is_shown_once_and_stored_nowhere(
     manager: Client, capfd: pytest.CaptureFixture[str]
 ) -> None:
     answer = issue(manager)
@@ -112,7 +112,7 @@ def test_a_key_is_shown_once_and_kept_nowhere(
     assert secret not in "".join(capfd.readouterr())
 
 
-def test_the_page_sent_again_by_the_browser_issues_no_second_key(manager: Client) -> None:
+def test_resending_the_form_issues_no_second_key(manager: Client) -> None:
     issue(manager)
 
     again = issue(manager)
@@ -122,14 +122,14 @@ def test_the_page_sent_again_by_the_browser_issues_no_second_key(manager: Client
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\tb", "x" * 51, "a\0b"])
-def test_a_name_that_would_say_nothing_in_the_ledger_is_refused(manager: Client, name: str) -> None:
+def test_an_invalid_name_is_refused(manager: Client, name: str) -> None:
     answer = issue(manager, name=name)
 
     assert errors_of(answer)["name"]
     assert not ApiKey.objects.exists()
 
 
-def test_the_name_of_a_revoked_key_can_be_given_again(manager: Client) -> None:
+def test_the_name_of_a_revoked_key_can_be_used_again(manager: Client) -> None:
     ApiKeyFactory.create(name="shop", revoked=True)
 
     assert status_with(key_shown(issue(manager))) == 200
@@ -139,23 +139,23 @@ def test_an_unknown_role_is_refused(manager: Client) -> None:
     assert errors_of(issue(manager, role="root"))["role"]
 
 
-def test_a_key_may_be_issued_with_an_expiry_to_come_alone(manager: Client) -> None:
+def test_the_expiry_of_a_new_key_must_be_in_the_future(manager: Client) -> None:
     now = timezone.now()
 
-    past = issue(manager, **moment(now - timedelta(hours=1)))
-    key = key_shown(issue(manager, **moment(now + timedelta(hours=1))))
+    past = issue(manager, **expiry(now - timedelta(hours=1)))
+    key = key_shown(issue(manager, **expiry(now + timedelta(hours=1))))
 
     assert errors_of(past)["expiry_date"]
     assert status_with(key) == 200
     assert ApiKey.objects.get().expiry_date
 
 
-# ------------------------------------------------------------------------------ expiry and the list
+# --------------------------------------------------------------------------------- expiry and list
 
 
-def test_an_expiry_is_set_and_nothing_else(manager: Client) -> None:
+def test_the_form_of_a_key_changes_only_its_expiry(manager: Client) -> None:
     api_key = ApiKeyFactory.create(name="shop", role="read")
-    form = {**moment(timezone.now() + timedelta(days=1)), "name": "other", "role": "manage"}
+    form = {**expiry(timezone.now() + timedelta(days=1)), "name": "other", "role": "manage"}
 
     answer = manager.post(page_of(api_key), {**form, "revoked": "on"})
 
@@ -165,45 +165,45 @@ def test_an_expiry_is_set_and_nothing_else(manager: Client) -> None:
     assert api_key.expiry_date
 
 
-def test_an_expired_key_stays_as_it_is_until_it_is_given_more_time(manager: Client) -> None:
+def test_an_expired_key_works_again_after_its_expiry_is_extended(manager: Client) -> None:
     expired = timezone.now().replace(microsecond=0) - timedelta(hours=1)
     api_key = ApiKeyFactory.create(expiry_date=expired)
 
-    same = manager.post(page_of(api_key), moment(expired))
+    same = manager.post(page_of(api_key), expiry(expired))
     assert (same.status_code, status_with(api_key.text)) == (302, 401)
-    manager.post(page_of(api_key), moment(expired + timedelta(days=1)))
+    manager.post(page_of(api_key), expiry(expired + timedelta(days=1)))
 
     assert status_with(api_key.text) == 200
 
 
-def test_an_expiry_from_a_form_opened_before_leaves_a_key_revoked(manager: Client) -> None:
+def test_setting_an_expiry_does_not_restore_a_revoked_key(manager: Client) -> None:
     api_key = ApiKeyFactory.create()
     revoke(manager, api_key)
 
-    manager.post(page_of(api_key), moment(timezone.now() + timedelta(days=1)))
+    manager.post(page_of(api_key), expiry(timezone.now() + timedelta(days=1)))
 
     api_key.refresh_from_db()
     assert (api_key.revoked, api_key.expiry_date) == (True, None)
 
 
-def test_the_list_tells_and_finds_the_state_of_each_key(manager: Client) -> None:
+def test_the_list_shows_and_filters_by_status(manager: Client) -> None:
     ApiKeyFactory.create(name="working", expiry_date=timezone.now() + timedelta(days=1))
     ApiKeyFactory.create(name="timeless")
     ApiKeyFactory.create(name="over", expiry_date=timezone.now() - timedelta(days=1))
     ApiKeyFactory.create(name="ended", revoked=True)
 
-    def listed(state: str) -> set[str]:
-        answer = manager.get(LIST, {"state": state})
+    def listed(status: str) -> set[str]:
+        answer = manager.get(LIST, {"state": status})
         return {api_key.name for api_key in answer.context["cl"].result_list}
 
     assert listed("active") == {"working", "timeless"}
     assert listed("expired") == {"over"}
     assert listed("revoked") == {"ended"}
     page = manager.get(LIST).content.decode()
-    assert all(state in page for state in ("Active", "Expired", "Revoked"))
+    assert all(status in page for status in ("Active", "Expired", "Revoked"))
 
 
-def test_the_hash_of_a_key_is_in_no_address(manager: Client) -> None:
+def test_no_url_contains_the_hash_of_a_key(manager: Client) -> None:
     api_key = ApiKeyFactory.create()
 
     page = manager.get(LIST).content.decode()
@@ -212,10 +212,10 @@ def test_the_hash_of_a_key_is_in_no_address(manager: Client) -> None:
     assert not re.search(r'(href|hx-get)="[^"]*sha512', page)
 
 
-# ---------------------------------------------------------------------------------------- revoking
+# ------------------------------------------------------------------------------------------ revoke
 
 
-def test_a_revoked_key_is_refused_for_good(manager: Client) -> None:
+def test_a_revoked_key_never_works_again(manager: Client) -> None:
     api_key = ApiKeyFactory.create()
     assert status_with(api_key.text) == 200
 
@@ -227,7 +227,7 @@ def test_a_revoked_key_is_refused_for_good(manager: Client) -> None:
     assert status_with(api_key.text) == 401
 
 
-def test_revoking_is_confirmed_first(manager: Client) -> None:
+def test_revoking_asks_for_confirmation(manager: Client) -> None:
     api_key = ApiKeyFactory.create(name="shop")
 
     asked = manager.get(reverse("admin:products_apikey_revoke", args=[api_key.prefix]))
@@ -236,7 +236,7 @@ def test_revoking_is_confirmed_first(manager: Client) -> None:
     assert status_with(api_key.text) == 200
 
 
-def test_a_revoked_key_offers_nothing_to_do(manager: Client) -> None:
+def test_a_revoked_key_has_no_actions(manager: Client) -> None:
     api_key = ApiKeyFactory.create()
     path = reverse("admin:products_apikey_revoke", args=[api_key.prefix])
     assert path in manager.get(page_of(api_key)).content.decode()
@@ -248,7 +248,7 @@ def test_a_revoked_key_offers_nothing_to_do(manager: Client) -> None:
     assert 'name="_save"' not in page
 
 
-def test_it_is_kept_who_revoked_a_key(manager: Client) -> None:
+def test_the_admin_log_records_who_revoked_a_key(manager: Client) -> None:
     revoke(manager, ApiKeyFactory.create(name="shop"))
 
     entry = LogEntry.objects.get()
@@ -256,5 +256,5 @@ def test_it_is_kept_who_revoked_a_key(manager: Client) -> None:
     assert "Revoked" in entry.get_change_message()
 
 
-def test_a_key_that_is_not_there_is_not_found(manager: Client) -> None:
+def test_an_unknown_key_is_not_found(manager: Client) -> None:
     assert manager.get(reverse("admin:products_apikey_revoke", args=["nobody"])).status_code == 404

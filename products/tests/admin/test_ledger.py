@@ -1,4 +1,4 @@
-"""The ledger's page in the back office: what it finds, and the CSV that it gives."""
+"""The ledger page in the back office: filters, search and CSV export."""
 
 import csv
 import io
@@ -32,7 +32,7 @@ def staff() -> Client:
 
 
 def listed(client: Client, **parameters: str) -> list[tuple[str, int]]:
-    """Return the SKU and version of each event on the page, in its order."""
+    """Return the SKU and version of each event on the page, in order."""
     answer = client.get(PAGE, parameters)
     assert answer.status_code == 200
     return [(event.sku, event.version) for event in answer.context["cl"].result_list]
@@ -52,7 +52,7 @@ def test_the_newest_event_comes_first(staff: Client) -> None:
     assert listed(staff) == [("CUP", 2), ("MUG", 1), ("CUP", 1)]
 
 
-def test_a_row_tells_what_changed_and_leads_to_the_product_and_the_reservation(
+def test_a_row_shows_the_change_and_links_to_product_and_reservation(
     staff: Client,
 ) -> None:
     cup = ProductFactory.create(sku="CUP", quantity=1025)
@@ -61,13 +61,13 @@ def test_a_row_tells_what_changed_and_leads_to_the_product_and_the_reservation(
 
     page = staff.get(PAGE).content.decode()
 
-    for text in ("\N{MINUS SIGN}5", "1,020", "+3", "broken · note-7", "Ann (Admin)"):
+    for text in ("\N{MINUS SIGN}5", "1,020", "+3", "broken · note-7", "Ann (admin)"):
         assert text in page
     assert reverse("admin:products_product_change", args=[cup.pk]) in page
     assert reverse("admin:products_reservation_change", args=[held.pk]) in page
 
 
-def test_an_edit_tells_the_old_and_the_new_values(staff: Client) -> None:
+def test_an_edit_shows_old_and_new_values(staff: Client) -> None:
     cup = ProductFactory.create(sku="CUP")
     text = "<b>" + "x" * 1000
     details = {
@@ -94,7 +94,7 @@ def test_an_edit_tells_the_old_and_the_new_values(staff: Client) -> None:
     assert "ProductEdited CUP v2" in restored.content.decode()
 
 
-def test_search_finds_whole_values_alone(staff: Client) -> None:
+def test_search_finds_exact_values_only(staff: Client) -> None:
     ProductFactory.create(sku="CUP")
     ProductFactory.create(sku="CUP-2")
     stock.add(sku="CUP", amount=1, reference="order-1", by=ACTOR)
@@ -122,7 +122,7 @@ def test_search_finds_whole_values_alone(staff: Client) -> None:
         ({"type__exact": "InventoryAdded", "actor": "Ann", "q": "CUP"}, [("CUP", 2)]),
     ],
 )
-def test_filters_choose_together(
+def test_filters_can_be_combined(
     staff: Client, parameters: dict[str, str], found: list[tuple[str, int]]
 ) -> None:
     ProductFactory.create(sku="CUP")
@@ -131,14 +131,14 @@ def test_filters_choose_together(
     assert listed(staff, **parameters) == found
 
 
-def test_the_days_of_a_range_are_whole_and_in_utc(staff: Client) -> None:
-    moments = [
+def test_the_date_filter_covers_whole_utc_days(staff: Client) -> None:
+    times = [
         datetime(2026, 3, 1, 23, 59, 59, 999999, tzinfo=UTC),
         datetime(2026, 3, 2, tzinfo=UTC),
         datetime(2026, 3, 3, 23, 59, 59, 999999, tzinfo=UTC),
         datetime(2026, 3, 4, tzinfo=UTC),
     ]
-    product_with_past("CUP", [(moment, 1) for moment in moments])
+    product_with_past("CUP", [(time, 1) for time in times])
 
     both = listed(staff, occurred_at_from="2026-03-02", occurred_at_to="2026-03-03")
 
@@ -149,13 +149,13 @@ def test_the_days_of_a_range_are_whole_and_in_utc(staff: Client) -> None:
 
 
 @pytest.mark.parametrize("page", [PAGE, EXPORT])
-def test_what_is_no_day_is_said_and_leaves_the_other_filters(staff: Client, page: str) -> None:
+def test_an_invalid_date_is_reported_and_keeps_the_other_filters(staff: Client, page: str) -> None:
     ProductFactory.create(sku="CUP")
 
     answer = staff.get(page, {"actor": "nobody", "occurred_at_from": "29.11.2026"}, follow=True)
 
     assert answer.request["QUERY_STRING"] == "actor=nobody"
-    assert "is not a day such as 2026-11-29." in answer.content.decode()
+    assert "is not a date. Enter one such as 2026-11-29." in answer.content.decode()
     assert list(answer.context["cl"].result_list) == []
 
 
@@ -164,7 +164,7 @@ def test_a_lookup_without_an_index_is_refused(staff: Client) -> None:
     assert staff.get(EXPORT, {"reason__icontains": "x"}).status_code == 400
 
 
-def test_a_page_takes_as_many_queries_for_many_events_as_for_one(staff: Client) -> None:
+def test_the_number_of_queries_does_not_depend_on_the_number_of_events(staff: Client) -> None:
     ProductFactory.create(sku="CUP")
     with CaptureQueriesContext(connection) as for_one:
         listed(staff)
@@ -176,18 +176,20 @@ def test_a_page_takes_as_many_queries_for_many_events_as_for_one(staff: Client) 
     assert len(for_many) == len(for_one)
 
 
-def test_a_list_that_is_cut_says_so(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limited_list_says_that_it_is_limited(
+    staff: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(base, "MAX_LISTED", 2)
     ProductFactory.create(sku="CUP")
     stock.add(sku="CUP", amount=1, by=ACTOR)
-    assert "the first 2 stock events" not in staff.get(PAGE).content.decode()
+    assert "first 2 stock events shown" not in staff.get(PAGE).content.decode()
 
     stock.add(sku="CUP", amount=1, by=ACTOR)
 
-    assert "the first 2 stock events" in staff.get(PAGE).content.decode()
+    assert "first 2 stock events shown" in staff.get(PAGE).content.decode()
 
 
-def test_the_export_holds_what_is_filtered_in_the_order_of_the_page(staff: Client) -> None:
+def test_the_export_has_the_filtered_events_in_the_order_of_the_page(staff: Client) -> None:
     ProductFactory.create(sku="MUG")
     ProductFactory.create(sku="CUP", quantity=10)
     held = stock.reserve(sku="CUP", amount=4, reference="order-1", by=ANN)
@@ -223,7 +225,7 @@ def test_the_export_holds_what_is_filtered_in_the_order_of_the_page(staff: Clien
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
-def test_nothing_in_the_export_is_a_formula(start: str) -> None:
+def test_the_export_escapes_formulas(start: str) -> None:
     line = "".join(formats.to_csv(["a", "b"], [(f'{start}1,"2', -3)]))
 
     assert list(csv.reader(io.StringIO(line, newline=""))) == [
@@ -232,14 +234,14 @@ def test_nothing_in_the_export_is_a_formula(start: str) -> None:
     ]
 
 
-def test_a_reason_like_a_formula_is_exported_as_text(staff: Client) -> None:
+def test_the_export_escapes_a_formula_in_a_reason(staff: Client) -> None:
     ProductFactory.create(sku="CUP", quantity=1)
     stock.add(sku="CUP", amount=1, reason='=HYPERLINK("http://x")', by=ACTOR)
 
     assert exported(staff)[0]["reason"] == '\'=HYPERLINK("http://x")'
 
 
-def test_an_export_that_no_spreadsheet_could_open_is_refused(
+def test_an_export_of_too_many_events_is_refused(
     staff: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ledger, "MAX_EXPORTED", 1)
@@ -249,12 +251,12 @@ def test_an_export_that_no_spreadsheet_could_open_is_refused(
 
     answer = staff.get(EXPORT, {"q": "CUP"}, follow=True)
 
-    assert "Choose fewer days" in answer.content.decode()
+    assert "by a shorter range of dates" in answer.content.decode()
     assert answer.redirect_chain == [(f"{PAGE}?q=CUP", 302)]
     assert len(exported(staff, actor="Ann")) == 1
 
 
-def test_the_button_exports_what_is_filtered(staff: Client) -> None:
+def test_the_export_link_keeps_the_filters(staff: Client) -> None:
     ProductFactory.create(sku="CUP")
 
     page = staff.get(PAGE, {"q": "CUP", "actor": ACTOR.name}).content.decode()
@@ -262,14 +264,14 @@ def test_the_button_exports_what_is_filtered(staff: Client) -> None:
     assert f'href="{EXPORT}?actor={ACTOR.name}&amp;q=CUP"' in page
 
 
-def test_without_the_right_to_it_the_ledger_is_closed() -> None:
+def test_the_ledger_needs_its_permission() -> None:
     client = browser_of("Ada", "view_product")
 
     assert client.get(PAGE).status_code == 403
     assert client.get(EXPORT).status_code == 403
 
 
-def test_nothing_can_be_changed_here(staff: Client) -> None:
+def test_an_event_cannot_be_changed(staff: Client) -> None:
     event = ProductFactory.create().events.get()
 
     answer = staff.post(

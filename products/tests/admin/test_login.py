@@ -1,7 +1,7 @@
-"""The login: limited against guessing, for each user name and for each address.
+"""The limit on wrong passwords, for each user name and for each address.
 
-Time is made to pass by moving what has been used into the past. Rates are per hour, so that the
-time which a test takes lets nothing more through.
+Tests let time pass by moving the stored usage into the past. The limits are per hour, so that the
+duration of a test does not matter.
 """
 
 import re
@@ -26,7 +26,7 @@ RIGHT = "long-enough-7"
 
 @pytest.fixture
 def limits(settings: Settings) -> Settings:
-    """Three failures for a name and five for an address, in an hour."""
+    """Allow 3 failures per hour for a name and 5 for an address."""
     settings.LOGIN_FAILURES_PER_NAME = (3, 3600)
     settings.LOGIN_FAILURES_PER_ADDRESS = (5, 3600)
     return settings
@@ -38,7 +38,7 @@ def ada() -> User:
 
 
 def log_in(name: str = "Ada", password: str = "wrong", address: str = "192.0.2.1") -> str:
-    """Try to log in, and return in a word how it was answered."""
+    """Try to log in. Return `in`, `wrong` or `wait`."""
     form = {"username": name, "password": password}
     answer = Client(REMOTE_ADDR=address).post(LOGIN, form)
     if answer.status_code == 302:
@@ -55,7 +55,7 @@ def pass_seconds(seconds: int) -> None:
 
 
 @pytest.mark.usefixtures("ada", "limits")
-def test_after_some_wrong_passwords_not_even_the_right_one_is_looked_at() -> None:
+def test_after_too_many_wrong_passwords_the_right_one_is_refused_too() -> None:
     assert [log_in() for _ in range(4)] == ["wrong", "wrong", "wrong", "wait"]
 
     assert log_in(password=RIGHT) == "wait"
@@ -64,16 +64,16 @@ def test_after_some_wrong_passwords_not_even_the_right_one_is_looked_at() -> Non
 
 
 @pytest.mark.usefixtures("ada", "limits")
-def test_the_waiting_time_is_told() -> None:
+def test_the_message_says_how_long_to_wait() -> None:
     for _ in range(3):
         log_in()
 
     answer = Client().post(LOGIN, {"username": "Ada", "password": "wrong"})
-    told = re.search(r"Try again in (\d+) seconds", answer.content.decode())
+    wait = re.search(r"Try again in (\d+) seconds", answer.content.decode())
 
-    assert told
-    assert 0 < int(told[1]) <= 1200
-    pass_seconds(int(told[1]))
+    assert wait
+    assert 0 < int(wait[1]) <= 1200
+    pass_seconds(int(wait[1]))
     assert log_in() == "wrong"
 
 
@@ -94,14 +94,14 @@ def test_an_address_is_limited_for_all_names_together() -> None:
 
 
 @pytest.mark.usefixtures("ada", "limits")
-def test_logins_that_succeed_do_not_count() -> None:
+def test_successful_logins_do_not_count() -> None:
     assert [log_in(password=RIGHT) for _ in range(10)] == ["in"] * 10
     assert [log_in() for _ in range(4)] == ["wrong", "wrong", "wrong", "wait"]
 
 
 @pytest.mark.usefixtures("ada", "limits")
-def test_a_login_that_succeeds_forgives_nothing() -> None:
-    """Else whoever has an account could guess the passwords of others between logins."""
+def test_a_successful_login_does_not_reset_the_limits() -> None:
+    """Otherwise a user could guess the passwords of others between their own logins."""
     User.objects.create_user(username="Eve", password=RIGHT, is_staff=True)
 
     answers = [log_in(), log_in(), log_in("Eve", RIGHT), log_in("Bob"), log_in("Bob")]
@@ -111,17 +111,17 @@ def test_a_login_that_succeeds_forgives_nothing() -> None:
 
 
 @pytest.mark.usefixtures("ada", "limits")
-def test_being_refused_uses_nothing() -> None:
+def test_attempts_beyond_the_limit_do_not_count() -> None:
     for _ in range(3):
         log_in()
 
-    # Were they counted for the address, the other name would have to wait.
+    # If they counted for the address, the other name would have to wait.
     assert [log_in() for _ in range(10)] == ["wait"] * 10
     assert [log_in("Bob"), log_in("Bob"), log_in("Bob")] == ["wrong", "wrong", "wait"]
 
 
 @pytest.mark.usefixtures("ada", "limits")
-def test_the_answers_do_not_tell_which_names_there_are() -> None:
+def test_responses_do_not_reveal_which_names_exist() -> None:
     User.objects.create_user(username="customer", password=RIGHT)
     User.objects.create_user(username="gone", password=RIGHT, is_staff=True, is_active=False)
 
@@ -144,23 +144,23 @@ def test_an_empty_form_does_not_count() -> None:
 
 
 @pytest.mark.usefixtures("limits")
-def test_what_was_typed_as_a_name_is_not_kept() -> None:
+def test_the_submitted_user_name_is_not_stored() -> None:
     log_in("my-password-by-mistake")
 
     assert "mistake" not in repr(list(ThrottleBucket.objects.values_list()))
 
 
 @pytest.mark.usefixtures("ada")
-def test_ten_wrong_passwords_in_a_minute_are_told_so_and_then_none() -> None:
+def test_the_default_limit_is_ten_wrong_passwords_a_minute() -> None:
     assert [log_in() for _ in range(10)] == ["wrong"] * 10
 
-    # While this runs, one more is allowed every six seconds.
+    # During this test, another attempt is allowed every six seconds.
     assert any(log_in() == "wait" for _ in count())
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("ada", "limits")
-def test_of_many_wrong_passwords_at_once_exactly_as_many_as_allowed_are_looked_at() -> None:
+def test_concurrent_attempts_do_not_exceed_the_limit() -> None:
     answers = at_once([log_in] * 16)
 
     assert Counter(answers) == {"wrong": 3, "wait": 13}

@@ -1,4 +1,4 @@
-"""The back office: what staff see, and that no form of it can change stock."""
+"""The pages of the back office. No form can change stock."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def staff() -> Client:
-    """A browser of somebody who may do everything in the admin."""
+    """A client in which a superuser is logged in."""
     user = get_user_model().objects.create_superuser(username="Ada", password="x")
     client = Client()
     client.force_login(user)
@@ -27,7 +27,7 @@ def staff() -> Client:
 
 
 def form_of(product: Product, **changes: object) -> dict[str, object]:
-    """Return what the browser sends when the form of `product` is saved."""
+    """Return the fields that a browser sends when the form of `product` is saved."""
     fields = {
         "name": product.name,
         "description": product.description,
@@ -79,7 +79,7 @@ def test_forged_stock_fields_are_ignored(staff: Client) -> None:
     assert (product.levels, product.version) == ((10, 0, 0), 1)
 
 
-def test_a_minimum_set_by_staff_is_recorded_under_their_name(staff: Client) -> None:
+def test_the_ledger_records_the_user_who_changed_a_minimum(staff: Client) -> None:
     product = ProductFactory.create(quantity=10)
 
     staff.post(change_url(product), form_of(product, minimum_stock_level=11))
@@ -91,7 +91,7 @@ def test_a_minimum_set_by_staff_is_recorded_under_their_name(staff: Client) -> N
 @pytest.mark.parametrize(
     "changes", [{"name": ""}, {"name": " "}, {"name": "a\0b"}, {"minimum_stock_level": -1}]
 )
-def test_a_wrong_value_is_shown_in_the_form(staff: Client, changes: dict[str, object]) -> None:
+def test_an_invalid_value_is_refused(staff: Client, changes: dict[str, object]) -> None:
     product = ProductFactory.create()
 
     answer = staff.post(change_url(product), form_of(product, **changes))
@@ -102,7 +102,7 @@ def test_a_wrong_value_is_shown_in_the_form(staff: Client, changes: dict[str, ob
     assert (product.name, product.minimum_stock_level) == (f"Product {product.sku}", 0)
 
 
-def test_a_product_leads_to_all_that_its_page_does_not_show(staff: Client) -> None:
+def test_the_product_page_links_to_all_events_and_open_reservations(staff: Client) -> None:
     product = ProductFactory.create(sku="CUP", quantity=50)
     other = stock.reserve(sku=ProductFactory.create().sku, amount=1, by=ACTOR)
     for _ in range(20):
@@ -122,7 +122,7 @@ def test_a_product_leads_to_all_that_its_page_does_not_show(staff: Client) -> No
     assert other not in shown.result_list
 
 
-def test_what_is_wrong_with_a_product_is_at_the_top_of_the_page(staff: Client) -> None:
+def test_after_an_error_the_product_page_shows_only_the_form(staff: Client) -> None:
     product = ProductFactory.create(sku="CUP")
 
     page = staff.post(change_url(product), form_of(product, name=" ")).content.decode()
@@ -131,7 +131,7 @@ def test_what_is_wrong_with_a_product_is_at_the_top_of_the_page(staff: Client) -
     assert "Ledger, newest first" not in page
 
 
-def test_an_overdue_reservation_says_what_becomes_of_it(staff: Client) -> None:
+def test_an_overdue_reservation_explains_how_it_ends(staff: Client) -> None:
     product = ProductFactory.create(sku="CUP")
     held = stock.reserve(sku="CUP", amount=1, reference="order-1", expires_in=60, by=ACTOR)
     url = reverse("admin:products_reservation_change", args=[held.pk])
@@ -143,14 +143,14 @@ def test_an_overdue_reservation_says_what_becomes_of_it(staff: Client) -> None:
     fulfill = reverse("admin:products_reservation_fulfill", args=[held.pk])
     assert fulfill in before
     assert fulfill not in page
-    assert "it can no longer be fulfilled" in page
+    assert "can no longer be fulfilled" in page
     assert "Overdue" in page
     assert "2026-01-01 00:00:00" in page
     assert f"product {product.pk}" not in page
 
 
 @pytest.mark.parametrize("model", ["product", "reservation", "stockevent"])
-def test_nothing_is_added_or_deleted_in_the_admin(staff: Client, model: str) -> None:
+def test_no_row_can_be_added_or_deleted(staff: Client, model: str) -> None:
     product = ProductFactory.create()
 
     added = staff.get(reverse(f"admin:products_{model}_add"))
@@ -161,7 +161,7 @@ def test_nothing_is_added_or_deleted_in_the_admin(staff: Client, model: str) -> 
     assert Product.objects.filter(pk=product.pk).exists()
 
 
-def test_staff_without_rights_see_nothing() -> None:
+def test_staff_without_permissions_see_no_products() -> None:
     user = get_user_model().objects.create_user(username="new", password="x", is_staff=True)
     client = Client()
     client.force_login(user)
@@ -169,22 +169,20 @@ def test_staff_without_rights_see_nothing() -> None:
     assert client.get(reverse("admin:products_product_changelist")).status_code == 403
 
 
-def test_a_query_that_the_database_cannot_hold_is_refused(staff: Client) -> None:
+def test_a_nul_character_in_a_filter_is_refused(staff: Client) -> None:
     staff.raise_request_exception = False
 
     answer = staff.get(reverse("admin:products_product_changelist"), {"sku": "a\0"})
 
-    # SQLite can hold it, and finds nothing.
+    # SQLite accepts the character and finds no row.
     assert answer.status_code == (200 if connection.vendor == "sqlite" else 400)
 
 
-def test_a_database_that_is_away_is_answered_with_503(
-    staff: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def away(*_: object) -> None:
+def test_an_unreachable_database_gives_503(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(ProductAdmin, "get_queryset", away)
+    monkeypatch.setattr(ProductAdmin, "get_queryset", fail)
     staff.raise_request_exception = False
     page = staff.get(reverse("admin:products_product_changelist"))
     to_script = staff.get(reverse("admin:products_product_changelist"), headers={"HX-Request": "1"})
@@ -196,21 +194,21 @@ def test_a_database_that_is_away_is_answered_with_503(
 
 
 @pytest.mark.parametrize("query", ["?s=a&page=x", "?s=a&page=99", "?s=%00", ""])
-def test_the_search_of_all_models_is_not_there(staff: Client, query: str) -> None:
+def test_the_global_search_is_disabled(staff: Client, query: str) -> None:
     assert staff.get(f"/admin/search/{query}")["Location"] == "/admin/"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_form_of_a_product_leaves_the_transaction_to_stock(staff: Client) -> None:
+def test_the_product_form_opens_no_transaction_around_the_stock_call(staff: Client) -> None:
     product = ProductFactory.create(sku="CUP")
     depths: list[int] = []
 
-    def look(execute: Any, sql: str, *arguments: Any) -> Any:
+    def record(execute: Any, sql: str, *arguments: Any) -> Any:
         if "INSERT INTO products_stockevent" in sql:
             depths.append(len(connection.savepoint_ids))
         return execute(sql, *arguments)
 
-    with connection.execute_wrapper(look):
+    with connection.execute_wrapper(record):
         staff.post(change_url(product), form_of(product, name="Mug"))
 
     assert depths == [0]

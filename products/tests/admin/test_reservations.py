@@ -1,4 +1,4 @@
-"""The back office's list and page of reservations: which are overdue."""
+"""Overdue reservations in the list and on the pages of the back office."""
 
 from datetime import timedelta
 
@@ -35,12 +35,12 @@ def listed(client: Client, url: str) -> list[int]:
 
 
 @pytest.mark.parametrize("hours", [-2, 0, 2])
-def test_overdue_is_asked_of_the_databases_clock(
+def test_overdue_uses_the_clock_of_the_database(
     viewer: Client, monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
-    """Of a server whose own clock is wrong, too."""
+    """The clock of the web server may be wrong."""
     ProductFactory.create(sku="CUP")
-    over, soon, later = map(
+    past, soon, later = map(
         reserve_until, [SecondsFromNow(-60), SecondsFromNow(1800), SecondsFromNow(5400)]
     )
     wrong = timezone.now() + timedelta(hours=hours)
@@ -50,18 +50,18 @@ def test_overdue_is_asked_of_the_databases_clock(
 
     assert (cards["Overdue"].number, cards["Expiring soon"].number) == ("1", "1")
     assert listed(viewer, cards["Overdue"].url) == listed(viewer, f"{LIST}?expiry=overdue")
-    assert listed(viewer, cards["Overdue"].url) == [over.pk]
+    assert listed(viewer, cards["Overdue"].url) == [past.pk]
     assert listed(viewer, cards["Expiring soon"].url) == [soon.pk]
     pages = {
         held.pk: viewer.get(reverse("admin:products_reservation_change", args=[held.pk]))
-        for held in (over, soon, later)
+        for held in (past, soon, later)
     }
     overdue = [pk for pk, page in pages.items() if "no longer be fulfilled" in str(page.content)]
-    assert overdue == [over.pk]
+    assert overdue == [past.pk]
 
 
-def test_the_list_of_those_overdue_grows_with_time(viewer: Client) -> None:
-    """The address contains no time: a bookmark shows what is overdue whenever it is opened."""
+def test_the_overdue_list_uses_the_current_time(viewer: Client) -> None:
+    """The URL contains no time, so a bookmark always shows the reservations overdue now."""
     ProductFactory.create(sku="CUP")
     held = reserve_until(SecondsFromNow(3600))
     [card] = [c for c in viewer.get(FRONT_PAGE).context["cards"] if c.title == "Overdue"]
@@ -71,7 +71,7 @@ def test_the_list_of_those_overdue_grows_with_time(viewer: Client) -> None:
     assert (before, listed(viewer, card.url)) == ([], [held.pk])
 
 
-def test_an_unknown_expiry_filters_nothing(viewer: Client) -> None:
+def test_an_unknown_expiry_filter_is_ignored(viewer: Client) -> None:
     ProductFactory.create(sku="CUP")
     held = reserve_until(None)
 

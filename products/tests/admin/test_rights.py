@@ -1,4 +1,4 @@
-"""Who may see and do what in the back office: groups, pages, and forged requests to all of them."""
+"""Permissions in the back office: groups, pages, and forged requests to every page."""
 
 import re
 from collections import Counter
@@ -25,17 +25,17 @@ from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
 
 pytestmark = pytest.mark.django_db
 
-PEOPLE = ("anonymous", "no group", "Stock viewer", "Stock clerk", "Stock manager", "superuser")
+USERS = ("anonymous", "no group", "Stock viewer", "Stock clerk", "Stock manager", "superuser")
 
 
-def browser_of(person: str, **options: Any) -> Client:
-    """Return a browser in which one of `PEOPLE` is logged in."""
+def browser_of(user_kind: str, **options: Any) -> Client:
+    """Return a client in which one of `USERS` is logged in."""
     browser = Client(raise_request_exception=False, **options)
-    if person != "anonymous":
+    if user_kind != "anonymous":
         user = User.objects.create_user(
-            username=person, is_staff=True, is_superuser=person == "superuser"
+            username=user_kind, is_staff=True, is_superuser=user_kind == "superuser"
         )
-        user.groups.set(Group.objects.filter(name=person))
+        user.groups.set(Group.objects.filter(name=user_kind))
         browser.force_login(user)
     return browser
 
@@ -47,13 +47,13 @@ def permissions_of(group: str) -> set[str]:
     return set(Permission.objects.filter(group__name=group).values_list("codename", flat=True))
 
 
-def test_the_groups_have_the_permissions_that_are_named() -> None:
+def test_the_groups_have_their_default_permissions() -> None:
     assert {name: permissions_of(name) for name in groups.PERMISSIONS} == {
         name: set(codenames) for name, codenames in groups.PERMISSIONS.items()
     }
 
 
-def test_migrate_makes_what_is_missing_and_keeps_what_was_added() -> None:
+def test_migrate_restores_missing_permissions_and_keeps_added_ones() -> None:
     viewer, clerk = (Group.objects.get(name=name) for name in ("Stock viewer", "Stock clerk"))
     clerk.delete()
     viewer.permissions.set(Permission.objects.filter(codename="view_user"))
@@ -67,7 +67,7 @@ def test_migrate_makes_what_is_missing_and_keeps_what_was_added() -> None:
     }
 
 
-def test_groups_that_others_made_are_left_alone() -> None:
+def test_migrate_does_not_change_other_groups() -> None:
     Group.objects.create(name="Auditors")
 
     call_command("migrate", verbosity=0)
@@ -76,7 +76,7 @@ def test_groups_that_others_made_are_left_alone() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_groups_are_made_on_a_database_without_permissions() -> None:
+def test_migrate_creates_groups_and_permissions_in_an_empty_database() -> None:
     Group.objects.all().delete()
     Permission.objects.all().delete()
 
@@ -88,7 +88,7 @@ def test_groups_are_made_on_a_database_without_permissions() -> None:
 # --------------------------------------------------------------------------------------- the pages
 
 OPENED_BY = {
-    # Named in the order of `PEOPLE`: 302 leads to the login.
+    # Status codes in the order of `USERS`. 302 redirects to the login.
     "index": (302, 200, 200, 200, 200, 200),
     "password_change": (302, 200, 200, 200, 200, 200),
     "products_product_changelist": (302, 403, 200, 200, 200, 200),
@@ -112,7 +112,7 @@ OPENED_BY = {
 
 @pytest.fixture
 def rows() -> dict[type[Model], Model]:
-    """One row of each model that has pages, each with something to lose."""
+    """One row of each model that has pages."""
     product = ProductFactory.create(sku="CUP", quantity=20)
     stock.reserve(sku="CUP", amount=5, reference="order-1", by=ACTOR)
     return {
@@ -126,19 +126,21 @@ def rows() -> dict[type[Model], Model]:
 
 
 @pytest.mark.parametrize("page", OPENED_BY)
-def test_each_page_opens_for_whom_it_should(rows: dict[type[Model], Model], page: str) -> None:
+def test_each_page_opens_for_users_with_its_permission(
+    rows: dict[type[Model], Model], page: str
+) -> None:
     of_a_row = page.endswith("_change") and page != "password_change"
     row = rows[apps.get_model(".".join(page.split("_")[:2]))] if of_a_row else None
     path = reverse(f"admin:{page}", args=[quote(row.pk)] if row else [])
 
-    answers = [browser_of(person).get(path) for person in PEOPLE]
+    answers = [browser_of(user_kind).get(path) for user_kind in USERS]
 
     assert tuple(answer.status_code for answer in answers) == OPENED_BY[page]
     assert answers[0]["Location"] == f"{reverse('admin:login')}?next={path}"
 
 
 @pytest.mark.parametrize(
-    ("person", "links"),
+    ("user_kind", "links"),
     [
         ("no group", set()),
         ("Stock viewer", {"product", "reservation", "stockevent"}),
@@ -147,8 +149,8 @@ def test_each_page_opens_for_whom_it_should(rows: dict[type[Model], Model], page
         ("superuser", {"product", "reservation", "stockevent", "apikey", "user", "group"}),
     ],
 )
-def test_the_front_page_leads_to_what_one_may_see(person: str, links: set[str]) -> None:
-    page = browser_of(person).get(reverse("admin:index")).content.decode()
+def test_the_sidebar_links_only_to_permitted_pages(user_kind: str, links: set[str]) -> None:
+    page = browser_of(user_kind).get(reverse("admin:index")).content.decode()
 
     assert set(re.findall(r'href="/admin/(?:products|auth)/(\w+)/"', page)) == links
 
@@ -156,13 +158,13 @@ def test_the_front_page_leads_to_what_one_may_see(person: str, links: set[str]) 
 # ------------------------------------------------------------------------------- forged requests
 
 REFUSED = {
-    # 302 leads to the login, or from the address of a row to that of its page.
+    # 302 redirects to the login, or from the short URL of a row to its page.
     "anonymous": {302},
     "no group": {302, 403, 404},
-    "Stock viewer": {200, 302, 403, 404},  # 200 is a list or a row, shown.
+    "Stock viewer": {200, 302, 403, 404},  # 200 shows a list or a row.
 }
 
-# What the forms of the back office ask for, and more.
+# All fields of the forms in the back office, and some others.
 FORGED = {
     "post": "yes",
     "carry_out": "yes",
@@ -200,7 +202,7 @@ FORGED = {
 
 
 def patterns(found: list[Any], prefix: str = "") -> Iterator[str]:
-    """Yield the route of every page below `found`."""
+    """Yield the route of every page below these patterns."""
     for pattern in found:
         route = prefix + str(pattern.pattern).removeprefix("^")
         if isinstance(pattern, URLResolver):
@@ -210,7 +212,7 @@ def patterns(found: list[Any], prefix: str = "") -> Iterator[str]:
 
 
 def model_of(route: str) -> type[Model] | None:
-    """Return the model whose page a route of the admin is."""
+    """Return the model of an admin page, from its route."""
     match = re.match(r"(\w+)/(\w+)/", route)
     try:
         return apps.get_model(".".join(match.groups())) if match else None
@@ -219,7 +221,7 @@ def model_of(route: str) -> type[Model] | None:
 
 
 def path_of(route: str, rows: dict[type[Model], Model]) -> str:
-    """Return the address of a page, of the row of its model if it is the page of a row."""
+    """Return the URL of a page. For the page of a row, use the row of its model."""
     row = rows[model_of(route) or Product]
     known = {
         "content_type_id": ContentType.objects.get_for_model(row).pk,
@@ -235,7 +237,7 @@ def path_of(route: str, rows: dict[type[Model], Model]) -> str:
 
 
 def actions_of(route: str) -> list[str]:
-    """Return the names of the actions that can be chosen on a list, and none for other pages."""
+    """Return the names of the bulk actions of a list. Other pages have none."""
     model = model_of(route)
     if model is None or route.count("/") != 2:
         return []
@@ -247,7 +249,7 @@ def actions_of(route: str) -> list[str]:
 
 
 def forge(browser: Client, rows: dict[type[Model], Model]) -> dict[str, Any]:
-    """Send what would change something to every page of the admin, and return the answers."""
+    """Send a request that would change data to every admin page, and return the responses."""
     answers = {}
     for route in sorted(set(patterns(admin.site.get_urls()))):
         if "logout" in route:
@@ -262,7 +264,7 @@ def forge(browser: Client, rows: dict[type[Model], Model]) -> dict[str, Any]:
 
 
 def counts() -> dict[str, Any]:
-    """Return a count for the product, under the names that a form may ask for it."""
+    """Return a count for the product, in the fields of every form that accepts one."""
     product = Product.objects.get(sku="CUP")
     return {
         "expected_quantity": product.quantity,
@@ -272,31 +274,31 @@ def counts() -> dict[str, Any]:
 
 
 def files() -> dict[str, SimpleUploadedFile]:
-    """Return a file that would count a product, under the names that a form may ask for it."""
+    """Return a file that counts a product, in the fields of every form that accepts one."""
     content = b"sku,quantity,name\nCUP,9,Forged\n"
     return {name: SimpleUploadedFile("f.csv", content) for name in ("file", "import_file")}
 
 
-def look(browser: Client, rows: dict[type[Model], Model]) -> dict[str, Any]:
-    """Open every page of the admin, and return the answers."""
+def open_all(browser: Client, rows: dict[type[Model], Model]) -> dict[str, Any]:
+    """Open every admin page and return the responses."""
     paths = {path_of(route, rows) for route in patterns(admin.site.get_urls())}
     return {path: browser.get(path) for path in sorted(paths)}
 
 
-def rights() -> dict[str, Any]:
-    """Return all that the database holds of people and what they may do."""
-    users, given = User.objects.order_by("pk"), Group.objects.order_by("pk", "permissions")
+def access_data() -> dict[str, Any]:
+    """Return all users, groups and permissions in the database."""
+    users, permissions = User.objects.order_by("pk"), Group.objects.order_by("pk", "permissions")
     return {
         "users": list(users.values_list()),
-        "groups": list(given.values_list("name", "permissions")),
+        "groups": list(permissions.values_list("name", "permissions")),
         "members": list(users.order_by("groups").values_list("pk", "groups")),
         "permissions": list(users.values_list("pk", "user_permissions")),
     }
 
 
 def everything() -> dict[str, Any]:
-    """Return all that the back office could change."""
-    return {**stored(), **rights(), "keys": list(ApiKey.objects.order_by("pk").values_list())}
+    """Return all data that the back office can change."""
+    return {**stored(), **access_data(), "keys": list(ApiKey.objects.order_by("pk").values_list())}
 
 
 def assert_no_fault(answers: dict[str, Any]) -> None:
@@ -304,7 +306,7 @@ def assert_no_fault(answers: dict[str, Any]) -> None:
     assert not faults
 
 
-def test_every_page_is_found(rows: dict[type[Model], Model]) -> None:
+def test_the_list_of_pages_is_complete(rows: dict[type[Model], Model]) -> None:
     paths = {path_of(route, rows) for route in patterns(admin.site.get_urls())}
 
     assert {
@@ -316,11 +318,11 @@ def test_every_page_is_found(rows: dict[type[Model], Model]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("person", ["anonymous", "no group", "Stock viewer"])
-def test_forged_requests_of_who_may_change_nothing_change_nothing(
-    rows: dict[type[Model], Model], person: str
+@pytest.mark.parametrize("user_kind", ["anonymous", "no group", "Stock viewer"])
+def test_forged_requests_without_permissions_change_nothing(
+    rows: dict[type[Model], Model], user_kind: str
 ) -> None:
-    browser = browser_of(person)
+    browser = browser_of(user_kind)
     before = everything()
 
     answers = forge(browser, rows)
@@ -329,30 +331,30 @@ def test_forged_requests_of_who_may_change_nothing_change_nothing(
     assert_no_fault(answers)
     for path, answer in answers.items():
         if model_of(path.removeprefix("/admin/")):
-            assert answer.status_code in REFUSED[person], path
+            assert answer.status_code in REFUSED[user_kind], path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("person", PEOPLE)
-def test_looking_changes_nothing(rows: dict[type[Model], Model], person: str) -> None:
-    browser = browser_of(person)
+@pytest.mark.parametrize("user_kind", USERS)
+def test_opening_pages_changes_nothing(rows: dict[type[Model], Model], user_kind: str) -> None:
+    browser = browser_of(user_kind)
     before = everything()
 
-    answers = look(browser, rows)
+    answers = open_all(browser, rows)
 
     assert everything() == before
     assert_no_fault(answers)
 
 
 @pytest.mark.slow
-def test_forged_requests_of_a_clerk_adjust_and_edit_nothing(rows: dict[type[Model], Model]) -> None:
+def test_forged_requests_of_a_clerk_count_and_edit_nothing(rows: dict[type[Model], Model]) -> None:
     browser = browser_of("Stock clerk")
-    users, keys = rights(), list(ApiKey.objects.values_list())
+    users, keys = access_data(), list(ApiKey.objects.values_list())
 
     answers = forge(browser, rows)
 
     assert_no_fault(answers)
-    assert (rights(), list(ApiKey.objects.values_list())) == (users, keys)
+    assert (access_data(), list(ApiKey.objects.values_list())) == (users, keys)
     product = Product.objects.get()
     assert (product.name, product.levels.minimum_stock_level) == ("Product CUP", 0)
     assert not product.archived
@@ -360,18 +362,20 @@ def test_forged_requests_of_a_clerk_adjust_and_edit_nothing(rows: dict[type[Mode
 
 
 @pytest.mark.slow
-def test_forged_requests_of_a_manager_give_nobody_a_right(rows: dict[type[Model], Model]) -> None:
+def test_forged_requests_of_a_manager_change_no_permissions(rows: dict[type[Model], Model]) -> None:
     browser = browser_of("Stock manager")
-    before = rights()
+    before = access_data()
 
     answers = forge(browser, rows)
 
     assert_no_fault(answers)
-    assert rights() == before
+    assert access_data() == before
 
 
-def test_a_right_to_change_users_makes_nobody_a_superuser(rows: dict[type[Model], Model]) -> None:
-    """Django itself would let its holder tick the box of a superuser, their own too."""
+def test_permission_to_change_users_does_not_open_their_pages(
+    rows: dict[type[Model], Model],
+) -> None:
+    """Django lets a user with this permission make themselves a superuser."""
     browser = browser_of("Stock manager")
     manager = User.objects.get(username="Stock manager")
     manager.user_permissions.set(Permission.objects.filter(content_type__app_label="auth"))
@@ -383,10 +387,10 @@ def test_a_right_to_change_users_makes_nobody_a_superuser(rows: dict[type[Model]
 
 
 @pytest.mark.slow
-def test_what_is_forged_would_change_something_for_a_superuser(
+def test_the_forged_requests_change_data_for_a_superuser(
     rows: dict[type[Model], Model],
 ) -> None:
-    """Else the tests above would prove nothing."""
+    """Otherwise the tests above would prove nothing."""
     browser = browser_of("superuser")
     before = everything()
 
@@ -398,10 +402,10 @@ def test_what_is_forged_would_change_something_for_a_superuser(
     assert changed >= {"Product", "StockEvent", "ReservationLine", "keys", "users", "groups"}
     kinds = Counter(StockEvent.objects.values_list("type", flat=True))
     assert kinds.keys() >= {"InventoryAdded", "InventoryRemoved", "InventoryFulfilled"}
-    assert kinds["InventoryAdjusted"] == 2  # By the dialog, and by the action on the list.
+    assert kinds["InventoryAdjusted"] == 2  # By the dialog and by the bulk action.
 
 
-def test_no_form_is_taken_from_another_site(rows: dict[type[Model], Model]) -> None:
+def test_requests_without_a_csrf_token_are_refused(rows: dict[type[Model], Model]) -> None:
     browser = browser_of("superuser", enforce_csrf_checks=True)
     before = everything()
 

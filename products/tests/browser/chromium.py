@@ -1,4 +1,4 @@
-"""A headless Chromium that can reach this machine alone."""
+"""A headless Chromium that can reach only this machine."""
 
 import os
 import shutil
@@ -9,15 +9,15 @@ from playwright.sync_api import Browser, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
-    # What a page asks of another machine fails, and is seen as an error by the tests.
+    # Requests to other machines fail, and the tests report them as errors.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # Containers are short of shared memory.
+    # Containers have little shared memory.
     "--disable-dev-shm-usage",
     "--disable-gpu",
-    # The same pixels on every machine, as far as its fonts are the same.
+    # Render the same pixels on every machine that has the same fonts.
     "--font-render-hinting=none",
     "--force-color-profile=srgb",
 )
@@ -25,7 +25,7 @@ FLAGS = (
 
 @contextmanager
 def running_chromium() -> Iterator[Browser]:
-    """Run the Chromium that the machine has. The environment's CHROMIUM names another."""
+    """Run the installed Chromium, or the one in the environment variable CHROMIUM."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=_binary(), args=FLAGS)
         try:
@@ -38,6 +38,6 @@ def _binary() -> str:
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         raise FileNotFoundError(
-            f"No browser was found: install one of {', '.join(NAMES)}, or set CHROMIUM to its path."
+            f"No browser found. Install one of {', '.join(NAMES)}, or set CHROMIUM to its path."
         )
     return found

@@ -1,4 +1,4 @@
-"""Fixtures of the tests in a browser."""
+"""Fixtures for browser tests."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -12,13 +12,13 @@ from products.tests.browser.chromium import running_chromium
 from products.tests.browser.steps import PASSWORD
 
 SECONDS = 1000
-"""In Playwright's milliseconds."""
+"""A second in the milliseconds of Playwright."""
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with pytest.MonkeyPatch.context() as patch, running_chromium() as running:
-        # Playwright's event loop waits in this thread, and Django takes that for asynchronous code.
+        # Playwright runs an event loop in this thread, which Django mistakes for async code.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "on")
         yield running
 
@@ -29,8 +29,8 @@ def color_scheme() -> Literal["light", "dark"]:
 
 
 @pytest.fixture
-def complaints() -> list[str]:
-    """What the window complained of, in its console; for a test that makes it complain to clear."""
+def console_errors() -> list[str]:
+    """Errors and warnings in the browser console. A test that expects some clears the list."""
     return []
 
 
@@ -39,34 +39,34 @@ def page(
     browser: Browser,
     live_server: LiveServer,
     color_scheme: Literal["light", "dark"],
-    complaints: list[str],
+    console_errors: list[str],
 ) -> Iterator[Page]:
-    """A window. At the end, it must have asked our server alone, and complained of nothing."""
+    """A page. The test fails if it has console errors or makes requests to other servers."""
     context = browser.new_context(
         base_url=live_server.url,
         color_scheme=color_scheme,
         viewport={"width": 1280, "height": 800},
     )
     context.set_default_timeout(20 * SECONDS)
-    asked: list[str] = []
+    requested: list[str] = []
 
     def listen(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            complaints.append(f"{message.page and message.page.url}: {message.text}")
+            console_errors.append(f"{message.page and message.page.url}: {message.text}")
 
-    context.on("request", lambda sent: asked.append(sent.url))
+    context.on("request", lambda request: requested.append(request.url))
     context.on("console", listen)
-    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    context.on("weberror", lambda error: console_errors.append(str(error.error)))
 
     yield context.new_page()
 
     context.close()
     ours = (live_server.url + "/", "data:", "blob:")
-    assert [url for url in asked if not url.startswith(ours)] == []
-    assert complaints == []
+    assert [url for url in requested if not url.startswith(ours)] == []
+    assert console_errors == []
 
 
 @pytest.fixture
 def ada(live_server: LiveServer) -> User:
-    """Somebody who may do everything."""
+    """A superuser."""
     return User.objects.create_superuser(username="Ada", password=PASSWORD)

@@ -1,4 +1,4 @@
-"""Takes the pictures in docs/screenshots, of the demo data: `make screenshots`."""
+"""Takes the pictures in docs/screenshots from demo data. Run it by `make screenshots`."""
 
 from io import StringIO
 from pathlib import Path
@@ -55,12 +55,12 @@ def test_take_pictures(
     for name in pages:
         page.goto(PAGES[name])
         _take(page, name + suffix)
-    choose_import(page, "Import adjustments", IMPORT)
+    choose_import(page, "Import stock changes", IMPORT)
     _take(page, f"import-preview{suffix}")
     open_product(page, SKU)
     _take(page, f"product{suffix}", height=1400)
-    dialog = open_dialog(page, "Adjust to a count")
-    dialog.get_by_label("Counted on hand").fill("290")
+    dialog = open_dialog(page, "Count stock")
+    dialog.get_by_label("Counted").fill("290")
     _take(page, f"adjust{suffix}")
 
 

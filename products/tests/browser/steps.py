@@ -1,4 +1,4 @@
-"""What a person does in the back office, in few words for the tests."""
+"""Common steps of a user in the back office."""
 
 from django.contrib.auth.models import Group, User
 from playwright.sync_api import FilePayload, Locator, Page, expect
@@ -7,7 +7,7 @@ PASSWORD = "correct-horse-battery"
 
 
 def make_staff(name: str, group: str) -> User:
-    """Make a member of a group who may log in."""
+    """Create a staff user in this group."""
     user = User.objects.create_user(username=name, password=PASSWORD, is_staff=True)
     user.groups.add(Group.objects.get(name=group))
     return user
@@ -22,7 +22,7 @@ def log_in(page: Page, user: User) -> None:
 
 
 def search_products(page: Page, text: str) -> None:
-    """Look for a product in the list, as one who types and presses Enter."""
+    """Search the product list by typing and pressing Enter."""
     page.goto("/admin/products/product/")
     page.locator("#searchbar").fill(text)
     page.locator("#searchbar").press("Enter")
@@ -36,7 +36,7 @@ def open_product(page: Page, sku: str) -> None:
 
 
 def open_dialog(page: Page, title: str) -> Locator:
-    """Open a dialog of the page that is shown."""
+    """Open a dialog of the current page."""
     _choose_action(page, title)
     dialog = page.locator("#dialog")
     expect(dialog.get_by_role("heading", name=title)).to_be_visible()
@@ -44,7 +44,7 @@ def open_dialog(page: Page, title: str) -> Locator:
 
 
 def choose_import(page: Page, title: str, text: str) -> None:
-    """Choose a CSV file with this text for an import of the products' list, and have it shown."""
+    """Upload this text as a CSV file on an import page and wait for the preview."""
     page.goto("/admin/products/product/")
     _choose_action(page, title)
     file = FilePayload(name="list.csv", mimeType="text/csv", buffer=text.encode())
@@ -54,7 +54,7 @@ def choose_import(page: Page, title: str, text: str) -> None:
 
 
 def _choose_action(page: Page, title: str) -> None:
-    """Click on an action in the head of the page; in a narrow window, in its menu."""
+    """Click an action in the page header. In a narrow window it is in a menu."""
     action = page.get_by_role("link", name=title)
     menu = page.locator("#header-inner").get_by_role("link", name="more_horiz")
     expect(action.or_(menu)).to_be_visible()

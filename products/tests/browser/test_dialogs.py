@@ -1,4 +1,4 @@
-"""Stock is changed by hand in dialogs on the product's page."""
+"""Manual stock changes in the dialogs of a product or a reservation."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -12,25 +12,25 @@ from products.tests.factories import ACTOR, ProductFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-DIALOGS = ("Add units", "Remove units", "Adjust to a count")
+DIALOGS = ("Add stock", "Remove stock", "Count stock")
 
 
 def wait_for_cursor(field: Locator) -> None:
-    """Not `to_be_focused`, which also asks whether the window is in front: nobody decides that."""
+    """Wait for the focus. `to_be_focused` also requires that the window is in front."""
     is_active = "field => field === document.activeElement"
     field.page.wait_for_function(is_active, arg=field.element_handle())
 
 
 @pytest.mark.parametrize(
-    ("title", "field", "submit", "left", "told"),
+    ("title", "field", "submit", "left", "message"),
     [
-        ("Add units", "Amount", "Add", 13, "3 of CUP added: 13 on hand."),
-        ("Remove units", "Amount", "Remove", 7, "3 of CUP removed: 7 on hand."),
-        ("Adjust to a count", "Counted on hand", "Adjust", 3, "CUP adjusted: 3 on hand."),
+        ("Add stock", "Amount", "Add", 13, "Added 3 units of CUP. On hand: 13."),
+        ("Remove stock", "Amount", "Remove", 7, "Removed 3 units of CUP. On hand: 7."),
+        ("Count stock", "Counted", "Save count", 3, "Counted CUP. On hand: 3."),
     ],
 )
-def test_stock_is_changed_and_recorded_under_the_name_of_the_person(
-    page: Page, ada: User, title: str, field: str, submit: str, left: int, told: str
+def test_a_dialog_changes_stock_and_records_the_user(
+    page: Page, ada: User, title: str, field: str, submit: str, left: int, message: str
 ) -> None:
     product = ProductFactory.create(sku="CUP", quantity=10)
     log_in(page, ada)
@@ -42,56 +42,56 @@ def test_stock_is_changed_and_recorded_under_the_name_of_the_person(
     dialog.get_by_label("Note").fill("second look")
     dialog.get_by_role("button", name=submit).click()
 
-    expect(page.get_by_text(told)).to_be_visible()
+    expect(page.get_by_text(message)).to_be_visible()
     expect(page.get_by_role("cell", name="correction: second look")).to_be_visible()
     event = product.events.get(version=2)
     assert (event.quantity, event.reason) == (left, "correction: second look")
     assert (event.actor, event.source) == ("Ada", StockEvent.Source.ADMIN)
 
 
-def test_a_count_below_what_is_reserved_is_refused_in_the_dialog(page: Page, ada: User) -> None:
+def test_a_count_below_reserved_is_refused(page: Page, ada: User) -> None:
     product = ProductFactory.create(sku="CUP", quantity=10)
     stock.reserve(sku="CUP", amount=4, by=ACTOR)
     log_in(page, ada)
     open_product(page, "CUP")
 
-    dialog = open_dialog(page, "Adjust to a count")
-    dialog.get_by_label("Counted on hand").fill("3")
-    dialog.get_by_role("button", name="Adjust").click()
+    dialog = open_dialog(page, "Count stock")
+    dialog.get_by_label("Counted").fill("3")
+    dialog.get_by_role("button", name="Save count").click()
 
     expect(dialog.get_by_text("4 are reserved")).to_be_visible()
-    expect(dialog.get_by_label("Counted on hand")).to_have_value("3")
+    expect(dialog.get_by_label("Counted")).to_have_value("3")
     product.refresh_from_db()
     assert (product.levels, product.version) == ((10, 4, 0), 2)
 
 
-def test_a_count_is_not_taken_over_a_level_that_nobody_has_seen(page: Page, ada: User) -> None:
+def test_a_count_is_refused_until_the_user_has_seen_the_new_level(page: Page, ada: User) -> None:
     product = ProductFactory.create(sku="CUP", quantity=10)
     log_in(page, ada)
     open_product(page, "CUP")
-    dialog = open_dialog(page, "Adjust to a count")
-    dialog.get_by_label("Counted on hand").fill("9")
+    dialog = open_dialog(page, "Count stock")
+    dialog.get_by_label("Counted").fill("9")
     stock.remove(sku="CUP", amount=2, by=ACTOR)
 
-    dialog.get_by_role("button", name="Adjust").click()
+    dialog.get_by_role("button", name="Save count").click()
 
-    expect(dialog.get_by_text("8 are on hand now, 10 were when you opened this")).to_be_visible()
+    expect(dialog.get_by_text("8 on hand now, 10 when you opened this dialog")).to_be_visible()
     product.refresh_from_db()
     assert (product.quantity, product.version) == (8, 2)
 
-    dialog.get_by_role("button", name="Adjust").click()
+    dialog.get_by_role("button", name="Save count").click()
 
-    expect(page.get_by_text("CUP adjusted: 9 on hand.")).to_be_visible()
+    expect(page.get_by_text("Counted CUP. On hand: 9.")).to_be_visible()
     product.refresh_from_db()
     assert (product.quantity, product.version) == (9, 3)
 
 
-def test_more_than_is_available_is_not_removed(page: Page, ada: User) -> None:
+def test_remove_refuses_more_than_available(page: Page, ada: User) -> None:
     product = ProductFactory.create(sku="CUP", quantity=10)
     log_in(page, ada)
     open_product(page, "CUP")
 
-    dialog = open_dialog(page, "Remove units")
+    dialog = open_dialog(page, "Remove stock")
     dialog.get_by_label("Amount").fill("11")
     dialog.get_by_role("button", name="Remove").click()
 
@@ -100,12 +100,12 @@ def test_more_than_is_available_is_not_removed(page: Page, ada: User) -> None:
     assert (product.quantity, product.version) == (10, 1)
 
 
-def test_a_dialog_that_is_left_changes_nothing(page: Page, ada: User) -> None:
+def test_a_closed_dialog_changes_nothing(page: Page, ada: User) -> None:
     product = ProductFactory.create(sku="CUP", quantity=10)
     log_in(page, ada)
     open_product(page, "CUP")
 
-    dialog = open_dialog(page, "Remove units")
+    dialog = open_dialog(page, "Remove stock")
     dialog.get_by_label("Amount").fill("3")
     page.keyboard.press("Escape")
 
@@ -115,12 +115,12 @@ def test_a_dialog_that_is_left_changes_nothing(page: Page, ada: User) -> None:
 
 
 @pytest.mark.parametrize("how", ["a double click", "Enter twice"])
-def test_a_dialog_is_sent_once(page: Page, ada: User, how: str) -> None:
+def test_a_double_submit_sends_a_dialog_once(page: Page, ada: User, how: str) -> None:
     product = ProductFactory.create(sku="CUP", quantity=10)
     log_in(page, ada)
     open_product(page, "CUP")
 
-    dialog = open_dialog(page, "Add units")
+    dialog = open_dialog(page, "Add stock")
     dialog.get_by_label("Amount").fill("3")
     if how == "a double click":
         dialog.get_by_role("button", name="Add").dblclick()
@@ -128,7 +128,7 @@ def test_a_dialog_is_sent_once(page: Page, ada: User, how: str) -> None:
         page.keyboard.press("Enter")
         page.keyboard.press("Enter")
 
-    expect(page.get_by_text("13 on hand.")).to_be_visible()
+    expect(page.get_by_text("On hand: 13.")).to_be_visible()
     page.reload()
     product.refresh_from_db()
     assert (product.quantity, product.version) == (13, 2)
@@ -145,27 +145,27 @@ new MutationObserver((_, observer) => {
 """
 
 
-def test_a_dialog_is_sent_as_soon_as_it_is_there(page: Page, ada: User) -> None:
-    """As by a scanner: before the script that sends dialogs has looked at the new form."""
+def test_a_dialog_submitted_at_once_is_carried_out(page: Page, ada: User) -> None:
+    """A scanner may submit a dialog before htmx has processed its form."""
     product = ProductFactory.create(sku="CUP", quantity=10)
     log_in(page, ada)
     open_product(page, "CUP")
 
     page.evaluate(SEND_AT_ONCE)
-    page.get_by_role("link", name="Add units").click()
+    page.get_by_role("link", name="Add stock").click()
 
-    expect(page.get_by_text("3 of CUP added: 13 on hand.")).to_be_visible()
+    expect(page.get_by_text("Added 3 units of CUP. On hand: 13.")).to_be_visible()
     product.refresh_from_db()
     assert (product.quantity, product.version) == (13, 2)
 
 
-def test_a_dialog_whose_answer_was_lost_is_sent_again_and_carried_out_once(
-    page: Page, ada: User, complaints: list[str]
+def test_a_dialog_sent_again_after_a_lost_response_is_carried_out_once(
+    page: Page, ada: User, console_errors: list[str]
 ) -> None:
     product = ProductFactory.create(sku="CUP", quantity=10)
     log_in(page, ada)
     open_product(page, "CUP")
-    dialog = open_dialog(page, "Add units")
+    dialog = open_dialog(page, "Add stock")
     dialog.get_by_label("Amount").fill("3")
 
     def lose(route: Route) -> None:
@@ -175,39 +175,39 @@ def test_a_dialog_whose_answer_was_lost_is_sent_again_and_carried_out_once(
     page.route("**/add-stock/**", lose, times=1)
     dialog.get_by_role("button", name="Add").click()
 
-    expect(dialog.get_by_role("alert")).to_contain_text("Send it again")
-    complaints.clear()
+    expect(dialog.get_by_role("alert")).to_contain_text("Try again")
+    console_errors.clear()
     dialog.get_by_role("button", name="Add").click()
-    expect(page.get_by_text("this was sent before, and done then")).to_be_visible()
+    expect(page.get_by_text("This change was already saved")).to_be_visible()
     product.refresh_from_db()
     assert (product.quantity, product.version) == (13, 2)
 
 
-def test_a_dialog_says_what_the_service_could_not_do(
-    page: Page, ada: User, complaints: list[str]
+def test_a_dialog_shows_an_error_of_the_server(
+    page: Page, ada: User, console_errors: list[str]
 ) -> None:
     ProductFactory.create(sku="CUP", quantity=10)
     log_in(page, ada)
     open_product(page, "CUP")
-    dialog = open_dialog(page, "Add units")
+    dialog = open_dialog(page, "Add stock")
     dialog.get_by_label("Amount").fill("3")
-    busy = {"code": "busy", "detail": "Somebody else holds this."}
+    busy = {"code": "busy", "detail": "The product is locked."}
 
     page.route("**/add-stock/**", lambda route: route.fulfill(status=503, json=busy), times=1)
     dialog.get_by_role("button", name="Add").click()
 
-    expect(dialog.get_by_role("alert")).to_contain_text("Somebody else holds this.")
+    expect(dialog.get_by_role("alert")).to_contain_text("The product is locked.")
     expect(dialog.get_by_label("Amount")).to_have_value("3")
-    complaints.clear()
+    console_errors.clear()
     dialog.get_by_role("button", name="Add").click()
-    expect(page.get_by_text("3 of CUP added: 13 on hand.")).to_be_visible()
+    expect(page.get_by_text("Added 3 units of CUP. On hand: 13.")).to_be_visible()
 
 
-def test_whoever_is_logged_out_meanwhile_is_asked_to_log_in(page: Page, ada: User) -> None:
+def test_a_dialog_sent_after_logout_shows_the_login_page(page: Page, ada: User) -> None:
     ProductFactory.create(sku="CUP", quantity=10)
     log_in(page, ada)
     open_product(page, "CUP")
-    dialog = open_dialog(page, "Add units")
+    dialog = open_dialog(page, "Add stock")
     dialog.get_by_label("Amount").fill("3")
 
     Session.objects.all().delete()
@@ -216,17 +216,17 @@ def test_whoever_is_logged_out_meanwhile_is_asked_to_log_in(page: Page, ada: Use
     expect(page.get_by_label("Password")).to_be_visible()
 
 
-def test_a_double_click_does_not_confirm_what_was_not_read(page: Page, ada: User) -> None:
+def test_a_double_click_does_not_confirm_an_unread_warning(page: Page, ada: User) -> None:
     product = ProductFactory.create(sku="CUP", quantity=10)
     log_in(page, ada)
     open_product(page, "CUP")
-    dialog = open_dialog(page, "Adjust to a count")
-    dialog.get_by_label("Counted on hand").fill("9")
+    dialog = open_dialog(page, "Count stock")
+    dialog.get_by_label("Counted").fill("9")
     stock.remove(sku="CUP", amount=2, by=ACTOR)
 
-    dialog.get_by_role("button", name="Adjust").dblclick()
+    dialog.get_by_role("button", name="Save count").dblclick()
 
-    expect(dialog.get_by_text("8 are on hand now")).to_be_visible()
+    expect(dialog.get_by_text("8 on hand now")).to_be_visible()
     page.reload()
     product.refresh_from_db()
     assert (product.quantity, product.version) == (8, 2)
@@ -236,11 +236,11 @@ def test_a_double_click_does_not_confirm_what_was_not_read(page: Page, ada: User
     ("group", "offered"),
     [
         ("Stock viewer", ()),
-        ("Stock clerk", ("Add units", "Remove units")),
+        ("Stock clerk", ("Add stock", "Remove stock")),
         ("Stock manager", DIALOGS),
     ],
 )
-def test_only_what_a_group_may_do_is_offered(
+def test_a_group_sees_only_its_permitted_actions(
     page: Page, live_server: object, group: str, offered: tuple[str, ...]
 ) -> None:
     ProductFactory.create(sku="CUP")
@@ -255,12 +255,12 @@ def test_only_what_a_group_may_do_is_offered(
     expect(page.get_by_role("link", name="API keys")).to_have_count(may_edit)
 
 
-def test_a_dialog_waits_for_what_is_typed(page: Page, ada: User) -> None:
+def test_a_dialog_focuses_its_first_field(page: Page, ada: User) -> None:
     product = ProductFactory.create(sku="CUP", quantity=10)
     log_in(page, ada)
     open_product(page, "CUP")
 
-    dialog = open_dialog(page, "Remove units")
+    dialog = open_dialog(page, "Remove stock")
     wait_for_cursor(dialog.get_by_label("Amount"))
     dialog.get_by_label("Amount").fill("12")
     dialog.get_by_label("Amount").press("Enter")
@@ -269,12 +269,12 @@ def test_a_dialog_waits_for_what_is_typed(page: Page, ada: User) -> None:
     dialog.get_by_label("Amount").fill("1")
     dialog.get_by_label("Amount").press("Enter")
 
-    expect(page.get_by_text("1 of CUP removed: 9 on hand.")).to_be_visible()
+    expect(page.get_by_text("Removed 1 unit of CUP. On hand: 9.")).to_be_visible()
     product.refresh_from_db()
     assert (product.quantity, product.version) == (9, 2)
 
 
-def test_a_count_is_entered_from_the_front_page_in_a_few_clicks(page: Page, ada: User) -> None:
+def test_a_count_takes_at_most_four_clicks_from_the_front_page(page: Page, ada: User) -> None:
     product = ProductFactory.create(sku="CUP", quantity=4)
     shop = stock.Actor("webshop", StockEvent.Source.API)
     stock.remove(sku="CUP", amount=1, reason="breakage", reference="shelf-7", by=shop)
@@ -288,13 +288,13 @@ def test_a_count_is_entered_from_the_front_page_in_a_few_clicks(page: Page, ada:
     page.get_by_label("Find a product").fill("cup")
     page.get_by_label("Find a product").press("Enter")
     click(page.get_by_role("link", name="CUP", exact=True))
-    why = page.get_by_role("row", name="breakage")
-    expect(why).to_contain_text("shelf-7")
-    expect(why).to_contain_text("webshop")
-    click(page.get_by_role("link", name="Adjust to a count"))
-    page.get_by_label("Counted on hand").fill("5")
+    event_row = page.get_by_role("row", name="breakage")
+    expect(event_row).to_contain_text("shelf-7")
+    expect(event_row).to_contain_text("webshop")
+    click(page.get_by_role("link", name="Count stock"))
+    page.get_by_label("Counted").fill("5")
     expect(page.get_by_label("Reason")).to_have_value("stocktake")
-    click(page.locator("#dialog").get_by_role("button", name="Adjust"))
+    click(page.locator("#dialog").get_by_role("button", name="Save count"))
 
     expect(page.get_by_role("row", name="stocktake")).to_contain_text("Ada")
     assert len(clicks) <= 4
@@ -302,16 +302,16 @@ def test_a_count_is_entered_from_the_front_page_in_a_few_clicks(page: Page, ada:
     assert (event.quantity, event.reason, event.actor) == (5, "stocktake", "Ada")
 
 
-def test_an_order_is_shipped_from_its_reservation(page: Page, ada: User) -> None:
+def test_a_reservation_is_fulfilled_on_its_page(page: Page, ada: User) -> None:
     product = ProductFactory.create(sku="CUP", quantity=10)
     reservation = stock.reserve(sku="CUP", amount=4, reference="order-7", by=ACTOR)
     log_in(page, ada)
     page.goto(f"/admin/products/reservation/{reservation.pk}/change/")
 
     dialog = open_dialog(page, "Fulfill")
-    expect(dialog.get_by_text("4 open of 4 CUP")).to_be_visible()
-    dialog.get_by_role("button", name="Ship all that is open").click()
+    expect(dialog.get_by_text("CUP: 4 of 4 units open")).to_be_visible()
+    dialog.get_by_role("button", name="Fulfill all open units").click()
 
-    expect(page.get_by_text("order-7 fulfilled.")).to_be_visible()
+    expect(page.get_by_text("Fulfilled reservation")).to_be_visible()
     product.refresh_from_db()
     assert product.levels == (6, 0, 0)

@@ -1,4 +1,4 @@
-"""A list is exported as it is shown, with a click."""
+"""Exports of a list by its links."""
 
 from io import BytesIO
 from pathlib import Path
@@ -16,13 +16,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def download(page: Page, title: str) -> Path:
-    """Click on a link of the list, and return the file that comes."""
+    """Click a link and return the path of the downloaded file."""
     with page.expect_download() as started:
         page.get_by_role("link", name=title).click()
     return Path(started.value.path())
 
 
-def test_products_that_were_found_are_exported(page: Page, ada: User) -> None:
+def test_an_export_contains_the_searched_products(page: Page, ada: User) -> None:
     for sku in ("CUP-1", "CUP-2", "JUG"):
         ProductFactory.create(sku=sku)
     log_in(page, ada)
@@ -37,7 +37,7 @@ def test_products_that_were_found_are_exported(page: Page, ada: User) -> None:
     assert [row[0].value for row in sheet.rows] == ["sku", "CUP-1", "CUP-2"]
 
 
-def test_the_ledger_and_reservations_are_exported(page: Page, ada: User) -> None:
+def test_the_ledger_and_the_reservations_can_be_exported(page: Page, ada: User) -> None:
     ProductFactory.create(sku="CUP")
     stock.reserve(sku="CUP", amount=3, reference="order-1", by=ACTOR)
     log_in(page, ada)
@@ -52,7 +52,7 @@ def test_the_ledger_and_reservations_are_exported(page: Page, ada: User) -> None
     assert "order-1" in lines
 
 
-def test_why_an_export_is_refused_is_shown_above_the_list(
+def test_a_refused_export_shows_the_reason_above_the_list(
     page: Page, ada: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("products.admin.exporting.MAX_XLSX_ROWS", 1)
@@ -63,5 +63,5 @@ def test_why_an_export_is_refused_is_shown_above_the_list(
 
     page.get_by_role("link", name="Export as XLSX").click()
 
-    expect(page.get_by_text("choose CSV, or narrow the list by a filter first")).to_be_visible()
+    expect(page.get_by_text("Export as CSV, or filter the list first")).to_be_visible()
     expect(page.get_by_role("link", name="CUP-1", exact=True)).to_be_visible()

@@ -1,4 +1,4 @@
-"""Every page of the back office opens in light and dark, without a complaint of the browser."""
+"""Every page opens in light and dark mode without errors in the browser console."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -24,8 +24,8 @@ PAGES = (
 
 
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])
-def test_every_page_opens_without_a_complaint(page: Page, ada: User, color_scheme: str) -> None:
-    """That the browser complains of nothing is asserted at the end of `page`."""
+def test_every_page_opens_without_console_errors(page: Page, ada: User, color_scheme: str) -> None:
+    """The fixture `page` checks the console at the end of the test."""
     ProductFactory.create(sku="CUP", minimum_stock_level=50)
     stock.reserve(sku="CUP", amount=3, reference="order-1", by=ACTOR)
     ApiKeyFactory.create()
@@ -39,14 +39,14 @@ def test_every_page_opens_without_a_complaint(page: Page, ada: User, color_schem
     open_product(page, "CUP")
 
 
-def test_the_docs_open_without_a_complaint(page: Page) -> None:
+def test_the_docs_open_without_console_errors(page: Page) -> None:
     page.goto("/docs")
 
     expect(page.get_by_role("heading", name="Inventory service")).to_be_visible()
 
 
-def test_a_key_pasted_into_the_docs_opens_the_api(page: Page) -> None:
-    ProductFactory.create(sku="CUP", name="A cup to be found")
+def test_a_key_pasted_into_the_docs_authorizes_requests(page: Page) -> None:
+    ProductFactory.create(sku="CUP", name="Tall cup")
     key = ApiKeyFactory.create().text
 
     page.goto("/docs")
@@ -61,10 +61,10 @@ def test_a_key_pasted_into_the_docs_opens_the_api(page: Page) -> None:
 
     answer = operation.locator(".live-responses-table")
     expect(answer.locator(".response-col_status").last).to_contain_text("200")
-    expect(answer).to_contain_text("A cup to be found")
+    expect(answer).to_contain_text("Tall cup")
 
 
-def test_a_wrong_password_lets_nobody_in(page: Page, ada: User) -> None:
+def test_a_wrong_password_is_refused(page: Page, ada: User) -> None:
     page.goto("/admin/")
     page.get_by_label("Username").fill("Ada")
     page.get_by_label("Password").fill("guess")

@@ -1,4 +1,4 @@
-"""The list of reservations in the browser: narrowed by clicks, and reached from the front page."""
+"""The reservation list in the browser: filters and links from the front page."""
 
 from datetime import timedelta
 
@@ -36,8 +36,8 @@ def expect_orders(page: Page, *references: str) -> None:
 
 
 @pytest.mark.usefixtures("_orders")
-@pytest.mark.parametrize(("choice", "found"), [("Overdue", "late"), ("Within the hour", "soon")])
-def test_reservations_are_filtered_by_their_expiry(
+@pytest.mark.parametrize(("choice", "found"), [("Overdue", "late"), ("Within an hour", "soon")])
+def test_reservations_are_filtered_by_expiry(
     page: Page, ada: User, choice: str, found: str
 ) -> None:
     log_in(page, ada)
@@ -52,7 +52,7 @@ def test_reservations_are_filtered_by_their_expiry(
 
 
 @pytest.mark.usefixtures("_orders")
-def test_the_card_of_overdue_reservations_leads_to_them(page: Page, ada: User) -> None:
+def test_the_overdue_card_links_to_overdue_reservations(page: Page, ada: User) -> None:
     log_in(page, ada)
 
     page.get_by_role("link", name="Overdue").click()

@@ -132,7 +132,7 @@ def test_importing_exported_products_changes_nothing() -> None:
 
     preview = upload(manager, "products", run("export_products"))
 
-    assert {label for _, label in changes_of(preview)} == {"As it is"}
+    assert {label for _, label in changes_of(preview)} == {"Unchanged"}
     assert len(changes_of(preview)) == len(TEXTS)
 
 
