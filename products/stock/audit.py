@@ -1,11 +1,8 @@
 """Check that the ledger explains the levels, and repair products where it does not.
 
-For each product:
-
-- Its events are numbered without a gap.
-- Each event carries the levels that follow from the event before.
-- The sums of its events are the product's levels.
-- Its reserved quantity is the sum of the open units of reservation lines.
+The events of a product are numbered without a gap. Each event carries the levels that follow from
+the event before. The sums of the events are the levels of the product. Its reserved quantity is the
+sum of the open units of reservation lines.
 
 The database computes the sums, for a batch of products at a time, so memory stays bounded.
 """

@@ -1,4 +1,4 @@
-"""Checks of the service's promise, for use after any test."""
+"""Assertions and look-ups that many tests share."""
 
 from collections import defaultdict
 from itertools import pairwise
@@ -10,10 +10,10 @@ from products.models import Product, Reservation, ReservationLine, StockEvent
 
 
 def assert_sound() -> None:
-    """Assert that each product's ledger explains its levels, and its reservations what is held.
+    """Assert that the ledger and the reservations of each product explain its levels.
 
-    These are the guarantees 1 to 3 of the service: levels in range, sums equal, versions without
-    a gap, and each event's levels following from those before it.
+    Levels are in range and equal the sums of the events. Versions have no gap. The levels of each
+    event follow from the event before.
     """
     ledgers: dict[int, list[StockEvent]] = defaultdict(list)
     for event in StockEvent.objects.order_by("product", "version"):
@@ -39,7 +39,7 @@ def assert_sound() -> None:
 
 
 def assert_problem(response: Any, status: int, code: str) -> dict[str, Any]:
-    """Assert that `response` is the error of that code, in the one form, and return its body."""
+    """Assert that a response is a problem with this status and code, and return its body."""
     assert response["Content-Type"] == "application/problem+json", response.content[:300]
     body: dict[str, Any] = response.json()
     assert response.get("Content-Length") in (None, str(len(response.content)))
@@ -50,7 +50,7 @@ def assert_problem(response: Any, status: int, code: str) -> dict[str, Any]:
 
 
 def stored() -> dict[str, list[tuple[Any, ...]]]:
-    """Return all that the database holds of products, their ledger and reservations."""
+    """Return all stored rows of products, events and reservations."""
     models = (Product, StockEvent, Reservation, ReservationLine)
     return {
         model.__name__: list(model._default_manager.order_by("pk").values_list())
@@ -65,7 +65,7 @@ def ledger_of(product: Product) -> list[tuple[str, int, int]]:
 
 
 def levels_of(product: Product) -> tuple[int, int]:
-    """Return what the database says is on hand and reserved."""
+    """Return the stored quantity and reserved quantity."""
     return Product.objects.values_list("quantity", "reserved_quantity").get(pk=product.pk)
 
 

@@ -1,4 +1,4 @@
-"""Calls that happen at once, in threads with a database connection of their own."""
+"""Run calls at once, in threads with their own database connections."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -8,10 +8,10 @@ from django.db import connection, transaction
 
 
 def at_once(calls: Sequence[Callable[[], object]]) -> list[object]:
-    """Start all calls at the same moment and return what each returned or raised.
+    """Start all calls at the same time and return their results or exceptions.
 
-    They meet in the database, as those of several processes do: whoever has a connection already
-    does not wait for a turn in this one.
+    Each thread has a connection already, so it does not wait in the `per_sku_queue` of the process.
+    The calls meet in the database, as those of several processes do.
     """
     barrier = threading.Barrier(len(calls))
 
@@ -30,11 +30,12 @@ def at_once(calls: Sequence[Callable[[], object]]) -> list[object]:
 
 
 def in_another_thread(call: Callable[[], object]) -> None:
+    """Run a call in a thread and wait for it."""
     at_once([call])
 
 
 class OpenChange:
-    """A change in a transaction that stays open until it is told how to end."""
+    """Run a change in a transaction that stays open until `end` is called."""
 
     def __init__(self, change: Callable[[], object]) -> None:
         self._write = change
@@ -51,6 +52,7 @@ class OpenChange:
             transaction.set_rollback(self._fails)
 
     def end(self, *, fails: bool = False) -> None:
+        """Commit the transaction, or roll it back if it `fails`."""
         self._fails = fails
         self._may_end.set()
         self._thread.join(timeout=60)

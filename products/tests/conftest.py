@@ -1,4 +1,4 @@
-"""Fixtures of all tests."""
+"""Fixtures for all tests."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -18,18 +18,18 @@ from products.stock.runner import Verb
 from products.tests import planted
 from products.tests.checks import assert_sound
 from products.tests.factories import ApiKeyFactory
-from products.tests.flush import flush, made_by_migrate
+from products.tests.flush import flush, rows_of_migrate
 
 hypothesis.settings.register_profile(
     "test",
-    # The same cases in each run: a change that breaks a test has broken it.
+    # The same cases in each run, so that a new failure comes from a change of the code.
     derandomize=True,
     deadline=None,
     max_examples=50,
-    # To look for the shortest case that fails may take minutes.
+    # Shrinking a failed case may take minutes.
     phases=set(hypothesis.Phase) - {hypothesis.Phase.shrink},
     stateful_step_count=30,
-    # Requests take their time.
+    # Each step sends requests, which are slow.
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.register_profile(
@@ -46,17 +46,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--plant",
         choices=planted.BUGS,
-        help="plant a bug before each test, to see that the tests find it",
+        help="plant a bug before each test, to check that the tests catch it",
     )
     parser.addoption(
         "--fuzz",
         action="store_true",
-        help="let Hypothesis try more, and other cases in each run",
+        help="let Hypothesis try more cases, and different ones in each run",
     )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """With `--fuzz`, tell how often each outcome was reached."""
+    """With `--fuzz`, print the share of each outcome."""
     if not terminalreporter.config.getoption("--fuzz"):
         return
     for report in terminalreporter.getreports("passed"):
@@ -80,9 +80,11 @@ def _planted_bug(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 def django_db_modify_db_settings(
     django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Put an SQLite test database into a file, where threads and other processes share it, and do
-    not wait for the disk, as on PostgreSQL; let threads wait as long as it takes until a busy
-    machine has opened a connection for each."""
+    """Adapt the database settings to tests.
+
+    Keep an SQLite database in a file, which threads and other processes can share, and do not sync
+    it to disk. Let threads wait longer for a connection, because the machine may be busy.
+    """
     database = settings.DATABASES["default"]
     if pool := database["OPTIONS"].get("pool"):
         pool["timeout"] = 60
@@ -94,7 +96,7 @@ def django_db_modify_db_settings(
 
 @pytest.fixture(autouse=True, scope="session")
 def _fast_password_hasher() -> Iterator[None]:
-    """Hash passwords at once: hashers of production are slow on purpose."""
+    """Use a fast password hasher: those for production are slow on purpose."""
     with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
         yield
 
@@ -103,23 +105,24 @@ def _fast_password_hasher() -> Iterator[None]:
 def django_db_setup(
     django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker
 ) -> Iterator[None]:
-    """Replace the flush after a transactional test, which takes longer than most of them."""
+    """Replace the flush after a transactional test by a faster one."""
     with django_db_blocker.unblock():
-        made_at_first = made_by_migrate()
+        initial_rows = rows_of_migrate()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            TransactionTestCase, "_fixture_teardown", lambda case: flush(case, made_at_first)
+            TransactionTestCase, "_fixture_teardown", lambda case: flush(case, initial_rows)
         )
         yield
 
 
 @pytest.fixture(autouse=True)
 def _verbs_decide_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a verb fail that sends more than a SELECT while it decides: it must not write before it
-    has refused, nor after the commit."""
+    """Make a verb fail if it sends a statement other than SELECT while it decides."""
 
     def send(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        assert sql.lstrip().upper().startswith("SELECT"), f"A verb decides in memory, not by {sql}"
+        assert sql.lstrip().upper().startswith("SELECT"), (
+            f"A verb decides in memory, but sent {sql}"
+        )
         return execute(sql, params, many, context)
 
     def guarded(decide: Callable[..., Any]) -> Callable[..., Any]:
@@ -135,10 +138,10 @@ def _verbs_decide_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _sound_afterwards(request: pytest.FixtureRequest) -> Iterator[None]:
-    """After every test that used the database: levels, ledger and reservations agree."""
+    """Assert that levels, ledger and reservations agree after every test with a database."""
     mark = request.node.get_closest_marker("django_db")
     if mark:
-        # Asked for here, so that the database is still there when this fixture ends.
+        # Requested here, so that the database still exists when this fixture ends.
         request.getfixturevalue("transactional_db" if mark.kwargs.get("transaction") else "db")
     yield
     if mark:
@@ -147,7 +150,7 @@ def _sound_afterwards(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def client_as(db: None) -> Callable[[Role], APIClient]:
-    """Return a client of the API with a key of the given role."""
+    """Return a function that makes an API client with a key of a role."""
 
     def make(role: Role) -> APIClient:
         client = APIClient()
@@ -159,13 +162,13 @@ def client_as(db: None) -> Callable[[Role], APIClient]:
 
 @pytest.fixture
 def api(client_as: Callable[[Role], APIClient]) -> APIClient:
-    """A client of the API that may do everything."""
+    """An API client with the role `manage`."""
     return client_as(Role.MANAGE)
 
 
 @pytest.fixture
 def closed_pipe() -> Iterator[int]:
-    """What a program writes to after the one that read has ended."""
+    """The writing end of a pipe whose reader has ended."""
     reader, writer = os.pipe()
     os.close(reader)
     yield writer

@@ -1,14 +1,14 @@
-"""A pytest plugin: the environment of a test run, whatever the developer's own or `.env` says."""
+"""A pytest plugin that sets the environment of a test run, over the developer's own and `.env`."""
 
 import os
 
-# DEBUG stands for what a development run has: plain HTTP, plain static files, a default key.
-# Django's test runner turns `settings.DEBUG` itself off.
+# Gives tests the settings of a development run: plain HTTP, plain static files, a default key.
+# Django's test runner sets `settings.DEBUG` to false.
 os.environ["DEBUG"] = "on"
 os.environ["LOG_LEVEL"] = "INFO"
-# A connection for each of the threads that act at once.
+# Enough connections for all threads of a test.
 os.environ["DATABASE_POOL_SIZE"] = "80"
-os.environ["API_THROTTLE_RATE"] = ""  # None, also if `.env` has one.
+os.environ["API_THROTTLE_RATE"] = ""  # No limit, even if `.env` sets one.
 os.environ["NUM_PROXIES"] = "0"
 for _name in ("ALLOWED_HOSTS", "CORS_ALLOWED_ORIGINS", "SECURE_SSL_REDIRECT"):
     os.environ.pop(_name, None)

@@ -1,4 +1,4 @@
-"""Makes what tests start from, through `products.stock` like everybody else."""
+"""Factories for test data. They use `products.stock`, unless they say otherwise."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -31,9 +31,9 @@ class ProductFactory(Factory[Product]):
 
 
 def product_with_past(sku: str, changes: Collection[tuple[datetime, int]]) -> Product:
-    """Make a product by changes of what is on hand that are dated, the first its creation.
+    """Create a product by dated changes of its quantity. The first change is its creation.
 
-    Written straight to the tables: `products.stock` dates every event by the database's clock.
+    Writes to the tables directly, because `products.stock` uses the database's clock for events.
     """
     total = sum(change for _, change in changes)
     product = Product.objects.create(
@@ -59,7 +59,7 @@ def product_with_past(sku: str, changes: Collection[tuple[datetime, int]]) -> Pr
 
 
 def record_event(product: Product, event_type: StockEvent.Type, **fields: Any) -> StockEvent:
-    """Record an event that changes no level, straight in the tables."""
+    """Write an event without a change of levels directly to the tables."""
     Product.objects.filter(pk=product.pk).update(version=F("version") + 1)
     product.refresh_from_db(fields=["quantity", "reserved_quantity", "version"])
     event = StockEvent.objects.create(
@@ -78,7 +78,7 @@ def record_event(product: Product, event_type: StockEvent.Type, **fields: Any) -
 
 
 class ApiKeyFactory(DjangoModelFactory[ApiKey]):
-    """A key that may do everything; its text is `ApiKeyFactory.create().text`."""
+    """A key with the role `manage`. The key itself is `ApiKeyFactory.create().text`."""
 
     class Meta:
         model = ApiKey

@@ -1,7 +1,7 @@
 """Empty the test database after a transactional test.
 
-Django's flush truncates every table and makes permissions, groups and triggers anew. This one
-deletes the rows that there are, and keeps what `migrate` made unless a test has changed it.
+Django's flush truncates every table and then recreates permissions, groups and triggers. This one
+only deletes existing rows. It keeps the rows that `migrate` has made, unless a test changed them.
 """
 
 from typing import Any
@@ -27,17 +27,20 @@ _FILLED_BY_MIGRATE: list[type[Model]] = [
 _flush_of_django = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]
 
 
-def made_by_migrate() -> list[list[tuple[Any, ...]]]:
-    """Return the names of all content types, permissions and groups with their permissions."""
+def rows_of_migrate() -> list[list[tuple[Any, ...]]]:
+    """Return all content types, permissions and groups, by their names."""
     types = ContentType.objects.values_list("app_label", "model")
     permissions = Permission.objects.values_list("content_type__model", "codename", "name")
     groups = Group.objects.values_list("name", "permissions__codename")
     return [sorted(rows, key=str) for rows in (types, permissions, groups)]
 
 
-def flush(case: TransactionTestCase, made_at_first: list[list[tuple[Any, ...]]]) -> None:
-    """Delete all rows except those made by `migrate`, which Django makes anew if they changed."""
-    if made_by_migrate() == made_at_first:
+def flush(case: TransactionTestCase, initial_rows: list[list[tuple[Any, ...]]]) -> None:
+    """Delete all rows except those of `migrate`.
+
+    If these differ from `initial_rows`, let Django recreate them.
+    """
+    if rows_of_migrate() == initial_rows:
         _delete_rows()
     else:
         triggers.remove(connection)
@@ -50,7 +53,7 @@ def _delete_rows() -> None:
         with connection.cursor() as cursor:
             for table in _tables_with_rows():
                 cursor.execute(f"DELETE FROM {table}")
-        # PostgreSQL makes no trigger on a table with foreign keys that are still to be checked.
+        # PostgreSQL creates no trigger on a table with pending checks of foreign keys.
         connection.check_constraints()
         triggers.install(connection)
 

@@ -1,4 +1,4 @@
-"""The production server and commands, in processes of their own, on the test database."""
+"""Run the production server and commands in other processes, on the test database."""
 
 import json
 import os
@@ -21,11 +21,11 @@ from django.db import connection
 WORKERS = 3
 END_SECONDS = 60
 SERVER_NAME = "server"
-"""As PostgreSQL knows the connections of the server."""
+"""The `application_name` of the server's connections in PostgreSQL."""
 
 
 class Reply(NamedTuple):
-    """What the server said."""
+    """A response of the server."""
 
     status: int
     headers: dict[str, str]
@@ -33,38 +33,39 @@ class Reply(NamedTuple):
 
 
 class Server:
-    """A server that runs, and how to ask it."""
+    """A running server, and a client for it."""
 
     def __init__(self, port: int, process: subprocess.Popen[bytes], workers: int) -> None:
         self.port = port
         self._workers = workers
         self._process = process
-        self._said: queue.Queue[str] = queue.Queue()
+        self._output: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
     def _read(self) -> None:
-        """Read all that it says: with its pipe full, a server that logs an error would stop."""
+        """Read all output: a server whose pipe is full would block."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._said.put(line.decode())
-        self._said.put("")
+            self._output.put(line.decode())
+        self._output.put("")
 
     def wait_for_workers(self) -> list[int]:
-        """Wait for the server's word that its workers have started; return their process ids.
+        """Wait until all workers have started, and return their process ids.
 
-        Called again after all of them were killed, it waits for those that replace them.
+        If the workers were killed, call it again to wait for their replacements.
         """
-        said = ""
-        while line := self._said.get(timeout=END_SECONDS):
-            said += line
-            if said.count("Started worker") == self._workers:
+        output = ""
+        while line := self._output.get(timeout=END_SECONDS):
+            output += line
+            if output.count("Started worker") == self._workers:
                 self._wait_until_it_listens()
-                return [int(pid) for pid in re.findall(r"pawning worker-\d+ with PID: (\d+)", said)]
-        raise AssertionError(f"The server ended: {said}")
+                pids = re.findall(r"pawning worker-\d+ with PID: (\d+)", output)
+                return [int(pid) for pid in pids]
+        raise AssertionError(f"The server ended: {output}")
 
     def _wait_until_it_listens(self) -> None:
-        """A worker says that it has started a moment before it does."""
+        """Wait for the port: a worker logs its start shortly before it listens."""
         end = time.monotonic() + END_SECONDS
         while True:
             try:
@@ -79,7 +80,7 @@ class Server:
     def request(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> Reply:
-        """Send one request, a body that is not text as JSON, on a connection of its own."""
+        """Send a request on a new connection. A body that is not text is sent as JSON."""
         if body is not None and not isinstance(body, str):
             body = json.dumps(body)
         with_type = {"Content-Type": "application/json", **(headers or {})}
@@ -96,7 +97,7 @@ class Server:
             client.close()
 
     def stop(self) -> None:
-        """End the server and wait until it has ended."""
+        """Stop the server and wait until it has ended."""
         self._process.terminate()
         self._process.wait(timeout=END_SECONDS)
         self._reader.join(timeout=END_SECONDS)
@@ -108,7 +109,7 @@ class Server:
 def running_server(
     database_url: str | None = None, *, workers: int = WORKERS, **variables: str
 ) -> Iterator[Server]:
-    """Run the production server with so many worker processes, by default on the test database.
+    """Run the production server, by default on the test database.
 
     `variables` are added to its environment.
     """
@@ -136,7 +137,7 @@ def running_server(
 
 
 def manage(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a command of `manage.py`, by default on the test database; return how it ended.
+    """Run a command of `manage.py`, by default on the test database.
 
     `options` are those of `subprocess.run`.
     """
@@ -144,7 +145,7 @@ def manage(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
 
 
 def run_python(program: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a program that sets Django up, on the test database; return how it ended."""
+    """Run the source of a program that sets Django up, on the test database."""
     return _run("-c", program, *words)
 
 
@@ -152,7 +153,7 @@ def _run(
     *words: str, preexec_fn: Callable[[], None] = lambda: None, **options: Any
 ) -> subprocess.CompletedProcess[str]:
     def prepare() -> None:
-        # A shell that starts the tests in the background lets them ignore Ctrl-C.
+        # Tests that a shell runs in the background ignore Ctrl-C. The command should not.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         preexec_fn()
 
@@ -183,7 +184,7 @@ def _free_port() -> int:
 
 
 def database_url_of_test() -> str:
-    """Return where another process finds the test database."""
+    """Return the DATABASE_URL of the test database for other processes."""
     database = connection.settings_dict
     if connection.vendor == "sqlite":
         return f"sqlite:///{database['NAME']}"

@@ -1,8 +1,8 @@
-"""What the service promises, a second time and in plain Python: dicts, and no code of ours.
+"""A model of the service in plain Python, without code of the service.
 
-`test_machine` plays the same requests to this model and to the service, and compares. Each verb
-changes the model or raises `Refused`, and then has changed nothing that counts: the caller works
-on a copy.
+`test_machine` sends the same requests to this model and to the service, and compares the results.
+Each verb changes the model or raises `Refused`. A refused verb may have changed parts of the model,
+so the caller works on a copy.
 """
 
 from copy import deepcopy
@@ -13,7 +13,7 @@ LACK_OF_STOCK = {"insufficient_stock", "below_reserved"}
 
 
 class Refused(Exception):
-    """The answer that a request must get instead of what it asked for."""
+    """The error response that a request must get."""
 
     def __init__(self, status: int, code: str, **known: Any) -> None:
         super().__init__(code)
@@ -22,7 +22,7 @@ class Refused(Exception):
 
 
 def _refuse_any(refused: list[tuple[int, Refused]]) -> None:
-    """Refuse a request for its lines: all are named, and the first gives status and code."""
+    """Raise a refusal with all refused lines. The first one gives status and code."""
     if refused:
         refused.sort(key=lambda line: line[0])
         first = refused[0][1]
@@ -40,13 +40,13 @@ class Model:
     def copy(self) -> "Model":
         return deepcopy(self)
 
-    # ------------------------------------------------------------------------------- what is read
+    # ----------------------------------------------------------------------------------- reading
 
     def available(self, sku: str) -> int:
         return int(self.products[sku]["quantity"] - self.products[sku]["reserved_quantity"])
 
     def product(self, sku: str) -> dict[str, Any]:
-        """Return what an answer says of a product."""
+        """Return a product as in a response."""
         product = self.products.get(sku)
         if product is None:
             raise Refused(404, "product_not_found", sku=sku)
@@ -65,7 +65,7 @@ class Model:
         }
 
     def reservation(self, number: int) -> dict[str, Any]:
-        """Return what an answer says of a reservation."""
+        """Return a reservation as in a response."""
         if number not in self.reservations:
             raise Refused(404, "reservation_not_found")
         reservation = self.reservations[number]
@@ -84,7 +84,7 @@ class Model:
         return "released"
 
     def overdue(self, sku: str) -> list[int]:
-        """Return the reservations, the oldest first, that hold units of a product too long."""
+        """Return the overdue reservations that hold units of a product, oldest first."""
         return [
             number
             for number, reservation in sorted(self.reservations.items())
@@ -142,7 +142,7 @@ class Model:
         self._watch(sku)
 
     def _watch(self, sku: str) -> None:
-        """Note the crossing of the minimum, whatever its cause."""
+        """Add a low-stock event if the product has crossed its minimum."""
         product = self.products[sku]
         is_low = self.available(sku) < product["minimum_stock_level"]
         if is_low != product["low"]:
@@ -167,10 +167,10 @@ class Model:
             }
         )
 
-    # ---------------------------------------------------------------------------- what is on hand
+    # ---------------------------------------------------------------------------------- quantity
 
     def operate(self, **operation: Any) -> dict[str, Any]:
-        """Add, remove or adjust: one operation in a request of its own, without lines."""
+        """Add, remove or adjust, in a request without lines."""
         self._operate(**operation)
         return self.product(operation["sku"])
 
@@ -221,7 +221,7 @@ class Model:
     # ------------------------------------------------------------------------------ reservations
 
     def reserve(self, number: int, lines: list[tuple[str, int]], **about: Any) -> dict[str, Any]:
-        """Hold all lines as the reservation `number`. `about`: its reference, whether it ends."""
+        """Reserve all lines. `about` holds the reference, and whether the reservation `ends`."""
         refused, held = [], _sum(lines)
         for sku, (index, amount) in held.items():
             try:
@@ -248,7 +248,7 @@ class Model:
     def end(
         self, part: str, number: int, lines: list[tuple[str, int]] | None, **why: Any
     ) -> dict[str, Any]:
-        """Fulfill or release (`part` says which) the given lines, or all that is open."""
+        """Fulfill or release (`part` says which) the given lines, or all open units."""
         self._refuse_if_over(number)
         held = self.reservations[number]["lines"]
         if lines is None:
@@ -271,25 +271,25 @@ class Model:
     def release_product(
         self, sku: str, amount: int, number: int | None, **why: Any
     ) -> dict[str, Any]:
-        """Release units of one product, of a reservation or of the oldest without a reference."""
+        """Release units of a product, from a reservation or the oldest without a reference."""
         if number is not None:
             try:
                 self.end("released", number, [(sku, amount)], **why)
             except Refused as refusal:
-                # The request has no lines, so the refusal of its one line is told as just that.
+                # The request has no lines, so the refusal has none either.
                 line = refusal.body.get("lines", [refusal.body])[0]
                 known = {name: value for name, value in line.items() if name != "index"}
                 raise Refused(refusal.status, **known) from None
             return self.product(sku)
         self.product(sku)
-        anonymous = [
+        unreferenced = [
             number
             for number, reservation in sorted(self.reservations.items())
             if not reservation["reference"] and not reservation["overdue"]
             if reservation["lines"].get(sku, {}).get("open")
         ]
         missing = amount
-        for found in anonymous:
+        for found in unreferenced:
             portion = min(missing, self.reservations[found]["lines"][sku]["open"])
             if portion:
                 self._end("released", found, sku, portion, **why)
@@ -305,7 +305,7 @@ class Model:
         return self.reservation(number)
 
     def expire(self, number: int, sku: str) -> None:
-        """Give back what a reservation holds of a product; it must be overdue."""
+        """Expire the open units of a product in a reservation, which must be overdue."""
         reservation = self.reservations[number]
         assert reservation["overdue"], f"Reservation {number} expired before its time."
         held = reservation["lines"][sku]["open"]
@@ -337,7 +337,7 @@ class Model:
 
 
 def _sum(lines: list[tuple[str, int]]) -> dict[str, tuple[int, int]]:
-    """Return for each SKU its first index and the sum of its amounts."""
+    """Return the first index and the total amount of each SKU."""
     sums: dict[str, tuple[int, int]] = {}
     for index, (sku, amount) in enumerate(lines):
         first, so_far = sums.get(sku, (index, 0))

@@ -1,8 +1,7 @@
-"""Bugs that anybody might have made, to be planted by `pytest --plant NAME`.
+"""Typical bugs, to check that the tests catch them. `pytest --plant NAME` plants one.
 
-A suite that stays green with one of them would not have noticed it. `python -m
-products.tests.planted` (`make planted`) plants each, runs the tests that should notice, and fails
-if they do not.
+`python -m products.tests.planted` (`make planted`) plants each bug, runs the tests that should
+catch it, and fails if they pass.
 """
 
 import os
@@ -23,19 +22,19 @@ CAUGHT_BY = {
     "partial-order": ["stock/test_reservations.py", MACHINE],
     "no-lock": ["stock/test_races.py", MACHINE],
 }
-"""For each bug the modules that should catch it. No race is in reach of the machine, which asks
-one thing at a time: it is run with every bug to say so."""
+"""By bug: the modules that should catch it. The machine runs with every bug, although it cannot
+catch races, because it sends one request at a time."""
 
 
 def double_apply(patch: Any) -> None:
-    """The answer is kept only after the transaction, so that a retry finds none."""
+    """Do not claim idempotency keys, so that a retry applies the change again."""
     from products.stock import runner
 
     patch.setattr(runner, "claim", lambda once: 0)
 
 
 def late_fulfill(patch: Any) -> None:
-    """Only what the sweeper has given back counts as expired, not what is overdue."""
+    """Accept overdue reservations until the sweep has expired them."""
     from products.ledger.locking import LockedReservation
     from products.models import Reservation
     from products.stock import reservations
@@ -51,14 +50,14 @@ def late_fulfill(patch: Any) -> None:
 
 
 def no_fingerprint(patch: Any) -> None:
-    """A key is looked up without asking whether it is for the same request."""
+    """Accept an idempotency key that was used for another request."""
     from products.api import retries
 
     patch.setattr(retries, "fingerprint", lambda view: "")
 
 
 def lost_event(patch: Any) -> None:
-    """An adjust that finds a difference changes the levels, but forgets its event."""
+    """Lose the event of an adjust that changes the quantity."""
     from products.ledger.posting import Posting
     from products.models import Product, StockEvent
 
@@ -82,12 +81,12 @@ def lost_event(patch: Any) -> None:
 
 
 def partial_order(patch: Any) -> None:
-    """What is short is left out of an order, and the rest of it is reserved."""
+    """Reserve the available lines of an order, and leave out the short ones."""
     from products import stock
 
     reserve_lines = stock.reserve_lines
 
-    def reserve_what_there_is(*, lines: Any, **about: Any) -> Any:
+    def reserve_available(*, lines: Any, **about: Any) -> Any:
         try:
             return reserve_lines(lines=lines, **about)
         except stock.InsufficientStock as refused:
@@ -97,11 +96,11 @@ def partial_order(patch: Any) -> None:
                 raise
             return reserve_lines(lines=rest, **about)
 
-    patch.setattr(stock, "reserve_lines", reserve_what_there_is)
+    patch.setattr(stock, "reserve_lines", reserve_available)
 
 
 def no_lock(patch: Any) -> None:
-    """The rows are read without a lock."""
+    """Read rows without a lock."""
     from django.db.models import QuerySet
 
     patch.setattr(QuerySet, "select_for_update", lambda self, **_: self)
@@ -118,7 +117,7 @@ BUGS: dict[str, Callable[[Any], None]] = {
 
 
 def _run(bug: str, module: str) -> tuple[int, int, str]:
-    """Return how many tests ran and failed with the bug planted, and the first that failed."""
+    """Run a module with a bug. Return the number of tests and failures, and the first failure."""
     environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
     command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "--show-capture=no", "-rfE"]
     ended = subprocess.run(
@@ -141,7 +140,7 @@ def _run(bug: str, module: str) -> tuple[int, int, str]:
 
 
 def main() -> int:
-    """Print a table of what was caught; return 1 if a bug was not."""
+    """Print a table of the caught bugs. Return 1 if a bug was missed."""
     say = partial(print, flush=True)
     say("| bug | module | tests run | failed | first failing test |")
     say("|---|---|---|---|---|")

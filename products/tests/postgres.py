@@ -1,13 +1,13 @@
-"""A throw-away PostgreSQL for a test run, so that ``pytest`` alone is enough to run the tests.
+"""Start a throw-away PostgreSQL for a test run, so that ``pytest`` needs no other setup.
 
-As a pytest plugin (``-p products.tests.postgres``) it starts a server and puts its address into
-DATABASE_URL before pytest-django imports the settings. A DATABASE_URL that is already set wins:
-that is how another database is chosen, and how pytest-xdist workers share their parent's server.
-Other programs use ``running_postgres()``.
+As a pytest plugin (``-p products.tests.postgres``), this module starts a server and sets
+DATABASE_URL before pytest-django imports the settings. It does nothing if DATABASE_URL is already
+set: by the developer, or for pytest-xdist workers, which share their parent's server. Other
+programs use ``running_postgres()``.
 
-The server belongs to one process, its owner, whose pid and start time are part of the name of the
-server's folder. A name comes into being together with its folder, so a sweep that runs at the same
-moment never meets a folder without knowing the owner. The sweep clears up after killed owners.
+Each server has an owner process. The name of the server's folder contains the pid and the start
+time of the owner. A folder is created with its name, so a concurrent sweep always knows the owner
+of a folder. The sweep removes the servers of killed owners.
 """
 
 import atexit
@@ -41,8 +41,8 @@ SETTINGS = {
     "shared_buffers": "64MB",
 }
 NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-# The first that works is taken. Those that sort like a usual production server come first, as
-# code that relies on the byte order of C should fail here; C is there on every machine.
+# The first locale that works is used. Locales that sort like a production server come first: code
+# that relies on the byte order of C must fail here. Every machine has C.
 LOCALES = (
     ("--locale=en_US.UTF-8",),
     ("--locale=C", "--locale-provider=icu", "--icu-locale=en-US"),
@@ -53,11 +53,11 @@ LOCALES = (
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
-    """Start the server; a wrapper, because pytest-django reads the settings in the same hook."""
+    """Start the server before pytest-django reads the settings in the same hook."""
     options = early_config.known_args_namespace
     if not (os.environ.get("DATABASE_URL") or options.help or options.version):
         resources = contextlib.ExitStack()
-        # Unlike pytest_unconfigure, a cleanup also runs if pytest fails before it is configured.
+        # Unlike pytest_unconfigure, a cleanup also runs if pytest fails before configuration.
         early_config.add_cleanup(resources.close)
         atexit.register(resources.close)
         os.environ["DATABASE_URL"] = resources.enter_context(running_postgres())
@@ -67,45 +67,48 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
 @contextlib.contextmanager
 def running_postgres(*, fsync: bool = False) -> Iterator[str]:
-    """Yield the URL of a new server's empty database; with fsync, one that waits for the disk."""
+    """Yield the URL of an empty database on a new server. With `fsync`, commits are durable."""
     _sweep()
     owner = os.getpid()
     prefix = f"{PREFIX}{owner}-{_start_time(owner)}-"
     folder = Path(tempfile.mkdtemp(prefix=prefix))
     try:
-        folder.chmod(0o711)  # the server's user must get through to its data
+        folder.chmod(0o711)  # the user of the server must reach its data
         binaries = _runnable_binaries(folder)
         password = _create_cluster(binaries, folder, SETTINGS | ({} if fsync else NOT_DURABLE))
         port = _start_server(binaries, folder)
         yield f"postgres://postgres:{password}@127.0.0.1:{port}/postgres"
     finally:
-        if os.getpid() == owner:  # a forked child that ends must not take the server along
+        if os.getpid() == owner:  # a forked child must not stop the server
             _discard(folder)
 
 
 def _runnable_binaries(folder: Path) -> Path:
-    """Root's server runs as another user, who may have no way into root's virtualenv."""
+    """Return binaries that the user of the server can run.
+
+    Under root, the server runs as another user, who may not be able to read root's virtualenv.
+    """
     found = (path for path in _possible_binaries() if os.access(path / "initdb", os.X_OK))
     binaries = next(found, None)
     if binaries is None:
         raise pytest.UsageError(
-            "The tests need PostgreSQL and none was found: install the development requirements, "
-            "which contain one, or set DATABASE_URL to the database to use."
+            "No PostgreSQL was found for the tests. Install the development requirements, which "
+            "contain one, or set DATABASE_URL to a database."
         )
     if not _is_runnable(binaries, folder) and _server_user() and WHEEL in binaries.parts:
         binaries = _copy_wheel(binaries.parent, folder / "programs")
     if not _is_runnable(binaries, folder):
         user = _server_user() or pwd.getpwuid(os.geteuid())
         raise pytest.UsageError(
-            f"The user {user.pw_name} cannot run {binaries / 'postgres'} in {folder}: set TMPDIR "
-            "to a folder where that is possible, or set DATABASE_URL to the database to use."
+            f"The user {user.pw_name} cannot run {binaries / 'postgres'} in {folder}. Set TMPDIR "
+            "to a folder where programs can run, or set DATABASE_URL to a database."
         )
     return binaries
 
 
 def _possible_binaries() -> Iterator[Path]:
-    """The wheel comes first, being the same version on every machine."""
-    spec = importlib.util.find_spec(WHEEL)  # does not import it: only its programs are wanted
+    """Yield folders of binaries. The wheel comes first: its version is the same everywhere."""
+    spec = importlib.util.find_spec(WHEEL)  # does not import the package
     for location in (spec and spec.submodule_search_locations) or ():
         yield Path(location, "pginstall18/bin")
         yield Path(location, "pginstall/bin")
@@ -116,7 +119,7 @@ def _possible_binaries() -> Iterator[Path]:
 
 
 def _is_runnable(binaries: Path, folder: Path) -> bool:
-    """Try it: modes, mount options and shared libraries can all stand in the way."""
+    """Try to run the programs: modes, mount options and shared libraries can prevent it."""
     try:
         return not any(
             _run(folder, binaries / name, "--version").returncode for name in ("initdb", "postgres")
@@ -126,7 +129,7 @@ def _is_runnable(binaries: Path, folder: Path) -> bool:
 
 
 def _copy_wheel(install: Path, target: Path) -> Path:
-    """Keep the layout of site-packages: programs find their libraries relative to themselves."""
+    """Copy the programs of the wheel. They find their libraries by the relative layout."""
     copy = target / WHEEL / install.name
     (copy / "bin").mkdir(parents=True)
     for program in ("initdb", "pg_ctl", "postgres"):
@@ -142,7 +145,10 @@ def _copy_wheel(install: Path, target: Path) -> Path:
 
 
 def _create_cluster(binaries: Path, folder: Path, settings: dict[str, str]) -> str:
-    """Return the password; with none, all users of the machine could act as the server's user."""
+    """Create the data folder, and return the password of the database user.
+
+    Without a password, every user of the machine could connect.
+    """
     data, password_file, password = folder / "data", folder / "password", secrets.token_hex(16)
     data.mkdir(mode=0o700)
     password_file.touch(mode=0o600)
@@ -151,7 +157,7 @@ def _create_cluster(binaries: Path, folder: Path, settings: dict[str, str]) -> s
     _give_to_server_user(password_file)
     options = ("--no-sync", "--encoding=UTF8", "--username=postgres", "--auth=scram-sha-256")
     with password_file.open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # initdb inherits it, see _is_being_created
+        fcntl.flock(lock, fcntl.LOCK_EX)  # initdb inherits the lock, see _is_being_created
         for locale in LOCALES:
             command = ("-D", data, f"--pwfile={password_file}", *options, *locale)
             result = _run(folder, binaries / "initdb", *command, pass_fds=(lock.fileno(),))
@@ -166,7 +172,7 @@ def _create_cluster(binaries: Path, folder: Path, settings: dict[str, str]) -> s
 
 
 def _start_server(binaries: Path, folder: Path) -> int:
-    """Return the port; another program may take a free one before the server does, so retry."""
+    """Start the server and return its port. Retry if another program has taken the port."""
     data = folder / "data"
     for attempt in range(5):
         with socket.socket() as probe:
@@ -186,7 +192,7 @@ def _start_server(binaries: Path, folder: Path) -> int:
 def _run(
     folder: Path, *command: str | Path, pass_fds: tuple[int, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program as the server's user, in a folder and an environment that suit it."""
+    """Run a program as the user of the server, with a suitable folder and environment."""
     user = _server_user()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return subprocess.run(
@@ -200,7 +206,7 @@ def _run(
         text=True,
         errors="replace",
         pass_fds=pass_fds,
-        start_new_session=True,  # out of the reach of Ctrl-C, as it would leave shared memory
+        start_new_session=True,  # Ctrl-C would leave shared memory behind
         user=user.pw_uid if user else None,
         group=user.pw_gid if user else None,
         extra_groups=[] if user else None,
@@ -208,7 +214,7 @@ def _run(
 
 
 def _server_user() -> pwd.struct_passwd | None:
-    """PostgreSQL refuses to run as root; other users run it themselves."""
+    """Return the user that runs the server under root, as PostgreSQL refuses root. Else None."""
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 
 
@@ -218,7 +224,7 @@ def _give_to_server_user(path: Path) -> None:
 
 
 def _sweep() -> None:
-    """Discard what killed runs left; what cannot be told to be such a folder stays."""
+    """Remove the servers of killed owners. Keep folders that cannot be identified."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         owner = OWNER.fullmatch(folder.name)
         if owner and _is_own_directory(folder) and _start_time(int(owner[1])) != int(owner[2]):
@@ -226,7 +232,7 @@ def _sweep() -> None:
 
 
 def _is_own_directory(path: Path) -> bool:
-    """Another user's folder is not ours to judge, nor is a link to somewhere else."""
+    """Return whether the path is a directory of this user, and not a link."""
     try:
         status = path.lstat()
     except FileNotFoundError:  # another sweep was faster
@@ -235,7 +241,10 @@ def _is_own_directory(path: Path) -> bool:
 
 
 def _discard(folder: Path) -> None:
-    """Try for some seconds: an initdb or a server just starting may outlive its killed owner."""
+    """Stop the server and remove its folder.
+
+    Retries for some seconds: initdb or a starting server may outlive its killed owner.
+    """
     for _ in range(100):
         if not _is_being_created(folder):
             _stop_server(folder)
@@ -246,7 +255,7 @@ def _discard(folder: Path) -> None:
 
 
 def _is_being_created(folder: Path) -> bool:
-    """See if an initdb is at work; without its files it would crash and leave shared memory."""
+    """Return whether initdb is running. Without its files, it would leak shared memory."""
     try:
         with (folder / "password").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -258,7 +267,7 @@ def _is_being_created(folder: Path) -> bool:
 
 
 def _stop_server(folder: Path) -> None:
-    """Do it without mercy (SIGQUIT is PostgreSQL's immediate mode), as the data is not kept."""
+    """Stop the server at once (SIGQUIT is immediate shutdown): its data is not kept."""
     try:
         pid = int((folder / "data/postmaster.pid").read_text().split()[0])
     except (OSError, IndexError, ValueError):
@@ -273,7 +282,7 @@ def _stop_server(folder: Path) -> None:
 
 
 def _is_server(pid: int, folder: Path) -> bool:
-    """Look at the command line, as the pid may by now be that of an innocent process."""
+    """Check the command line: the pid may belong to another process by now."""
     if HAS_PROC:
         try:
             command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
@@ -286,13 +295,16 @@ def _is_server(pid: int, folder: Path) -> bool:
 
 
 def _start_time(pid: int) -> int | None:
-    """Tell a process from a later one with its pid; None if dead, 0 if the system cannot say."""
+    """Return the start time of a process, None if it is dead, 0 if unknown.
+
+    It tells a process from a later one with the same pid.
+    """
     try:
         if not HAS_PROC:
-            os.kill(pid, 0)  # fails also for a process of another user, which is a later one
+            os.kill(pid, 0)  # also fails for another user's process, which is a later one
             return 0
         status = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
-    state, *fields = status.rpartition(b")")[2].split()  # before it is a name that may hold blanks
-    return None if state in b"ZX" else int(fields[18])  # a zombie is dead, though nobody reaped it
+    state, *fields = status.rpartition(b")")[2].split()  # the name before it may contain blanks
+    return None if state in b"ZX" else int(fields[18])  # a zombie counts as dead

@@ -1,4 +1,4 @@
-"""`GET /v1/events`: a follower misses no event and sees each product's in order."""
+"""`GET /v1/events`: a follower misses no event, and sees those of each product in order."""
 
 import threading
 from collections import defaultdict
@@ -18,7 +18,7 @@ from products.tests.checks import assert_problem
 from products.tests.concurrency import OpenChange, at_once, in_another_thread
 from products.tests.factories import ACTOR, ProductFactory, record_event
 
-# Real commits: what a transaction has not committed is not in the feed.
+# Real commits, because the feed contains committed events only.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -49,7 +49,7 @@ def test_the_feed_is_read_from_the_start_page_by_page(api: APIClient) -> None:
     assert second["results"][0] == ledger[0]
 
 
-def test_an_empty_feed_has_a_cursor_too(api: APIClient) -> None:
+def test_an_empty_feed_has_a_cursor(api: APIClient) -> None:
     start, latest = read(api), read(api, after="latest")
     ProductFactory.create(sku="CUP")
 
@@ -57,7 +57,7 @@ def test_an_empty_feed_has_a_cursor_too(api: APIClient) -> None:
     assert seen(read(api, after=start["cursor"])) == [("CUP", 1)]
 
 
-def test_latest_answers_with_the_cursor_for_what_is_to_come(api: APIClient) -> None:
+def test_latest_returns_the_cursor_for_future_events(api: APIClient) -> None:
     ProductFactory.create(sku="CUP")
 
     latest = read(api, after="latest")
@@ -67,7 +67,7 @@ def test_latest_answers_with_the_cursor_for_what_is_to_come(api: APIClient) -> N
     assert seen(read(api, after=latest["cursor"])) == [("CUP", 2)]
 
 
-def test_a_page_has_100_events_unless_asked_for_up_to_1000(api: APIClient) -> None:
+def test_a_page_has_100_events_by_default_and_1000_at_most(api: APIClient) -> None:
     ProductFactory.create(sku="CUP")
     stock.apply([Add(sku="CUP", amount=1)] * 1000, by=ACTOR)
 
@@ -76,7 +76,7 @@ def test_a_page_has_100_events_unless_asked_for_up_to_1000(api: APIClient) -> No
 
 
 @pytest.mark.parametrize("prefix", ["/v1", ""])
-def test_a_reader_may_follow_and_nobody_without_a_key(
+def test_the_feed_needs_a_key_with_the_role_read(
     client_as: Callable[[Role], APIClient], prefix: str
 ) -> None:
     assert client_as(Role.READ).get(f"{prefix}/events").status_code == 200
@@ -110,8 +110,8 @@ def test_a_bad_query_is_refused(api: APIClient, query: str) -> None:
     assert [error["field"] for error in problem["errors"]] == [query.partition("=")[0]]
 
 
-def assert_to_start_again(api: APIClient, cursor: str) -> None:
-    """Assert that a cursor is refused, with the advice that its follower needs."""
+def assert_cursor_is_refused(api: APIClient, cursor: str) -> None:
+    """Assert that a cursor is refused, and that the error says how to start again."""
     problem = assert_problem(api.get("/v1/events", {"after": cursor}), 400, "invalid")
 
     [error] = problem["errors"]
@@ -124,11 +124,11 @@ def test_a_cursor_of_another_ledger_is_refused(api: APIClient) -> None:
     event_id, moment = map(int, read(api)["cursor"].split("-"))
 
     for unknown in (f"{event_id + 1}-{moment}", f"{event_id}-{moment + 1}", str(event_id)):
-        assert_to_start_again(api, unknown)
+        assert_cursor_is_refused(api, unknown)
 
 
 def restore_to(event: StockEvent) -> None:
-    """Bring the ledger back to where `event` was the last, as a restore from a backup does."""
+    """Restore the ledger to the state in which `event` was the last one, as from a backup."""
     triggers.remove(connection)
     StockEvent.objects.filter(pk__gt=event.pk).delete()
     triggers.install(connection)
@@ -141,7 +141,7 @@ def restore_to(event: StockEvent) -> None:
         cursor.execute(sql, [event.pk])
 
 
-def test_a_cursor_from_before_a_restore_is_refused_where_its_event_is_gone(api: APIClient) -> None:
+def test_a_cursor_is_refused_if_a_restore_has_lost_its_event(api: APIClient) -> None:
     ProductFactory.create(sku="CUP")
     stock.add(sku="CUP", amount=1, by=ACTOR)
     kept = read(api)["cursor"]
@@ -150,17 +150,17 @@ def test_a_cursor_from_before_a_restore_is_refused_where_its_event_is_gone(api: 
     last_kept, last_lost = StockEvent.objects.order_by("pk")[1:]
 
     restore_to(last_kept)
-    assert_to_start_again(api, lost["cursor"])
+    assert_cursor_is_refused(api, lost["cursor"])
     for _ in range(2):
         stock.remove(sku="CUP", amount=1, by=ACTOR)
 
-    # Another event has the id of the lost one, and there are events after it.
+    # Another event now has the id of the lost one, and more events follow.
     assert StockEvent.objects.get(pk=last_lost.pk).type == StockEvent.Type.REMOVED
-    assert_to_start_again(api, lost["cursor"])
+    assert_cursor_is_refused(api, lost["cursor"])
     assert seen(read(api, after=kept)) == [("CUP", 3), ("CUP", 4)]
 
 
-def test_the_feed_tells_what_an_event_edited_and_which_it_undoes(api: APIClient) -> None:
+def test_the_feed_shows_edited_fields_and_undone_events(api: APIClient) -> None:
     product = ProductFactory.create(sku="CUP")
     edit = {"name": {"old": "Cup", "new": "Mug"}, "minimum_stock_level": {"old": 0, "new": 7}}
     edited = record_event(product, StockEvent.Type.PRODUCT_EDITED, details=edit)
@@ -174,7 +174,7 @@ def test_the_feed_tells_what_an_event_edited_and_which_it_undoes(api: APIClient)
     assert (archived["type"], archived["undoes"]) == ("ProductArchived", edited.pk)
 
 
-def test_latest_is_the_last_event_though_a_change_that_failed_drew_ids(api: APIClient) -> None:
+def test_latest_is_the_last_event_even_if_a_failed_change_drew_ids(api: APIClient) -> None:
     ProductFactory.create(sku="CUP")
     with transaction.atomic():
         stock.add(sku="CUP", amount=1, by=ACTOR)
@@ -192,7 +192,7 @@ def skip_on_sqlite() -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_what_commits_late_is_not_missed(api: APIClient, fails: bool) -> None:
+def test_an_event_that_commits_late_is_not_missed(api: APIClient, fails: bool) -> None:
     """One transaction draws its id first and ends last."""
     skip_on_sqlite()
     for sku in ("EARLY", "LATE", "NEXT"):
@@ -212,31 +212,33 @@ def test_what_commits_late_is_not_missed(api: APIClient, fails: bool) -> None:
     assert seen(after) == [*([] if fails else [("LATE", 2)]), ("EARLY", 2), ("NEXT", 2)]
 
 
-# The reader takes three statements: a change may happen before each, or after all.
-MOMENTS = range(4)
+# The reader sends three statements. A change may happen before each of them, or after the last.
+STEPS = range(4)
 
 
 @pytest.mark.parametrize(
-    ("starts", "overtaken", "ends"), [*combinations_with_replacement(MOMENTS, 3)]
+    ("starts", "overtaken", "ends"), [*combinations_with_replacement(STEPS, 3)]
 )
-def test_no_moment_is_a_bad_one_for_a_reader(starts: int, overtaken: int, ends: int) -> None:
-    """One change starts, another is committed, the first is committed: each at any moment."""
+def test_a_reader_misses_nothing_at_any_interleaving(
+    starts: int, overtaken: int, ends: int
+) -> None:
+    """One change starts, another commits, then the first commits, each between any statements."""
     skip_on_sqlite()
     for sku in ("EARLY", "LATE"):
         ProductFactory.create(sku=sku)
     start = feed.latest().cursor
-    moment = 0
+    step = 0
     late: list[OpenChange] = []
 
     def happen() -> None:
-        nonlocal moment
-        if moment == starts:
+        nonlocal step
+        if step == starts:
             late.append(OpenChange(partial(stock.add, sku="LATE", amount=1, by=ACTOR)))
-        if moment == overtaken:
+        if step == overtaken:
             in_another_thread(partial(stock.add, sku="EARLY", amount=1, by=ACTOR))
-        if moment == ends:
+        if step == ends:
             late[0].end()
-        moment += 1
+        step += 1
 
     def happen_and_execute(execute: Callable[..., object], *statement: Any) -> object:
         happen()
@@ -247,11 +249,11 @@ def test_no_moment_is_a_bad_one_for_a_reader(starts: int, overtaken: int, ends: 
     happen()
     second = feed.read(after=first.cursor, limit=10)
 
-    assert moment == len(MOMENTS)
+    assert step == len(STEPS)
     assert [event.product.sku for event in [*first.events, *second.events]] == ["LATE", "EARLY"]
 
 
-def test_a_lock_of_somebody_else_does_not_hold_the_feed_back(api: APIClient) -> None:
+def test_an_unrelated_advisory_lock_does_not_hold_the_feed_back(api: APIClient) -> None:
     skip_on_sqlite()
     ProductFactory.create(sku="CUP")
 
@@ -261,8 +263,8 @@ def test_a_lock_of_somebody_else_does_not_hold_the_feed_back(api: APIClient) -> 
         assert seen(read(api)) == [("CUP", 1)]
 
 
-def test_a_cursor_stays_good_while_a_late_writer_locks_its_id(api: APIClient) -> None:
-    """A writer reads the next id, and locks it only after another has drawn it and committed."""
+def test_a_cursor_stays_valid_while_a_slow_writer_locks_its_id(api: APIClient) -> None:
+    """A slow writer locks an id only after another writer has drawn it and committed."""
     skip_on_sqlite()
     ProductFactory.create(sku="CUP")
     page = read(api)

@@ -1,7 +1,7 @@
-"""A machine plays random requests to the service and to `model.Model`, and compares.
+"""A state machine sends random requests to the service and to `model.Model`, and compares.
 
-After every step the two must agree on levels, versions, the whole ledger and all reservations, as
-they stand in the database. `make fuzz` plays many more, and others each time.
+After every step, the database and the model must agree on levels, versions, the whole ledger and
+all reservations. `make fuzz` tries many more requests, and different ones each time.
 """
 
 import json
@@ -38,7 +38,7 @@ few = st.integers(1, 6)
 many = st.integers(LIMIT - 5, LIMIT)
 amounts = st.sampled_from([few] * 14 + [many]).flatmap(lambda kind: kind)
 levels = st.sampled_from([st.integers(0, 12)] * 14 + [many]).flatmap(lambda kind: kind)
-names = st.sampled_from("AAAABBBCCDX")  # D is created later, if at all; X never is.
+names = st.sampled_from("AAAABBBCCDX")  # D may be created later. X never exists.
 notes = st.fixed_dictionaries(
     {}, optional={"reason": st.just("why"), "reference": st.sampled_from(["", "order-1"])}
 )
@@ -48,20 +48,20 @@ ends = st.fixed_dictionaries(
     optional={"expires_in": st.just(HOUR)},
 )
 positions = st.integers(0, 9)
-"""Which of those that there are, counted from the last and round again."""
+"""An index into a list of requests or reservations, from the last one, modulo its length."""
 reservations = st.sampled_from([*range(6), *range(6), None])
-"""The same for reservations; `None` is one that does not exist."""
+"""The same for reservations. None stands for a reservation that does not exist."""
 conditions = st.sampled_from([None] * 9 + ["*", 0, 0, 1, 4])
-"""No `If-Match`, any, or the entity tag at this position among those that were answered."""
+"""The `If-Match`: none, `*`, or the received entity tag at this position from the last one."""
 keyed = st.booleans()
 late = st.booleans()
-"""Whether the time of a reservation is over as soon as it is made, if it has an end."""
+"""Whether a reservation with an expiry becomes overdue at once."""
 
 Expect = Callable[[Model], dict[str, Any]]
 
 
 def assert_holds(expected: Any, found: Any) -> None:
-    """Assert that `found` holds all that is expected; an object may say more."""
+    """Assert that `found` contains everything in `expected`. Objects may have more fields."""
     if isinstance(expected, dict):
         for name, value in expected.items():
             assert_holds(value, found[name])
@@ -74,9 +74,11 @@ def assert_holds(expected: Any, found: Any) -> None:
 
 
 class Machine(RuleBasedStateMachine):
+    """Requests as rules, and the model that predicts their results."""
+
     api: ClassVar[APIClient]
     reached: ClassVar[Counter[str]]
-    """How often each outcome was reached, in all examples."""
+    """The number of times that each outcome was reached, over all examples."""
     numbers: ClassVar[Iterator[int]]
 
     def __init__(self) -> None:
@@ -87,7 +89,7 @@ class Machine(RuleBasedStateMachine):
         self.refused: list[dict[str, Any]] = []
         self.etags: dict[str, list[str]] = {}
 
-    # ------------------------------------------------------------------------- asking and comparing
+    # ------------------------------------------------------------------------ sending and comparing
 
     def sku(self, name: str) -> str:
         return self.prefix + name
@@ -111,7 +113,7 @@ class Machine(RuleBasedStateMachine):
         done: int = 200,
         one_line: bool = True,
     ) -> None:
-        """Send a request, and compare its answer and its effect with what the model expects."""
+        """Send a request, and compare its response and its effect with those of the model."""
         self._play(
             {
                 "method": method,
@@ -179,20 +181,20 @@ class Machine(RuleBasedStateMachine):
     def _assert_one_of(self, answer: Any, refusals: list[Refused]) -> None:
         problem = assert_problem(answer, answer.status_code, answer.json().get("code"))
         names = {"code", "sku", "requested", "available", "lines"}
-        told = {name: value for name, value in problem.items() if name in names}
+        found = {name: value for name, value in problem.items() if name in names}
         allowed = [(refusal.status, refusal.body) for refusal in refusals]
-        assert (answer.status_code, told) in allowed
+        assert (answer.status_code, found) in allowed
 
     def _predict(
         self, expect: Expect, *, one_line: bool
     ) -> tuple[dict[str, Any] | list[Refused], Model]:
-        """Return the body to expect, or the refusals any of which will do; and the model after."""
+        """Return the expected body or the possible refusals, and the model after the request."""
         after = self.model.copy()
         try:
             return expect(after), after
         except Refused as refusal:
             first = last = refusal
-        # Short of stock? What is overdue of the short products must be given back, if that helps.
+        # If stock is short, overdue reservations of the short products must expire if that helps.
         generous = self.model.copy()
         while overdue := [
             (number, sku) for sku in _short(last) for number in generous.overdue(sku)
@@ -208,20 +210,25 @@ class Machine(RuleBasedStateMachine):
         return [first, last], self.model
 
     def _predict_given(self, expect: Expect, *, one_line: bool) -> tuple[dict[str, Any], Model]:
-        """Return the same for a request that needed overdue units. How many it gives back beyond
-        its need, where it has several lines, is its affair: that is read from the ledger."""
+        """Return the expected body and the model for a request that needed overdue units.
+
+        A request with several lines may expire more units than it needs, so the expired ones are
+        read from the ledger.
+        """
         after = self.model.copy()
         given: dict[str, list[int]] = {}
         for sku, number in self._expired_since(after):
             given.setdefault(sku, []).append(number)
         for sku, numbers in given.items():
-            assert sorted(numbers) == self.model.overdue(sku)[: len(numbers)], "not the oldest"
+            assert sorted(numbers) == self.model.overdue(sku)[: len(numbers)], (
+                "The expired reservations are not the oldest."
+            )
             for number in numbers:
                 if one_line and number == max(numbers):
                     with pytest.raises(Refused):
                         expect(after.copy())
                 after.expire(number, sku)
-        self.reached["what was overdue given back"] += 1
+        self.reached["overdue units expired"] += 1
         return expect(after), after
 
     def _expired_since(self, model: Model) -> list[tuple[str, int]]:
@@ -239,7 +246,7 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(quantity=st.integers(3, 9), minimum=st.integers(0, 8), amount=few, late=late)
     def start(self, quantity: int, minimum: int, amount: int, late: bool) -> None:
-        """Begin with something to refuse, to expire and to send again, whichever rules follow."""
+        """Create products and reservations, so that every rule has something to work on."""
         for name in "ABC":
             self.create(name, quantity, minimum, keyed=False)
         self.reserve("A", 1, {"reference": ""}, late=False, keyed=True, condition=None)
@@ -360,7 +367,10 @@ class Machine(RuleBasedStateMachine):
         beyond=few,
     )
     def go_beyond(self, action: str, name: str, beyond: int) -> None:
-        """Ask for a little more than there is, which what is overdue may hold, or has room."""
+        """Send an operation slightly beyond the limit: more units than are available, or too many.
+
+        Overdue reservations may hold the missing units.
+        """
         product = self.model.products.get(self.sku(name))
         if product is None:
             return
@@ -378,7 +388,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(name=names, action=st.sampled_from(["add", "reserve"]), restore=st.booleans())
     def use_archived(self, name: str, action: str, restore: bool) -> None:
-        """Archive a product, and ask for what an archived one refuses."""
+        """Archive a product, and send an operation that an archived product refuses."""
         how: dict[str, Any] = {"keyed": False, "condition": None}
         self.edit(name, {"archived": True}, condition=None)
         if action == "add":
@@ -424,7 +434,7 @@ class Machine(RuleBasedStateMachine):
             self.time_passes(position=0)
 
     def _new_reservation(self) -> int:
-        """Return the id that the service has given to what it has just made; 0 if it made none."""
+        """Return the id of the reservation that the service has just created, or 0."""
         skus = list(self.model.products)
         ids = Reservation.objects.filter(lines__product__sku__in=skus).values_list("pk", flat=True)
         return max(set(ids) - set(self.model.reservations), default=0)
@@ -446,6 +456,12 @@ class Machine(RuleBasedStateMachine):
             lambda model: model.end(part, number, lines, **notes),
             keyed=keyed,
         )
+
+    @rule(action=st.sampled_from(["fulfill", "release"]), position=reservations)
+    def end_twice(self, action: str, position: int | None) -> None:
+        """End a reservation, then try to end it again."""
+        for _ in range(2):
+            self.end(action, position, wanted=None, notes={}, keyed=False)
 
     @rule(
         name=names,
@@ -480,11 +496,11 @@ class Machine(RuleBasedStateMachine):
             keyed=keyed,
         )
 
-    # ----------------------------------------------------------------------- time, and asking again
+    # ------------------------------------------------------------------------- time and repetitions
 
     @rule(position=reservations, minutes=st.integers(1, 3))
     def time_passes(self, position: int | None, minutes: int = 1) -> None:
-        """The end of a reservation comes to lie in the past, since the test cannot wait for it."""
+        """Move the expiry of a reservation into the past, because the test cannot wait."""
         number = self.pick(position)
         if self.model.reservations.get(number, {"ends": False})["ends"]:
             past = timezone.now() - timedelta(minutes=minutes)
@@ -495,7 +511,7 @@ class Machine(RuleBasedStateMachine):
     def sweep(self, batch: int) -> None:
         call_command("expire_reservations", batch=batch, stdout=StringIO())
 
-        # In which order it takes those that are overdue, the ledger tells.
+        # The order of the sweep is read from the ledger.
         for sku, number in self._expired_since(self.model):
             self.model.expire(number, sku)
             self.reached["swept"] += 1
@@ -531,17 +547,17 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.refused)
     @rule(position=positions, other=st.none() | positions)
-    def ask_anew(self, position: int, other: int | None) -> None:
-        """A refused request leaves its key free, for the same request and for another one."""
+    def repeat_refused(self, position: int, other: int | None) -> None:
+        """Use the key of a refused request for the same or for another request."""
         refused = _at(position, self.refused)
         request = refused if other is None else _at(other, self.done + self.refused)
         self.refused.remove(refused)
 
-        self._play({**request, "key": refused["key"]}, "asked anew")
+        self._play({**request, "key": refused["key"]}, "after refusal")
 
     @rule(name=names, beyond=few, delivered=st.booleans())
     def order_again(self, name: str, beyond: int, delivered: bool) -> None:
-        """Ask for too much, and under the same key again, perhaps after goods came in."""
+        """Order too much, then repeat the order with its key, perhaps after a delivery."""
         how: dict[str, Any] = {"keyed": True, "condition": None}
         if self.sku(name) in self.model.products:
             amount = min(self.model.available(self.sku(name)) + beyond, LIMIT)
@@ -549,7 +565,7 @@ class Machine(RuleBasedStateMachine):
             if delivered:
                 self.add_or_remove("add", "POST", name, beyond, notes={}, **how)
         if self.refused:
-            self.ask_anew(position=0, other=None)
+            self.repeat_refused(position=0, other=None)
 
     @rule(name=names, position=positions)
     def read_as_of(self, name: str, position: int) -> None:
@@ -560,15 +576,15 @@ class Machine(RuleBasedStateMachine):
             assert_problem(answer, 404, "product_not_found")
             return
         ledger = self.model.products[sku]["events"]
-        told = answer.json()["results"]
-        assert_holds([_without_note(event) for event in reversed(ledger)], told)
-        # Not as texts: that of a full second has no fraction.
-        moments = [datetime.fromisoformat(event["occurred_at"]) for event in told]
-        moment = moments[position % len(told)]
+        rows = answer.json()["results"]
+        assert_holds([_without_note(event) for event in reversed(ledger)], rows)
+        # Compared as datetimes: the text of a full second has no fraction.
+        moments = [datetime.fromisoformat(event["occurred_at"]) for event in rows]
+        moment = moments[position % len(rows)]
 
         then = self.api.get(path, {"as_of": moment.isoformat()})
 
-        # Several events of one request may have one time; then the last of them counts.
+        # Events of one request may have the same time. Then the last one counts.
         version = sum(one <= moment for one in moments)
         assert then.json()["version"] == version
         for level in ("quantity", "reserved_quantity"):
@@ -662,7 +678,7 @@ _EVENT = (
 
 
 def _with_available(products: Iterable[dict[str, Any]], skus: list[str]) -> list[dict[str, Any]]:
-    """Return the products as answers show them, in the order of `skus`."""
+    """Return stored products with their available quantity, in the order of `skus`."""
     by_sku = {product["sku"]: product for product in products}
     return [
         {**row, "available_quantity": row["quantity"] - row["reserved_quantity"]}
@@ -673,7 +689,7 @@ def _with_available(products: Iterable[dict[str, Any]], skus: list[str]) -> list
 def _assert_guaranteed(
     product: dict[str, Any], ledger: list[dict[str, Any]], reservations: list[dict[str, Any]]
 ) -> None:
-    """Assert what is promised of the stored rows, whatever the model says of them."""
+    """Assert the guarantees of the stored rows, independent of the model."""
     lines = [line for reservation in reservations for line in reservation["lines"]]
     held = [line["open"] for line in lines if line["sku"] == product["sku"]]
 
@@ -703,7 +719,7 @@ def _without_lines(refusal: Refused) -> Refused:
 
 
 def _without_note(event: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what the contract does not say: the note of a low stock event."""
+    """Leave out reason and reference of a low-stock event, which the contract does not define."""
     if not event["type"].startswith("LowStock"):
         return event
     return {name: value for name, value in event.items() if name not in ("reason", "reference")}
@@ -727,19 +743,19 @@ OUTCOMES = {
     "410 reservation_expired",
     "412 precondition_failed",
     "422 idempotency_key_reused",
-    *("200 replayed", "201 replayed", "200 asked anew", "409 insufficient_stock asked anew"),
-    "what was overdue given back",
+    *("200 replayed", "201 replayed", "200 after refusal", "409 insufficient_stock after refusal"),
+    "overdue units expired",
     "swept",
 }
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover  # It goes thousands of times where the other tests have been.
+@pytest.mark.no_cover  # Slow under coverage, and covers no other lines than the other tests.
 @pytest.mark.django_db(transaction=True)
-def test_service_and_model_agree_whatever_is_asked(
+def test_service_and_model_agree(
     caplog: pytest.LogCaptureFixture, record_property: Callable[[str, object], None]
 ) -> None:
-    caplog.set_level("ERROR")  # A line for each request would bury what has failed.
+    caplog.set_level("ERROR")  # Log lines of requests would hide the failure.
     Machine.api = APIClient()
     Machine.api.credentials(HTTP_AUTHORIZATION=f"Api-Key {ApiKeyFactory.create().text}")
     Machine.reached, Machine.numbers = Counter(), count(1)

@@ -1,4 +1,4 @@
-"""When a product becomes low on stock, and when it no longer is."""
+"""The policy for low-stock events."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def levels(available: int, minimum: int = 5) -> Levels:
         (levels(0, minimum=0), levels(0, minimum=0), None),
     ],
 )
-def test_events_on_crossing_only(
+def test_an_event_on_crossing_the_minimum_only(
     before: Levels | None, after: Levels, expected: StockEvent.Type | None
 ) -> None:
     assert low_stock_event(before, after) == expected

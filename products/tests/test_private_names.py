@@ -1,7 +1,7 @@
-"""Every private or undocumented name of a library that the project uses, and where.
+"""List the private and undocumented names of libraries that the project uses.
 
-An upgrade may move such a name without a word in its release notes. These tests then say which one,
-and what breaks.
+An upgrade may move such a name without a mention in its release notes. Then these tests fail with
+the name, and with the part of the project that uses it.
 """
 
 import ast
@@ -24,26 +24,28 @@ TEMPLATES = PROJECT / "products" / "templates"
 
 
 class Borrowed(NamedTuple):
-    """Names of one owner in a library, which one part of the project uses."""
+    """Private or undocumented names in a library, and the part of the project that uses them."""
 
     where: str
-    """A module of the project, or a package."""
+    """A module or a package of the project."""
     owner: str
-    """A module of the library, or a class in one."""
+    """A module or a class of the library."""
     names: str
-    """Attributes of the owner, separated by spaces; none where only the owner is used."""
+    """Attributes of the owner, separated by spaces. Empty if only the owner is used."""
     why: str
 
 
 BORROWED = [
     # Python
-    Borrowed("inventory_project.wsgi", "logging", "_srcfile", "records need not name their source"),
+    Borrowed(
+        "inventory_project.wsgi", "logging", "_srcfile", "log records do not look up their source"
+    ),
     # Django: connections
     Borrowed(
         "products.db",
         "django.db.backends.base.base.BaseDatabaseWrapper",
         "make_cursor make_debug_cursor queries_logged ensure_connection in_atomic_block",
-        "prepared statements are wrapped and logged as Django's own",
+        "prepared statements are wrapped and logged like Django's own",
     ),
     Borrowed(
         "products.db",
@@ -61,50 +63,50 @@ BORROWED = [
         "products.apps",
         "django.db.backends.sqlite3.base.DatabaseWrapper",
         "",
-        "its connections get their settings",
+        "its connections get a higher limit of parameters",
     ),
     Borrowed(
         "products.stock.runner",
         "django.db.backends.base.base.BaseDatabaseWrapper",
         "in_atomic_block savepoint_ids",
-        "the COMMIT goes along with a write only outside of other transactions",
+        "COMMIT is sent with a write only outside other transactions",
     ),
     Borrowed(
         "products.ledger",
         "django.db.backends.sqlite3.operations.DatabaseOperations",
         "convert_datetimefield_value",
-        "SQLite returns moments without a time zone",
+        "SQLite returns times without a time zone",
     ),
     Borrowed(
         "products.files",
         "django.db.backends.base.base.BaseDatabaseWrapper",
         "wrap_database_errors is_usable",
-        "COPY goes past Django's cursor; a broken connection has no table to drop",
+        "COPY bypasses Django's cursor, and a broken connection has no table to drop",
     ),
     Borrowed(
         "products.triggers",
         "django.db.backends.base.introspection.BaseDatabaseIntrospection",
         "table_names",
-        "there is nothing to guard before the first migration",
+        "triggers need the table to exist",
     ),
     Borrowed(
         "products.tests.flush",
         "django.db.migrations.recorder.MigrationRecorder",
         "Migration",
-        "the table that a test's flush leaves as it is",
+        "the flush of tests keeps this table",
     ),
     Borrowed(
         "products.tests.db",
         "django.db.utils.ConnectionHandler",
         "",
-        "a test opens connections with settings of its own",
+        "a test opens connections with its own settings",
     ),
     # Django: the ORM
     Borrowed(
         "products.db.compiled",
         "django.db.models.base.ModelState",
         "adding db",
-        "instances are made without `from_db`",
+        "instances are built without `from_db`",
     ),
     Borrowed(
         "products.db.compiled",
@@ -116,7 +118,7 @@ BORROWED = [
         "products.db.compiled",
         "django.db.models.sql.compiler.SQLCompiler",
         "as_sql select get_converters apply_converters",
-        "a query is compiled once, and its rows converted as Django does",
+        "a query is compiled once, and its rows are converted like Django's",
     ),
     Borrowed(
         "products.models.fields",
@@ -135,52 +137,52 @@ BORROWED = [
         "products.admin.base",
         "django.utils.text",
         "Truncator",
-        "long texts of an edit are cut in tables",
+        "tables shorten the long texts of an edit",
     ),
     Borrowed(
         "products.api.retries",
         "django.utils.http",
         "parse_etags",
-        "If-Match is read as Django reads it",
+        "If-Match is parsed like Django does",
     ),
     Borrowed(
         "products.admin.dialogs",
         "django.utils.http",
         "url_has_allowed_host_and_scheme",
-        "a dialog leads back to pages of this service alone",
+        "a dialog redirects only to pages of this service",
     ),
     Borrowed(
-        "products.groups", "django.apps.registry", "Apps apps", "groups are made after `migrate`"
+        "products.groups", "django.apps.registry", "Apps apps", "groups are created after `migrate`"
     ),
     Borrowed(
         "products.groups",
         "django.contrib.auth.management",
         "create_permissions",
-        "the permissions must be there before the groups",
+        "the permissions must exist before the groups",
     ),
     Borrowed(
         "products.admin",
         "django.contrib.admin.options",
         "IncorrectLookupParameters",
-        "an odd filter is answered as Django's own list does",
+        "an invalid filter gets the same response as in Django's own lists",
     ),
     Borrowed(
         "products.admin",
         "django.contrib.admin.options.ModelAdmin",
         "opts changeform_view",
-        "pages of our own look like Django's, and its pages get context",
+        "custom pages look like Django's, and get the same context",
     ),
     Borrowed(
         "products.admin.base",
         "django.contrib.admin.options.ModelAdmin",
         "_changeform_view",
-        "a form whose changes `stock` makes has no transaction around it",
+        "a form that calls `stock` runs without a transaction",
     ),
     Borrowed(
         "products.admin",
         "django.contrib.admin.views.main.ChangeList",
         "get_results result_count full_result_count url_for_result",
-        "long lists are not counted to their end; keys are linked by their prefix",
+        "long lists are not fully counted, and keys are linked by their prefix",
     ),
     Borrowed(
         "products.admin.ledger",
@@ -192,31 +194,31 @@ BORROWED = [
         "products.admin",
         "django.template.defaultfilters",
         "pluralize",
-        "messages count as templates do",
+        "messages use plurals like templates",
     ),
     Borrowed(
         "products.admin",
         "django.contrib.humanize.templatetags.humanize",
         "intcomma",
-        "numbers read as in templates",
+        "messages format numbers like templates",
     ),
     Borrowed(
         "products.tests.conftest",
         "django.test.TransactionTestCase",
         "_fixture_teardown",
-        "the flush after a test must be let empty the append-only ledger",
+        "the flush after a test must be able to empty the ledger",
     ),
     Borrowed(
         "products.tests.api.test_access",
         "django.urls",
         "get_resolver URLPattern URLResolver",
-        "a test goes through every route",
+        "a test visits every route",
     ),
     Borrowed(
         "products.tests.admin.test_rights",
         "django.contrib.admin.utils",
         "quote",
-        "a test writes the address of a row as the admin does",
+        "a test builds the URL of a row like the admin",
     ),
     # psycopg
     Borrowed(
@@ -226,13 +228,13 @@ BORROWED = [
         "prepared statements are sent and read in one round trip",
     ),
     Borrowed("products.db", "psycopg.abc.PQGen", "", "the type of such a generator"),
-    Borrowed("products.db", "psycopg.Connection", "wait pgconn", "such a generator is run by it"),
+    Borrowed("products.db", "psycopg.Connection", "wait pgconn", "it runs such a generator"),
     Borrowed(
         "products.db.prepared",
         "psycopg.pq.PGconn",
         "transaction_status send_prepare send_query send_query_params send_query_prepared "
         "enter_pipeline_mode pipeline_sync exit_pipeline_mode",
-        "prepared statements speak to libpq",
+        "prepared statements use libpq directly",
     ),
     Borrowed("products.db.prepared", "psycopg.pq.abc.PGconn", "", "its type"),
     Borrowed("products.db.prepared", "psycopg.pq.abc.PGresult", "status ntuples", "its answers"),
@@ -252,28 +254,28 @@ BORROWED = [
         "products.db.prepared",
         "psycopg.Cursor",
         "_query",
-        "Django's log of queries reads it of our cursor",
+        "Django's query log reads it from our cursor",
     ),
     # REST framework
     Borrowed(
         "products.api.drf",
         "rest_framework.views.APIView",
         "default_response_headers",
-        "`Allow` is sent with a 405 alone",
+        "`Allow` is sent only with a 405",
     ),
     Borrowed(
         "products.api.drf",
         "rest_framework.pagination.CursorPagination",
         "get_next_link get_previous_link encode_cursor base_url cursor_query_param page has_next "
         "has_previous",
-        "an empty page's links leave no row out",
+        "the links of an empty page skip no row",
     ),
     Borrowed("products.api.drf", "rest_framework.pagination.Cursor", "", "the start of a list"),
     Borrowed(
         "products.api.pagination",
         "rest_framework.pagination.CursorPagination",
         "decode_cursor encode_cursor get_page_size get_ordering ordering",
-        "a cursor names its order, and a bad one is refused",
+        "a cursor contains its order, and an invalid cursor is refused",
     ),
     Borrowed(
         "products.api.drf",
@@ -287,13 +289,15 @@ BORROWED = [
         "remove_query_param",
         "the link to the first page",
     ),
-    Borrowed("products.api.drf", "rest_framework.fields", "Field empty", "a value was not given"),
-    # drf-spectacular, drf-standardized-errors, and what else REST framework is extended by
+    Borrowed(
+        "products.api.drf", "rest_framework.fields", "Field empty", "a missing value is recognized"
+    ),
+    # drf-spectacular, drf-standardized-errors and other extensions of REST framework
     Borrowed(
         "products.api.serializers",
         "drf_spectacular.openapi.AutoSchema",
         "_map_serializer",
-        "`additionalProperties: false` is added to what it makes",
+        "`additionalProperties: false` is added to its schemas",
     ),
     Borrowed(
         "products.api.docs",
@@ -323,44 +327,46 @@ BORROWED = [
         "products.api.drf",
         "django_filters.filterset.BaseFilterSet",
         "get_form_class",
-        "the form's class is made once",
+        "the class of the form is created once",
     ),
     Borrowed(
         "products.api.views",
         "django_filters.FilterSet",
         "base_filters",
-        "a query may name the filters",
+        "a query may contain the names of filters",
     ),
     Borrowed(
         "inventory_project.middleware",
         "corsheaders.middleware.CorsMiddleware",
         "is_enabled",
-        "origins are looked at only where one is allowed",
+        "origins are checked only if one is allowed",
     ),
     # Unfold
-    Borrowed("products.admin", "unfold.views.ChangeList", "", "the list that Unfold draws"),
-    Borrowed("products.admin.dialogs", "unfold.dataclasses.ActionDialog", "", "a dialog's texts"),
+    Borrowed("products.admin", "unfold.views.ChangeList", "", "the list that Unfold renders"),
+    Borrowed(
+        "products.admin.dialogs", "unfold.dataclasses.ActionDialog", "", "the texts of a dialog"
+    ),
     Borrowed(
         "products.admin.dialogs",
         "unfold.forms.BaseDialogForm",
         "object_id render_before_template",
-        "a dialog knows its row and draws its head",
+        "a dialog knows its row and renders its head",
     ),
     Borrowed(
         "products.admin.ledger",
         "unfold.utils",
         "parse_date_str",
-        "days are read as Unfold's own filter reads them",
+        "days are parsed like in Unfold's own filter",
     ),
     Borrowed(
         "products.admin",
         "unfold.mixins.action_model_admin.ActionModelAdminMixin",
         "get_actions_detail",
-        "a closed row offers no actions",
+        "a closed reservation offers no actions",
     ),
 ]
 
-# Underscored, but documented.
+# Private by name, but documented.
 DOCUMENTED_ATTRIBUTES = {
     *("_meta", "_state", "_default_manager"),  # Django's models
     *("_asdict", "_replace", "_fields"),  # Python's named tuples
@@ -374,9 +380,9 @@ LIBRARIES = (
     "rest_framework",
     "unfold",
 )
-# What their documentation names: whole modules, and single names of others.
+# Documented modules and names.
 DOCUMENTED = {
-    "django.http.response.HttpResponseBase",  # As of django.http.
+    "django.http.response.HttpResponseBase",  # Documented in django.http.
     *("django", "django.apps", "django.conf", "django.dispatch", "django.forms", "django.http"),
     *("django.contrib", "django.contrib.admin", "django.contrib.admin.models"),
     *("django.contrib.auth", "django.contrib.auth.admin", "django.contrib.auth.middleware"),
@@ -409,7 +415,7 @@ DOCUMENTED = {
     *("unfold.decorators", "unfold.forms", "unfold.widgets"),
 }
 
-# What our templates and scripts take from those of a library: a template of it, and a text in that.
+# Texts in the templates of libraries that our templates and scripts rely on.
 IN_TEMPLATES = [
     ("unfold/helpers/dialog.html", 'id="dialog"', "dialogs.js finds the dialog by it"),
     ("unfold/helpers/dialog.html", 'id="dialog-form"', "dialogs.js puts its message before it"),
@@ -418,11 +424,11 @@ IN_TEMPLATES = [
 ]
 
 
-# ------------------------------------------------------------------------------- what is borrowed
+# -------------------------------------------------------------------------------- borrowed names
 
 
 def has(owner: Any, name: str) -> bool:
-    """Whether a module or a class has the name; a class may only set it in its methods."""
+    """Return whether a module or a class has a name. Methods of a class may set it on `self`."""
     if hasattr(owner, name):
         return True
     bases = owner.__mro__[:-1] if inspect.isclass(owner) else ()
@@ -433,7 +439,7 @@ def source_of_class(made: type) -> str:
     try:
         return inspect.getsource(made)
     except (OSError, TypeError):
-        return ""  # Compiled, or made by a function.
+        return ""  # Compiled, or created by a function.
 
 
 def sources(where: str) -> list[Path]:
@@ -443,7 +449,7 @@ def sources(where: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("borrowed", BORROWED, ids=lambda row: f"{row.where} {row.owner}")
-def test_a_borrowed_name_is_where_it_was(borrowed: Borrowed) -> None:
+def test_a_borrowed_name_exists(borrowed: Borrowed) -> None:
     where, path, names, why = borrowed
     try:
         owner = pkgutil.resolve_name(path)
@@ -457,28 +463,32 @@ def test_a_borrowed_name_is_where_it_was(borrowed: Borrowed) -> None:
 @pytest.mark.parametrize("borrowed", BORROWED, ids=lambda row: f"{row.where} {row.owner}")
 def test_a_borrowed_name_is_still_used(borrowed: Borrowed) -> None:
     files = [path for path in sources(borrowed.where) if path != Path(__file__)]
-    assert all(path.exists() for path in files), f"There is no {borrowed.where}: mend the table."
+    assert all(path.exists() for path in files), (
+        f"{borrowed.where} does not exist. Correct the table."
+    )
     text = "\n".join(path.read_text() for path in files)
     names = borrowed.names.split() or [borrowed.owner.rpartition(".")[2]]
     unused = [name for name in names if not re.search(rf"\b{name}\b", text)]
 
     assert not unused, (
-        f"{borrowed.where} no longer uses {', '.join(unused)}: take it off the table."
+        f"{borrowed.where} no longer uses {', '.join(unused)}. Remove it from the table."
     )
 
 
 @pytest.mark.parametrize(("template", "text", "why"), IN_TEMPLATES)
-def test_a_template_of_a_library_has_what_ours_need(template: str, text: str, why: str) -> None:
+def test_a_template_of_a_library_has_the_text_that_ours_need(
+    template: str, text: str, why: str
+) -> None:
     assert text in source_of(template), f"{template} no longer has {text}: {why}."
 
 
-# ------------------------------------------------------------------------- that nothing is missing
+# ---------------------------------------------------------------------------------- completeness
 
 Tree = tuple[str, ast.Module]
 
 
 def trees() -> Iterator[Tree]:
-    """Yield each module of the project with its path, but for migrations."""
+    """Yield each module of the project with its path, except migrations."""
     for package in (products, inventory_project):
         for path in sorted(Path(str(package.__file__)).parent.rglob("*.py")):
             if "migrations" not in path.parts:
@@ -494,7 +504,7 @@ def is_private(name: str) -> bool:
 
 
 def own_names(tree: ast.Module) -> Iterator[str]:
-    """Yield what a module defines: functions, classes, variables, and attributes of `self`."""
+    """Yield the names that a module defines, including attributes of `self`."""
     for node in ast.walk(tree):
         match node:
             case ast.FunctionDef() | ast.ClassDef():
@@ -509,18 +519,18 @@ def test_every_private_attribute_of_a_library_is_in_the_table() -> None:
     parsed = list(trees())
     known = {name for _, tree in parsed for name in own_names(tree)}
     known |= names_in_table() | DOCUMENTED_ATTRIBUTES
-    strangers = sorted(
+    missing = sorted(
         f"{path} line {node.lineno}: {node.attr}"
         for path, tree in parsed
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr not in known
     )
 
-    assert not strangers, f"Private names of a library that the table lacks: {strangers}"
+    assert not missing, f"Private names of a library that the table lacks: {missing}"
 
 
-def test_every_private_attribute_that_ours_replaces_is_in_the_table() -> None:
-    """A subclass that defines a private name of its library would not be noticed above."""
+def test_every_overridden_private_attribute_is_in_the_table() -> None:
+    """The test above does not notice a subclass that redefines a private name."""
     replaced = set()
     for path, tree in trees():
         if path.startswith("products/tests/"):
@@ -550,13 +560,13 @@ def test_every_undocumented_import_is_in_the_table() -> None:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in LIBRARIES
         for name in node.names
     }
-    strangers = sorted(
+    missing = sorted(
         f"{path}: {module}.{name}"
         for path, module, name in imported
         if module not in DOCUMENTED and f"{module}.{name}" not in DOCUMENTED | listed
     )
 
-    assert not strangers, f"Undocumented imports that the table lacks: {strangers}"
+    assert not missing, f"Undocumented imports that the table lacks: {missing}"
 
 
 # -------------------------------------------------------------------------------------- templates
@@ -571,8 +581,7 @@ OURS = sorted(path.relative_to(TEMPLATES).as_posix() for path in TEMPLATES.rglob
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_template_uses_only_what_there_is(name: str) -> None:
-    """The tags that it loads, the templates that it includes or extends, the blocks it fills."""
+def test_a_template_uses_only_existing_tags_templates_and_blocks(name: str) -> None:
     text = source_of(name)
 
     for other in re.findall(r"""["']([a-z_/]+\.html)["']""", text):
@@ -585,4 +594,4 @@ def test_a_template_uses_only_what_there_is(name: str) -> None:
     if inherited:
         filled = set(re.findall(r"{% block (\S+)", text))
         lost = filled - set(re.findall(r"{% block (\S+)", inherited))
-        assert not lost, f"{name} fills blocks that what it extends no longer has: {lost}"
+        assert not lost, f"{name} fills blocks that its parents no longer have: {lost}"

@@ -1,4 +1,4 @@
-"""Nothing waits for the database without an end, and service heals when it is back."""
+"""Every wait for the database has a timeout, and the service recovers after an outage."""
 
 import os
 import socket
@@ -35,15 +35,15 @@ from products.tests.live import Reply, database_url_of_test, running_server
 pytestmark = pytest.mark.django_db(transaction=True)
 
 on_postgresql = pytest.mark.skipif(
-    connection.vendor == "sqlite", reason="SQLite has no server and one lock alone"
+    connection.vendor == "sqlite", reason="SQLite has no server and a single lock"
 )
 
 
 class Proxy:
-    """Stands between a client and the database; frozen, it takes what is sent and passes nothing.
+    """A proxy between a client and the database. While frozen, it accepts data and passes none.
 
-    So looks a host whose TCP still acknowledges while its server hangs. A signal that stops the
-    server's processes does the same, but could meet another process where the server is elsewhere.
+    This simulates a server that hangs while its host still acknowledges packets. Stopping the
+    server's processes by a signal would not work for a server on another machine.
     """
 
     def __init__(self, listener: socket.socket) -> None:
@@ -66,7 +66,7 @@ class Proxy:
 
     def serve(self) -> None:
         database = connection.settings_dict
-        with suppress(OSError):  # The listener is closed: the test is over.
+        with suppress(OSError):  # The end of the test closes the listener.
             while True:
                 client, _ = self._listener.accept()
                 server = socket.create_connection((database["HOST"], int(database["PORT"])))
@@ -95,7 +95,7 @@ def proxy() -> Iterator[Proxy]:
 
 @pytest.fixture
 def another() -> Iterator[BaseDatabaseWrapper]:
-    """Another's connection, in a transaction that stays open until the end of the test."""
+    """A second connection, in a transaction that stays open until the end of the test."""
     other = connection.copy()
     other.set_autocommit(False)
     yield other
@@ -105,14 +105,14 @@ def another() -> Iterator[BaseDatabaseWrapper]:
 
 @pytest.fixture
 def _impatient() -> Iterator[None]:
-    """Let our own connection wait for a lock for a moment only."""
+    """Set a short lock timeout on the connection of the test."""
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '50ms'")
         yield
         cursor.execute("RESET lock_timeout")
 
 
-# ----------------------------------------------------------------------------------- what is locked
+# -------------------------------------------------------------------------------------------- locks
 
 ROW = "SELECT 1 FROM products_product FOR NO KEY UPDATE"
 PRODUCTS = "LOCK TABLE products_product IN ACCESS EXCLUSIVE MODE"
@@ -135,7 +135,7 @@ SAME_IDEMPOTENCY_KEY = """
         (SAME_IDEMPOTENCY_KEY, "post"),
     ],
 )
-def test_what_another_holds_for_too_long_is_busy(
+def test_a_lock_that_is_held_too_long_gets_busy(
     api: APIClient, another: BaseDatabaseWrapper, held: str, method: str
 ) -> None:
     api.raise_request_exception = False
@@ -158,7 +158,7 @@ def test_what_another_holds_for_too_long_is_busy(
 
 @on_postgresql
 @pytest.mark.usefixtures("_impatient")
-def test_the_sweeper_tells_what_it_did_before_it_could_not_go_on(
+def test_the_sweep_reports_its_result_before_an_error(
     another: BaseDatabaseWrapper,
 ) -> None:
     product = ProductFactory.create()
@@ -181,7 +181,7 @@ def test_the_sweeper_tells_what_it_did_before_it_could_not_go_on(
 
 @on_postgresql
 @pytest.mark.usefixtures("_impatient")
-def test_keys_that_another_holds_are_forgotten_another_time(another: BaseDatabaseWrapper) -> None:
+def test_prune_reports_locked_keys_as_busy(another: BaseDatabaseWrapper) -> None:
     with another.cursor() as cursor:
         cursor.execute("LOCK TABLE products_idempotencykey IN ACCESS EXCLUSIVE MODE")
 
@@ -191,8 +191,10 @@ def test_keys_that_another_holds_are_forgotten_another_time(another: BaseDatabas
 
 @pytest.mark.slow
 @on_postgresql
-def test_who_waits_for_a_product_keeps_nobody_from_the_others(another: BaseDatabaseWrapper) -> None:
-    """A worker has two connections. Those who wait for the lock must not take both of them."""
+def test_requests_that_wait_for_a_product_do_not_block_other_products(
+    another: BaseDatabaseWrapper,
+) -> None:
+    """The worker has two connections. Requests that wait for the lock must not take both."""
     taken, free = ProductFactory.create(sku="TAKEN"), ProductFactory.create(sku="FREE")
     key = {"Authorization": f"Api-Key {ApiKeyFactory.create().text}"}
 
@@ -206,7 +208,7 @@ def test_who_waits_for_a_product_keeps_nobody_from_the_others(another: BaseDatab
             path = f"/v1/products/{product.sku}/add"
             return server.request("POST", path, {"amount": 1}, key).status
 
-        add(free)  # From now on the worker knows the key without asking for it.
+        add(free)  # The worker now has the API key in its cache.
         with another.cursor() as cursor:
             cursor.execute(f"{ROW.replace(' FOR', ' WHERE id = %s FOR')}", [taken.pk])
         waiting = [executor.submit(add, taken) for _ in range(4)]
@@ -220,9 +222,9 @@ def test_who_waits_for_a_product_keeps_nobody_from_the_others(another: BaseDatab
 
 @on_postgresql
 @override_settings(CONNECTION_WAIT_SECONDS=0.05)
-def test_a_turn_that_does_not_come_is_busy() -> None:
+def test_a_timeout_in_the_queue_of_a_product_is_busy() -> None:
     ProductFactory.create(sku="CUP")
-    connection.close()  # Whoever has a connection does not wait for a turn.
+    connection.close()  # Only a thread without a connection waits in the queue.
 
     with per_sku_queue(["CUP"]), ThreadPoolExecutor() as executor:
         error = executor.submit(lambda: stock.add(sku="CUP", amount=1, by=ACTOR)).exception()
@@ -234,13 +236,13 @@ def test_a_turn_that_does_not_come_is_busy() -> None:
     assert Product.objects.get().quantity == 25
 
 
-# ------------------------------------------------------------------------------ what takes too long
+# ------------------------------------------------------------------------------- slow statements
 
 
 @pytest.mark.slow
 @on_postgresql
 def test_a_statement_that_takes_too_long_is_busy(another: BaseDatabaseWrapper) -> None:
-    """It waits for a lock here, for which it would have all the time."""
+    """The statement waits for a lock, without a lock timeout."""
     path = f"/v1/products/{ProductFactory.create().sku}"
     key = {"Authorization": f"Api-Key {ApiKeyFactory.create().text}"}
     url = f"{database_url_of_test()}&options=-c%20lock_timeout%3D0"
@@ -260,7 +262,7 @@ def test_a_statement_that_takes_too_long_is_busy(another: BaseDatabaseWrapper) -
 
 @pytest.mark.slow
 @on_postgresql
-def test_commands_take_the_time_that_they_need() -> None:
+def test_commands_have_no_statement_timeout() -> None:
     show = (
         "from django.db import connection; cursor = connection.cursor(); "
         "cursor.execute('SHOW statement_timeout'); print(*cursor.fetchone())"
@@ -282,13 +284,13 @@ def test_commands_take_the_time_that_they_need() -> None:
     assert shown.stdout.strip() == "0"
 
 
-# ----------------------------------------------------------------------------- what does not answer
+# ---------------------------------------------------------------------------- a server that hangs
 
 
 @pytest.mark.slow
 @on_postgresql
-def test_a_database_that_hangs_is_answered_with_503_and_service_heals(proxy: Proxy) -> None:
-    # Several, as those who add to one would wait for their turn.
+def test_a_database_that_hangs_gets_503_and_the_service_recovers(proxy: Proxy) -> None:
+    # Several products: requests for a single one would wait in its queue.
     paths = [f"/v1/products/{ProductFactory.create().sku}" for _ in range(4)]
     key = {"Authorization": f"Api-Key {ApiKeyFactory.create().text}"}
 
@@ -303,14 +305,14 @@ def test_a_database_that_hangs_is_answered_with_503_and_service_heals(proxy: Pro
         at_once(reads * 3)
         with proxy.frozen():
             answers = at_once([*reads, *adds, *[ready] * 4, live])
-        # Connections that were being opened meanwhile may take another attempt.
-        healed = [reads[0]() for _ in range(5)][-1]
+        # Connections that were being opened may need another attempt.
+        recovered = [reads[0]() for _ in range(5)][-1]
         after = at_once(reads * 3)
 
     assert [_kind(answer) for answer in answers] == [(503, "database_unavailable")] * 12 + [
         (200, None)
     ]
-    assert healed.status == 200
+    assert recovered.status == 200
     assert [_kind(answer) for answer in after] == [(200, None)] * 12
 
 
@@ -327,7 +329,7 @@ def _kind(answer: object) -> object:
         lambda ours: ours.rollback(),
     ],
 )
-def test_a_connection_is_given_up_whatever_it_waits_for(
+def test_a_connection_closes_after_its_timeout(
     proxy: Proxy, act: Callable[[psycopg.Connection[Any]], object]
 ) -> None:
     with connection_with_timeout(0.2).connect(proxy.url()) as ours:
@@ -340,7 +342,7 @@ def test_a_connection_is_given_up_whatever_it_waits_for(
 
 
 @on_postgresql
-def test_a_connection_on_which_the_server_refused_a_statement_is_kept() -> None:
+def test_a_connection_stays_open_after_an_error_of_the_server() -> None:
     with connection_with_timeout(60).connect(database_url_of_test()) as ours:
         ours.execute("SET statement_timeout = 1")
 
@@ -355,7 +357,7 @@ def test_a_connection_on_which_the_server_refused_a_statement_is_kept() -> None:
 
 
 def sqlite(path: object, *, sql: list[str], **options: Any) -> BaseDatabaseWrapper:
-    """Open an SQLite file as Django does and run these statements."""
+    """Open an SQLite file like Django and run statements."""
     database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path), "OPTIONS": options}
     opened = ConnectionHandler({"default": database})["default"]
     try:
@@ -419,7 +421,7 @@ def corrupt(path: Path) -> None:
         (corrupt, "database_unavailable"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_a_503(
+def test_an_unusable_sqlite_file_gets_503(
     api: APIClient,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""The statements of a change: how they are sent, and what happens when one fails."""
+"""Prepared statements: round trips, plans, and errors."""
 
 from collections.abc import Callable
 from functools import partial
@@ -29,7 +29,7 @@ from products.tests.factories import ACTOR, ProductFactory
 pytestmark = pytest.mark.django_db(transaction=True)
 
 only_postgresql = pytest.mark.skipif(
-    connection.vendor == "sqlite", reason="SQLite is asked without a network, by Django's cursors"
+    connection.vendor == "sqlite", reason="SQLite has no network, and uses Django's cursors"
 )
 
 VERBS: list[Callable[[], object]] = [
@@ -49,7 +49,7 @@ def run(sql: str, *values: Any, commits: bool = False, waits: bool = True) -> An
 
 
 def round_trips(verb: Callable[[], object], folder: Path) -> list[int]:
-    """Return how many statements each round trip of a verb sends, as libpq traces them."""
+    """Return the number of statements in each round trip of a verb, from libpq's trace."""
     trace = folder / "messages"
     with trace.open("w") as file:
         connection.connection.pgconn.trace(file.fileno())
@@ -74,11 +74,11 @@ def test_a_change_takes_two_round_trips(verb: Callable[[], object], tmp_path: Pa
 
 
 @only_postgresql
-def test_verbs_that_read_more_commit_with_their_write_as_well(tmp_path: Path) -> None:
+def test_other_verbs_also_commit_with_their_write(tmp_path: Path) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
     for _ in range(2):
         stock.reserve(sku="CUP", amount=1, by=ACTOR)
-    # The statements are prepared before they are counted.
+    # Prepare the statements before counting them.
     stock.add(sku="CUP", amount=1, by=ACTOR)
     stock.release_product(sku="CUP", amount=1, by=ACTOR)
     stock.edit(sku="CUP", name="Mug", by=ACTOR)
@@ -92,24 +92,25 @@ def test_verbs_that_read_more_commit_with_their_write_as_well(tmp_path: Path) ->
     def reconcile() -> object:
         return stock.reconcile(sku="CUP", by=ACTOR)
 
-    # Between: its oldest lines, the lock of their reservations, their units, the lines again.
+    # Between lock and write: the oldest lines, the lock of their reservations, their units, the
+    # lines again.
     assert round_trips(release, tmp_path) == [2, 1, 1, 1, 1, 2]
     assert round_trips(edit, tmp_path) == [2, 2]
     Product.objects.update(quantity=F("quantity") + 1)
-    # Between: what is held, and the sums of the ledger.
+    # Between lock and write: the open units, and the sums of the ledger.
     assert round_trips(reconcile, tmp_path) == [2, 1, 1, 2]
 
 
 @only_postgresql
 @pytest.mark.parametrize("verb", [stock.fulfill, stock.release])
-def test_to_end_a_reservation_takes_four_round_trips(
+def test_ending_a_reservation_takes_four_round_trips(
     verb: Callable[..., object], tmp_path: Path
 ) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
     first, second = [stock.reserve(sku="CUP", amount=1, by=ACTOR).pk for _ in range(2)]
     verb(reservation_id=first, by=ACTOR)
 
-    # The lock of the products, of the reservation, its lines, and the write.
+    # The lock of the products, the lock of the reservation, its lines, and the write.
     taken = round_trips(partial(verb, reservation_id=second, by=ACTOR), tmp_path)
 
     assert taken == [2, 1, 1, 2]
@@ -117,7 +118,7 @@ def test_to_end_a_reservation_takes_four_round_trips(
 
 @pytest.mark.parametrize("verb", VERBS)
 @override_settings(PREPARED_STATEMENTS=False)
-def test_a_change_does_the_same_without_prepared_statements(verb: Callable[[], object]) -> None:
+def test_a_change_works_without_prepared_statements(verb: Callable[[], object]) -> None:
     product = ProductFactory.create(sku="CUP", quantity=5)
 
     verb()
@@ -129,7 +130,7 @@ def test_a_change_does_the_same_without_prepared_statements(verb: Callable[[], o
 
 @only_postgresql
 @pytest.mark.parametrize("verb", VERBS)
-def test_the_statements_of_a_change_are_not_planned_anew(verb: Callable[[], object]) -> None:
+def test_the_statements_of_a_change_are_planned_once(verb: Callable[[], object]) -> None:
     ProductFactory.create(sku="CUP", quantity=50)
     plans = "SELECT sum(generic_plans), sum(custom_plans) FROM pg_prepared_statements"
     verb()
@@ -143,9 +144,9 @@ def test_the_statements_of_a_change_are_not_planned_anew(verb: Callable[[], obje
 
 
 @only_postgresql
-def test_statements_planned_while_there_is_hardly_a_product_go_by_keys() -> None:
+def test_statements_planned_on_a_small_table_use_indexes() -> None:
     connection.close()
-    cast(Any, connection).close_pool()  # For a new connection, which has no plan.
+    cast(Any, connection).close_pool()  # A new connection has no plans.
     skus = [ProductFactory.create(quantity=5).sku for _ in range(2)]
     stock.remove(sku=skus[0], amount=1, by=ACTOR)
     stock.apply([stock.Remove(sku=sku, amount=1) for sku in skus], by=ACTOR)
@@ -165,14 +166,14 @@ def test_statements_planned_while_there_is_hardly_a_product_go_by_keys() -> None
 
 @only_postgresql
 @override_settings(PREPARED_STATEMENTS=False)
-def test_nothing_is_prepared_where_that_is_turned_off() -> None:
+def test_no_statement_is_prepared_if_that_is_turned_off() -> None:
     run("SELECT 1 + %s::int", 1)
 
     assert not run("SELECT name FROM pg_prepared_statements WHERE statement LIKE 'SELECT 1 +%'")
 
 
 @only_postgresql
-def test_what_fails_is_not_committed_and_leaves_the_connection_usable() -> None:
+def test_a_failed_statement_is_not_committed_and_the_connection_stays_usable() -> None:
     ProductFactory.create(sku="CUP")
 
     @transaction.atomic
@@ -188,11 +189,11 @@ def test_what_fails_is_not_committed_and_leaves_the_connection_usable() -> None:
 
 
 @only_postgresql
-def test_what_fails_only_in_the_commit_is_told() -> None:
+def test_an_error_in_the_commit_is_raised() -> None:
     event = StockEvent.objects.get(product=ProductFactory.create(sku="CUP"))
 
     with pytest.raises(IntegrityError), transaction.atomic():
-        # The foreign key is looked at when the transaction ends.
+        # The foreign key is checked at the commit.
         run(
             "INSERT INTO products_reservationline "
             "(reservation_id, product_id, amount, fulfilled, released, expired, open) "
@@ -210,7 +211,7 @@ RENAME = "UPDATE products_product SET name = %s"
 
 
 @only_postgresql
-def test_what_is_not_waited_for_is_done_before_the_next_statement() -> None:
+def test_a_statement_without_waiting_runs_before_the_next_one() -> None:
     ProductFactory.create(sku="CUP")
 
     with transaction.atomic():
@@ -227,13 +228,13 @@ NEXT_USES: list[Callable[[], object]] = [
     lambda: run(RENAME, "Pot", waits=False),
     lambda: Product.objects.get(),
     lambda: transaction.atomic().__enter__(),
-    lambda: None,  # Only the commit.
+    lambda: None,  # Only the COMMIT follows.
 ]
 
 
 @only_postgresql
 @pytest.mark.parametrize("use", NEXT_USES)
-def test_what_fails_without_being_waited_for_is_told_by_what_comes_next(
+def test_an_error_of_a_statement_without_waiting_is_raised_at_the_next_use(
     use: Callable[[], object],
 ) -> None:
     ProductFactory.create(sku="CUP", name="Cup")
@@ -251,7 +252,7 @@ def test_what_fails_without_being_waited_for_is_told_by_what_comes_next(
 
 
 @only_postgresql
-def test_a_transaction_that_breaks_off_leaves_nothing_that_was_not_waited_for() -> None:
+def test_a_rollback_undoes_a_statement_without_waiting() -> None:
     ProductFactory.create(sku="CUP", name="Cup")
 
     @transaction.atomic
@@ -266,7 +267,7 @@ def test_a_transaction_that_breaks_off_leaves_nothing_that_was_not_waited_for() 
 
 
 @only_postgresql
-def test_nul_is_refused_and_not_cut_off() -> None:
+def test_nul_is_refused() -> None:
     with pytest.raises(DataError):
         run("SELECT %s::text", "CUP\0SAUCER")
     with pytest.raises(DataError):
@@ -286,7 +287,7 @@ def test_nul_is_refused_and_not_cut_off() -> None:
     ],
 )
 @only_postgresql
-def test_an_array_comes_back_as_it_was(values: list[Any]) -> None:
+def test_an_array_is_returned_unchanged(values: list[Any]) -> None:
     type_of_members = "bigint" if any(isinstance(value, int) for value in values) else "text"
 
     [(found,)] = run(f"SELECT %s::{type_of_members}[]", array(values))
@@ -295,7 +296,7 @@ def test_an_array_comes_back_as_it_was(values: list[Any]) -> None:
 
 
 @only_postgresql
-def test_a_table_that_has_changed_costs_no_more_than_the_transaction() -> None:
+def test_a_changed_table_fails_only_a_running_transaction() -> None:
     run("CREATE TABLE changing (value int)")
     run("SELECT value FROM changing")
 
@@ -310,7 +311,7 @@ def test_a_table_that_has_changed_costs_no_more_than_the_transaction() -> None:
 
 
 @only_postgresql
-def test_a_product_is_read_although_the_server_has_forgotten_the_statement(api: APIClient) -> None:
+def test_a_read_works_after_the_server_has_forgotten_the_statement(api: APIClient) -> None:
     ProductFactory.create(sku="CUP")
     api.get("/v1/products/CUP")
     run("DEALLOCATE ALL")
@@ -319,8 +320,8 @@ def test_a_product_is_read_although_the_server_has_forgotten_the_statement(api: 
 
 
 @only_postgresql
-def test_no_connection_knows_the_statements_of_another() -> None:
-    """A pooler may lend it one on which another process has prepared its own."""
+def test_the_statements_of_two_connections_have_different_names() -> None:
+    """A pooler may lend a connection on which another process has prepared statements."""
     names = "SELECT name FROM pg_prepared_statements"
 
     def prepare() -> str:
@@ -335,7 +336,7 @@ def test_no_connection_knows_the_statements_of_another() -> None:
 
 @only_postgresql
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_change_is_made_although_the_server_has_forgotten_its_statements(
+def test_a_change_works_after_the_server_has_forgotten_the_statements(
     verb: Callable[[], object],
 ) -> None:
     product = ProductFactory.create(sku="CUP", quantity=5)
@@ -348,7 +349,7 @@ def test_a_change_is_made_although_the_server_has_forgotten_its_statements(
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_change_is_undone_with_the_transaction_that_it_is_a_part_of(
+def test_a_change_is_rolled_back_with_its_outer_transaction(
     verb: Callable[[], object],
 ) -> None:
     product = ProductFactory.create(sku="CUP", quantity=5)

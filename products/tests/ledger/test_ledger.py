@@ -1,4 +1,4 @@
-"""The transaction, its retries, and a ledger that nobody can rewrite."""
+"""Guards in the database: the append-only ledger and the constraints."""
 
 from collections.abc import Callable
 
@@ -47,7 +47,7 @@ def test_the_database_refuses_to_truncate_the_ledger() -> None:
         connection.cursor().execute("TRUNCATE products_stockevent")
 
 
-def test_migrate_brings_the_triggers_back() -> None:
+def test_migrate_recreates_the_triggers() -> None:
     """A migration that rebuilds the table on SQLite drops them."""
     ProductFactory.create()
     triggers.remove(connection)
@@ -60,7 +60,7 @@ def test_migrate_brings_the_triggers_back() -> None:
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_events_of_before_are_given_the_sku_of_their_product() -> None:
+def test_older_events_get_the_sku_of_their_product() -> None:
     ProductFactory.create(sku="CUP")
     ProductFactory.create(sku="POT")
 
@@ -73,7 +73,7 @@ def test_events_of_before_are_given_the_sku_of_their_product() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_events_of_before_get_empty_details_and_stay_append_only() -> None:
+def test_older_events_get_empty_details_and_stay_append_only() -> None:
     """On SQLite the migration rebuilds the table."""
     ProductFactory.create(sku="CUP")
 
@@ -95,7 +95,7 @@ def test_a_product_with_events_cannot_be_deleted() -> None:
         product.delete()
     with transaction.atomic():
         connection.cursor().execute("DELETE FROM products_product WHERE id = %s", [product.pk])
-        # Databases check the foreign keys when a transaction ends: asked for here.
+        # Foreign keys are checked at the commit. Check them now.
         with pytest.raises(IntegrityError):
             connection.check_constraints()
         transaction.set_rollback(True)
@@ -119,7 +119,7 @@ def test_a_product_with_events_cannot_be_deleted() -> None:
         ("sku", "OTHER"),
     ],
 )
-def test_the_database_refuses_a_product_that_must_not_be(field: str, value: object) -> None:
+def test_the_database_refuses_an_invalid_product(field: str, value: object) -> None:
     ProductFactory.create(sku="OTHER")
     product = ProductFactory.create()
 

@@ -1,4 +1,4 @@
-"""Claims of idempotency keys, which belong to the name of a client."""
+"""Claims of idempotency keys belong to the name of a client."""
 
 from importlib import import_module
 
@@ -14,7 +14,7 @@ MIGRATION = import_module("products.migrations.0015_claims_by_name")
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_claims_of_before_go_to_the_name_of_their_client_and_refusals_are_dropped() -> None:
+def test_the_migration_moves_claims_to_client_names_and_drops_refusals() -> None:
     ApiKeyFactory.create(name="webshop", revoked=True)
     ApiKeyFactory.create(name="webshop")
     for key, status in [("done", 200), ("refused", 409)]:

@@ -1,4 +1,4 @@
-"""Moments: equal ones are equal, and others in their order, on both databases."""
+"""`MomentField`: times compare correctly on both databases."""
 
 import operator
 import re
@@ -23,7 +23,7 @@ from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
 pytestmark = pytest.mark.django_db
 
 only_sqlite = pytest.mark.skipif(
-    connection.vendor != "sqlite", reason="PostgreSQL does not store moments as text"
+    connection.vendor != "sqlite", reason="PostgreSQL does not store times as text"
 )
 
 MICROSECONDS = [0, 1, 499_999, 500_000, 999_999]
@@ -45,7 +45,7 @@ def moment(microsecond: int) -> datetime:
 
 @pytest.mark.parametrize("lookup", LOOKUPS)
 @pytest.mark.parametrize("asked", MICROSECONDS)
-def test_moments_are_compared_to_the_microsecond(lookup: str, asked: int) -> None:
+def test_times_are_compared_to_the_microsecond(lookup: str, asked: int) -> None:
     for stored in MICROSECONDS:
         BulkRun.objects.create(reference=stored, applied=stored, ended_at=moment(stored))
 
@@ -58,7 +58,7 @@ def test_moments_are_compared_to_the_microsecond(lookup: str, asked: int) -> Non
 
 
 @pytest.mark.parametrize("microsecond", MICROSECONDS)
-def test_a_moment_comes_back_as_it_was_stored(microsecond: int) -> None:
+def test_a_time_is_returned_as_it_was_stored(microsecond: int) -> None:
     run = BulkRun.objects.create(reference="order", ended_at=moment(microsecond))
 
     run.refresh_from_db()
@@ -70,7 +70,7 @@ def test_a_moment_comes_back_as_it_was_stored(microsecond: int) -> None:
 
 @pytest.mark.parametrize("lookup", LOOKUPS)
 @pytest.mark.parametrize("off", [-1, 0, 1])
-def test_moments_of_the_clock_are_compared_with_moments_of_python(lookup: str, off: int) -> None:
+def test_times_of_the_database_are_compared_with_times_of_python(lookup: str, off: int) -> None:
     run = BulkRun.objects.create(reference="order")
     asked = run.started_at + timedelta(microseconds=off)
 
@@ -81,7 +81,7 @@ def test_moments_of_the_clock_are_compared_with_moments_of_python(lookup: str, o
 
 @pytest.mark.parametrize("lookup", LOOKUPS)
 @pytest.mark.parametrize("off", [-1, 0, 1])
-def test_moments_of_the_clock_are_compared_with_each_other(lookup: str, off: int) -> None:
+def test_times_of_the_database_are_compared_with_each_other(lookup: str, off: int) -> None:
     run = BulkRun.objects.create(reference="order")
     BulkRun.objects.update(started_at=Now(), ended_at=SecondsFromNow(off))
 
@@ -114,7 +114,7 @@ def test_the_text_has_six_digits_on_sqlite(value: Any) -> None:
         RawSQL("'2026-11-22 10:30:00.500'", []),
         RawSQL("'2026-11-22T10:30:00.500000'", []),
         RawSQL("'2026-11-22 10:30:00.500000+00:00'", []),
-        functions.Now(),  # noqa: TID251 (what is refused)
+        functions.Now(),  # noqa: TID251 (must be refused)
     ],
 )
 def test_sqlite_refuses_every_other_text(value: Any) -> None:
@@ -124,11 +124,11 @@ def test_sqlite_refuses_every_other_text(value: Any) -> None:
 
 @pytest.fixture
 def at_a_full_second() -> Iterator[None]:
-    """Stop SQLite's clock at a moment that Django would write without its microseconds."""
+    """Stop SQLite's clock at a full second, which Django would write without microseconds."""
 
     def strftime(_format: str, _now: str, seconds: str = "0 seconds") -> str:
-        told = datetime(2999, 1, 1) + timedelta(seconds=int(seconds.split()[0]))
-        return f"{told:%Y-%m-%d %H:%M:%S.%f}"
+        now = datetime(2999, 1, 1) + timedelta(seconds=int(seconds.split()[0]))
+        return f"{now:%Y-%m-%d %H:%M:%S.%f}"
 
     connection.ensure_connection()
     connection.connection.create_function("strftime", -1, strftime)
@@ -159,7 +159,7 @@ def test_stock_can_be_changed_at_a_full_second() -> None:
 MIGRATION = import_module("products.migrations.0014_moments")
 [(_, BEFORE)] = MIGRATION.Migration.dependencies
 
-# As Django wrote a moment on SQLite before, and as SQLite's clock did. PostgreSQL reads both.
+# As Django and SQLite's clock wrote times before the migration. PostgreSQL reads both forms.
 WRITTEN = {
     "2026-11-22 10:30:00": moment(0),
     "2026-11-22 10:30:00.000": moment(0),
@@ -172,7 +172,7 @@ WRITTEN = {
 
 
 def make_rows() -> None:
-    """Make at least as many rows of each model as there are ways to write a moment."""
+    """Create at least as many rows of each model as there are forms of a time."""
     ProductFactory.create(sku="CUP")
     user = get_user_model().objects.create_user(username="Ada")
     api_key = ApiKeyFactory.create()
@@ -185,12 +185,12 @@ def make_rows() -> None:
 
 
 def spread(values: Collection[Any], count: int) -> list[Any]:
-    """Return that many values, all of these in their order and each about equally often."""
+    """Return `count` values: each of the given ones in order, about equally often."""
     return [list(values)[index * len(values) // count] for index in range(count)]
 
 
-def write_moments_as_before() -> None:
-    """Write the moments of each column in all the ways, in ascending order."""
+def write_old_times() -> None:
+    """Write the times of each column in all forms, in ascending order."""
     triggers.remove(connection)
     with connection.cursor() as cursor:
         for name, column, _ in MIGRATION.MOMENTS:
@@ -204,10 +204,10 @@ def write_moments_as_before() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_moments_of_before_are_found_after_the_migration() -> None:
+def test_older_times_are_found_after_the_migration() -> None:
     make_rows()
     call_command("migrate", "products", BEFORE, verbosity=0)
-    write_moments_as_before()
+    write_old_times()
 
     call_command("migrate", verbosity=0)
 
@@ -231,7 +231,7 @@ def test_moments_of_before_are_found_after_the_migration() -> None:
         StockEvent.objects.update(reason="rewritten")
 
 
-def test_the_migration_turns_the_triggers_on_again() -> None:
+def test_the_migration_recreates_the_triggers() -> None:
     ProductFactory.create()
 
     MIGRATION.write_six_digits(apps, connection.schema_editor())

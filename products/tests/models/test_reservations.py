@@ -1,4 +1,4 @@
-"""Which reservations are overdue: by the database's clock, and asked in one place."""
+"""The querysets for overdue reservations and their lines."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def reservations() -> dict[str, int]:
-    """Reservations by what is to be seen in them."""
+    """The ids of reservations by the name of their case."""
     ProductFactory.create(sku="CUP")
     expiries: dict[str, Any] = {
         "over": SecondsFromNow(-1),
@@ -39,20 +39,20 @@ def names(reservations: dict[str, int], ids: Any) -> set[str]:
     return {name for name, pk in reservations.items() if pk in found}
 
 
-def test_open_reservations_whose_time_is_over_are_overdue(reservations: dict[str, int]) -> None:
+def test_open_reservations_past_their_expiry_are_overdue(reservations: dict[str, int]) -> None:
     overdue = Reservation.objects.overdue().values_list("pk", flat=True)
 
     assert names(reservations, overdue) == {"over", "over now"}
 
 
-def test_each_reservation_tells_whether_it_is_overdue(reservations: dict[str, int]) -> None:
-    told = {held.pk: held.is_overdue for held in Reservation.objects.with_overdue()}
+def test_reservations_are_annotated_with_is_overdue(reservations: dict[str, int]) -> None:
+    overdue = {held.pk: held.is_overdue for held in Reservation.objects.with_overdue()}
 
-    assert set(told.values()) == {True, False}
-    assert names(reservations, (pk for pk in told if told[pk])) == {"over", "over now"}
+    assert set(overdue.values()) == {True, False}
+    assert names(reservations, (pk for pk in overdue if overdue[pk])) == {"over", "over now"}
 
 
-def test_reservations_expire_within_some_seconds(reservations: dict[str, int]) -> None:
+def test_reservations_that_expire_within_some_seconds(reservations: dict[str, int]) -> None:
     soon = Reservation.objects.expiring_within(3600).values_list("pk", flat=True)
 
     assert names(reservations, soon) == {"soon"}

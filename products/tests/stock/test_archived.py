@@ -1,4 +1,4 @@
-"""Products that are retired: `archived`."""
+"""Archived products."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def archive(api: APIClient, sku: str, *, archived: bool = True) -> Any:
 
 @pytest.fixture
 def old(api: APIClient) -> Product:
-    """An archived product with 25 units, 5 of them held by an order, and low on stock."""
+    """An archived product that is low on stock, with 25 units on hand and 5 reserved."""
     product = ProductFactory.create(sku="OLD", minimum_stock_level=50)
     stock.reserve(sku="OLD", amount=5, reference="order-1", by=ACTOR)
     stock.edit(sku="OLD", archived=True, by=ACTOR)
@@ -58,7 +58,7 @@ def test_archiving_is_an_event_and_changes_the_etag(api: APIClient) -> None:
         ("/low-stock", []),
     ],
 )
-def test_an_archived_product_is_out_of_lists_unless_asked_for(
+def test_lists_leave_out_archived_products_by_default(
     api: APIClient, old: Product, query: str, skus: list[str]
 ) -> None:
     ProductFactory.create(sku="NEW")
@@ -90,7 +90,7 @@ def test_an_archived_product_is_out_of_lists_unless_asked_for(
         ),
     ],
 )
-def test_nothing_is_added_to_it_or_reserved_of_it(
+def test_add_and_reserve_refuse_an_archived_product(
     api: APIClient, old: Product, path: str, body: Any, has_lines: bool
 ) -> None:
     ProductFactory.create(sku="NEW")
@@ -108,7 +108,9 @@ def test_nothing_is_added_to_it_or_reserved_of_it(
 
 
 @pytest.mark.parametrize("verb", [stock.fulfill, stock.release])
-def test_what_it_holds_can_still_be_shipped_or_given_back(old: Product, verb: Any) -> None:
+def test_reserved_units_of_an_archived_product_can_be_fulfilled_or_released(
+    old: Product, verb: Any
+) -> None:
     reservation = old.reservation_lines.get().reservation_id
 
     verb(reservation_id=reservation, lines=[Line("OLD", 2)], by=ACTOR)
@@ -119,7 +121,9 @@ def test_what_it_holds_can_still_be_shipped_or_given_back(old: Product, verb: An
     assert old.reserved_quantity == 0
 
 
-def test_what_is_left_of_it_can_still_be_counted_and_removed(api: APIClient, old: Product) -> None:
+def test_units_of_an_archived_product_can_be_counted_and_removed(
+    api: APIClient, old: Product
+) -> None:
     count = {"quantity": 9, "reason": "stocktake"}
     counted = api.post("/v1/products/OLD/adjust", count, format="json")
     removed = api.post("/v1/products/OLD/remove", {"amount": 4}, format="json")
@@ -128,7 +132,7 @@ def test_what_is_left_of_it_can_still_be_counted_and_removed(api: APIClient, old
     assert removed.json()["quantity"] == 5
 
 
-def test_it_can_be_taken_back(api: APIClient, old: Product) -> None:
+def test_an_archived_product_can_be_restored(api: APIClient, old: Product) -> None:
     answer = archive(api, "OLD", archived=False)
 
     assert answer.json()["archived"] is False

@@ -1,4 +1,4 @@
-"""`verify_stock`: finds what the ledger does not explain, and repairs by an event."""
+"""`verify_stock`: find contradictions, and repair levels by an event."""
 
 from collections.abc import Callable, Iterator
 from io import StringIO
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def books(db: None) -> Iterator[None]:
-    """Two products with a history and an order; what a test breaks is undone after it."""
+    """Create two products with a history and an order. Roll back the damage of the test."""
     ProductFactory.create(sku="CUP", quantity=25)
     ProductFactory.create(sku="POT", quantity=25)
     stock.add(sku="CUP", amount=5, by=ACTOR)
@@ -30,7 +30,7 @@ def books(db: None) -> Iterator[None]:
 
 
 def verify(*, repair: bool = False) -> tuple[int, list[str]]:
-    """Run the command; return its exit code and its lines."""
+    """Run the command. Return its exit code and its output lines."""
     out = StringIO()
     try:
         call_command("verify_stock", repair=repair, stdout=out)
@@ -44,11 +44,11 @@ def delete_event(version: int) -> None:
     StockEvent.objects.filter(sku="CUP", version=version).delete()
 
 
-def test_sound_books_are_said_to_be_so() -> None:
+def test_a_sound_ledger_is_reported() -> None:
     assert verify() == (0, ["No differences found. The ledger matches all stock levels."])
 
 
-def test_edits_are_versions_that_change_no_level() -> None:
+def test_edits_are_versions_without_a_change_of_levels() -> None:
     cup = Product.objects.get(sku="CUP")
     edit = {"minimum_stock_level": {"old": 0, "new": 7}}
     record_event(cup, StockEvent.Type.PRODUCT_EDITED, details=edit)
@@ -135,7 +135,7 @@ def change_status() -> None:
         (change_status, ["- status reservation {order} is released, open according to its lines"]),
     ],
 )
-def test_damage_is_found_and_named(damage: Callable[[], None], found: list[str]) -> None:
+def test_damage_is_reported(damage: Callable[[], None], found: list[str]) -> None:
     order = Reservation.objects.get().pk
     damage()
 
@@ -155,7 +155,7 @@ def test_damage_is_found_and_named(damage: Callable[[], None], found: list[str])
         (lose_a_line, (0, -4, 27, 0), (27, 0)),
     ],
 )
-def test_a_repair_is_an_event_after_which_the_books_are_sound(
+def test_a_repair_records_an_event_that_explains_the_levels(
     damage: Callable[[], None], event: tuple[int, int, int, int], levels: tuple[int, int]
 ) -> None:
     damage()
@@ -172,7 +172,7 @@ def test_a_repair_is_an_event_after_which_the_books_are_sound(
     assert verify()[0] == 0
 
 
-def test_a_gap_stays_a_gap_while_the_sums_are_mended() -> None:
+def test_a_repair_does_not_fill_a_gap() -> None:
     lose_an_event()
 
     verify(repair=True)
@@ -182,7 +182,7 @@ def test_a_gap_stays_a_gap_while_the_sums_are_mended() -> None:
     assert code == 1
 
 
-def test_what_cannot_be_mended_is_said() -> None:
+def test_damage_beyond_repair_is_reported() -> None:
     triggers.remove(connection)
     line = ReservationLine.objects.get(product__sku="CUP")
     ReservationLine.objects.filter(pk=line.pk).update(amount=100, open=100)
@@ -195,7 +195,7 @@ def test_what_cannot_be_mended_is_said() -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-def test_batches_are_all_looked_at(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+def test_all_batches_are_checked(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     monkeypatch.setattr("products.stock.audit.BATCH", batch)
     Product.objects.update(quantity=40)
 

@@ -1,4 +1,4 @@
-"""How products are created and edited."""
+"""Create and edit products."""
 
 from datetime import timedelta
 
@@ -28,7 +28,7 @@ def test_create_without_stock_records_an_opening_of_zero() -> None:
     assert ledger_of(product) == [(Type.PRODUCT_CREATED, 0, 0)]
 
 
-def test_create_below_the_minimum_is_detected_at_once() -> None:
+def test_create_below_the_minimum_records_low_stock() -> None:
     product = stock.create(sku="A-1", name="Cup", quantity=2, minimum_stock_level=5, by=ACTOR)
 
     assert ledger_of(product) == [(Type.PRODUCT_CREATED, 2, 0), (Type.LOW_STOCK_DETECTED, 0, 0)]
@@ -49,7 +49,7 @@ def test_create_many_refuses_every_taken_or_repeated_sku_and_creates_none() -> N
     assert not Product.objects.filter(sku="NEW").exists()
 
 
-def test_event_says_who_why_and_through_what() -> None:
+def test_an_event_has_actor_source_reason_and_reference() -> None:
     product = ProductFactory.create()
 
     stock.add(sku=product.sku, amount=1, reason="delivery", reference="po-7", by=ACTOR)
@@ -59,9 +59,9 @@ def test_event_says_who_why_and_through_what() -> None:
     assert (event.actor, event.source, event.request_id) == ("tester", "command", "request-1")
 
 
-def test_edit_changes_what_is_given_and_no_stock() -> None:
+def test_edit_changes_the_given_fields_and_no_stock() -> None:
     product = ProductFactory.create(name="Red cup", quantity=25)
-    # SQLite's clock has milliseconds: both changes may fall into one.
+    # SQLite's clock has milliseconds, so both changes could have the same time.
     before = product.updated_at - timedelta(seconds=1)
     Product.objects.filter(pk=product.pk).update(updated_at=before)
 
@@ -78,7 +78,7 @@ def test_edit_of_an_unknown_product_is_refused() -> None:
         stock.edit(sku="UNKNOWN", name="x", by=ACTOR)
 
 
-def test_products_are_created_and_edited_in_one_go() -> None:
+def test_products_are_created_and_edited_together() -> None:
     cup = ProductFactory.create(sku="CUP", quantity=10)
 
     saved = stock.save_products(
@@ -103,7 +103,7 @@ def test_products_are_created_and_edited_in_one_go() -> None:
         (stock.Edit(sku="UNKNOWN", name="x"), stock.ProductNotFound),
     ],
 )
-def test_one_refused_product_and_none_is_created_or_edited(
+def test_one_refused_product_refuses_all(
     refused: stock.NewProduct | stock.Edit, error: type[stock.StockError]
 ) -> None:
     ProductFactory.create(sku="CUP", name="Cup")

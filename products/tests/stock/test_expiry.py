@@ -1,4 +1,4 @@
-"""Reservations that hold for a time, and what becomes of their units when it is over."""
+"""Reservations with an expiry: overdue ones, the sweep, and extending them."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 
 def overdue(*lines: Line, reference: str = "") -> Reservation:
-    """Make a reservation whose time is over, without waiting for it."""
+    """Create an overdue reservation, without waiting."""
     reservation = stock.reserve_lines(lines=lines, reference=reference, expires_in=3600, by=ACTOR)
     past = timezone.now() - timedelta(minutes=1)
     Reservation.objects.filter(pk=reservation.pk).update(expires_at=past)
@@ -42,7 +42,7 @@ def expire() -> str:
     return output.getvalue()
 
 
-def test_a_reservation_holds_until_its_time_is_over(api: APIClient) -> None:
+def test_a_reservation_expires_after_the_given_seconds(api: APIClient) -> None:
     product = ProductFactory.create(quantity=5)
 
     answer = api.post(
@@ -57,7 +57,7 @@ def test_a_reservation_holds_until_its_time_is_over(api: APIClient) -> None:
 
 
 @pytest.mark.parametrize("expires_in", [0, -1, 1.5, "60", True, None, 1_000_000_001])
-def test_a_time_that_is_none_is_refused(api: APIClient, expires_in: object) -> None:
+def test_an_invalid_expiry_is_refused(api: APIClient, expires_in: object) -> None:
     line = {"sku": ProductFactory.create().sku, "amount": 1}
     body = {"lines": [line], "expires_in": expires_in}
 
@@ -66,7 +66,7 @@ def test_a_time_that_is_none_is_refused(api: APIClient, expires_in: object) -> N
     assert [error["field"] for error in problem["errors"]] == ["expires_in"]
 
 
-def test_all_stock_held_overdue_is_free_for_the_next_without_a_sweeper() -> None:
+def test_units_of_an_overdue_reservation_can_be_reserved_before_the_sweep() -> None:
     product = ProductFactory.create(quantity=5)
     held = overdue(Line(product.sku, 5))
 
@@ -89,7 +89,7 @@ def test_all_stock_held_overdue_is_free_for_the_next_without_a_sweeper() -> None
         partial(stock.reserve, amount=5),
     ],
 )
-def test_each_operation_that_would_be_short_gets_what_is_overdue(
+def test_each_operation_that_is_short_expires_overdue_reservations(
     operation: Callable[..., object],
 ) -> None:
     product = ProductFactory.create(quantity=5)
@@ -100,8 +100,8 @@ def test_each_operation_that_would_be_short_gets_what_is_overdue(
     assert Reservation.objects.order_by("pk")[0].status == "expired"
 
 
-def test_only_the_lines_of_products_that_are_short_are_given_back() -> None:
-    """The others are not locked. The reservation stays open until they are given back, too."""
+def test_only_overdue_lines_of_short_products_expire() -> None:
+    """Other products are not locked. The reservation stays open until their lines expire, too."""
     short, other = ProductFactory.create(quantity=5), ProductFactory.create(quantity=5)
     held = overdue(Line(short.sku, 5), Line(other.sku, 2))
 
@@ -114,7 +114,7 @@ def test_only_the_lines_of_products_that_are_short_are_given_back() -> None:
     assert Reservation.objects.get(pk=held.pk).status == "expired"
 
 
-def test_what_is_short_all_the_same_is_refused_and_nothing_is_given_back() -> None:
+def test_overdue_units_that_are_not_enough_do_not_expire() -> None:
     product = ProductFactory.create(quantity=5)
     overdue(Line(product.sku, 2))
 
@@ -126,7 +126,7 @@ def test_what_is_short_all_the_same_is_refused_and_nothing_is_given_back() -> No
 
 
 @pytest.mark.parametrize("amount", [3, 5, 6])
-def test_a_preview_counts_on_overdue_units_as_the_operation_does(amount: int) -> None:
+def test_a_preview_counts_overdue_units_like_the_operation(amount: int) -> None:
     product = ProductFactory.create(quantity=5)
     overdue(Line(product.sku, 1))
     overdue(Line(product.sku, 2))
@@ -142,7 +142,7 @@ def test_a_preview_counts_on_overdue_units_as_the_operation_does(amount: int) ->
         assert outcome.after == applied.levels
 
 
-def test_an_operation_that_is_not_short_leaves_overdue_reservations_to_the_sweeper() -> None:
+def test_an_operation_that_is_not_short_expires_nothing() -> None:
     product = ProductFactory.create(quantity=5)
     overdue(Line(product.sku, 2))
 
@@ -153,7 +153,7 @@ def test_an_operation_that_is_not_short_leaves_overdue_reservations_to_the_sweep
 
 @pytest.mark.parametrize("swept", [False, True])
 @pytest.mark.parametrize("action", ["fulfill", "release", "extend"])
-def test_an_overdue_reservation_is_gone(api: APIClient, action: str, swept: bool) -> None:
+def test_an_overdue_reservation_cannot_be_used(api: APIClient, action: str, swept: bool) -> None:
     product = ProductFactory.create(quantity=5)
     held = overdue(Line(product.sku, 2))
     if swept:
@@ -167,7 +167,7 @@ def test_an_overdue_reservation_is_gone(api: APIClient, action: str, swept: bool
     assert levels_of(product) == before
 
 
-def test_release_of_a_product_passes_over_what_is_overdue() -> None:
+def test_release_of_a_product_skips_overdue_reservations() -> None:
     product = ProductFactory.create(quantity=5)
     overdue(Line(product.sku, 2))
     stock.reserve(sku=product.sku, amount=1, by=ACTOR)
@@ -178,7 +178,7 @@ def test_release_of_a_product_passes_over_what_is_overdue() -> None:
     assert refused.value.available == 1
 
 
-def test_release_of_a_product_takes_from_the_oldest_and_leaves_the_others_alone() -> None:
+def test_release_of_a_product_takes_the_oldest_reservations_only() -> None:
     product = ProductFactory.create(quantity=9)
     held = [stock.reserve(sku=product.sku, amount=3, by=ACTOR) for _ in range(3)]
 
@@ -187,7 +187,7 @@ def test_release_of_a_product_takes_from_the_oldest_and_leaves_the_others_alone(
     assert [reservation.lines.get().released for reservation in held] == [3, 1, 0]
 
 
-def test_release_of_a_product_goes_on_to_the_next_when_one_ends_meanwhile(
+def test_release_of_a_product_takes_the_next_reservation_if_one_expires_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     product = ProductFactory.create(quantity=9)
@@ -208,7 +208,7 @@ def test_release_of_a_product_goes_on_to_the_next_when_one_ends_meanwhile(
     assert next_one.lines.get().released == 2
 
 
-def test_the_sweeper_expires_all_that_is_overdue_and_nothing_else() -> None:
+def test_the_sweep_expires_all_overdue_reservations_and_no_others() -> None:
     product = ProductFactory.create(quantity=100)
     for _ in range(5):
         overdue(Line(product.sku, 2))
@@ -220,7 +220,7 @@ def test_the_sweeper_expires_all_that_is_overdue_and_nothing_else() -> None:
     assert levels_of(product) == (100, 7)
 
 
-def test_a_sweep_takes_those_first_that_ended_first_and_no_more_lines_than_it_may() -> None:
+def test_a_sweep_expires_the_earliest_reservations_up_to_its_limit_of_lines() -> None:
     cup, pot = ProductFactory.create(), ProductFactory.create()
     orders = [overdue(Line(cup.sku, 1), Line(pot.sku, 1)) for _ in range(3)]
     for age, order in enumerate(orders):
@@ -235,7 +235,7 @@ def test_a_sweep_takes_those_first_that_ended_first_and_no_more_lines_than_it_ma
 
 
 @pytest.mark.parametrize("swept", [False, True])
-def test_a_reservation_that_was_fulfilled_in_part_has_expired_all_the_same(swept: bool) -> None:
+def test_a_partly_fulfilled_reservation_can_expire(swept: bool) -> None:
     product = ProductFactory.create(quantity=5)
     held = stock.reserve(sku=product.sku, amount=3, expires_in=3600, by=ACTOR)
     stock.fulfill(reservation_id=held.pk, lines=[Line(product.sku, 1)], by=ACTOR)
@@ -247,7 +247,7 @@ def test_a_reservation_that_was_fulfilled_in_part_has_expired_all_the_same(swept
         stock.fulfill(reservation_id=held.pk, by=ACTOR)
 
 
-def test_no_more_is_given_back_than_the_shortage_needs() -> None:
+def test_only_as_many_overdue_reservations_expire_as_the_shortage_needs() -> None:
     product = ProductFactory.create(quantity=9)
     oldest, newer = [overdue(Line(product.sku, 4)) for _ in range(2)]
 
@@ -266,7 +266,7 @@ def test_no_more_is_given_back_than_the_shortage_needs() -> None:
         partial(stock.adjust, quantity=4, reason="stocktake"),
     ],
 )
-def test_of_many_that_are_overdue_only_as_many_as_are_needed_are_given_back(
+def test_each_operation_expires_no_more_reservations_than_it_needs(
     operation: Callable[..., object],
 ) -> None:
     product = ProductFactory.create(quantity=7)
@@ -278,8 +278,8 @@ def test_of_many_that_are_overdue_only_as_many_as_are_needed_are_given_back(
     assert Reservation.objects.filter(status="expired").count() == 1
 
 
-def test_operations_that_follow_each_other_get_what_all_of_them_need() -> None:
-    """The adjust alone is short at first; the remove is, once the adjust is done."""
+def test_dependent_operations_get_the_units_that_they_need_together() -> None:
+    """At first only the adjust is short. After the adjust, the remove is short, too."""
     product = ProductFactory.create(quantity=12)
     for _ in range(9):
         overdue(Line(product.sku, 1))
@@ -295,7 +295,7 @@ def test_operations_that_follow_each_other_get_what_all_of_them_need() -> None:
     assert levels_of(product) == (0, 0)
 
 
-def test_several_short_lines_of_one_product_get_what_all_of_them_need() -> None:
+def test_several_short_lines_of_a_product_get_the_units_that_they_need() -> None:
     product = ProductFactory.create(quantity=6)
     for _ in range(6):
         overdue(Line(product.sku, 1))
@@ -305,14 +305,14 @@ def test_several_short_lines_of_one_product_get_what_all_of_them_need() -> None:
     assert levels_of(product) == (0, 0)
 
 
-def test_the_sweeper_is_not_held_up_by_an_overdue_reservation_without_lines() -> None:
-    """None is made by the service; a hand might."""
+def test_an_overdue_reservation_without_lines_does_not_stop_the_sweep() -> None:
+    """The service creates no such reservation, but a manual change of the database might."""
     Reservation.objects.create(expires_at=timezone.now() - timedelta(minutes=1))
 
     assert expire() == "0 reservations expired.\n"
 
 
-def test_what_was_fulfilled_before_stays_fulfilled() -> None:
+def test_fulfilled_units_stay_fulfilled_after_the_expiry() -> None:
     product = ProductFactory.create(quantity=5)
     held = stock.reserve(sku=product.sku, amount=3, expires_in=3600, by=ACTOR)
     stock.fulfill(reservation_id=held.pk, lines=[Line(product.sku, 1)], by=ACTOR)
@@ -326,7 +326,7 @@ def test_what_was_fulfilled_before_stays_fulfilled() -> None:
     assert levels_of(product) == (4, 0)
 
 
-def test_extend_moves_the_end_and_is_no_event(api: APIClient) -> None:
+def test_extend_moves_the_expiry_without_an_event(api: APIClient) -> None:
     product = ProductFactory.create(quantity=5)
     held = stock.reserve(sku=product.sku, amount=3, expires_in=60, by=ACTOR)
 
@@ -355,13 +355,13 @@ def test_extend_of_a_closed_or_unknown_reservation_is_refused(api: APIClient) ->
 RETRIED = "in use by other requests. The next run retries them."
 
 only_postgresql = pytest.mark.skipif(
-    connection.vendor == "sqlite", reason="SQLite has no row locks, and one writer for all"
+    connection.vendor == "sqlite", reason="SQLite has no row locks"
 )
 
 
 @only_postgresql
 @pytest.mark.django_db(transaction=True)
-def test_the_sweeper_passes_over_what_others_have_locked() -> None:
+def test_the_sweep_skips_locked_products_and_reservations() -> None:
     first, second = ProductFactory.create(quantity=9), ProductFactory.create(quantity=9)
     overdue(Line(first.sku, 1))
     order = overdue(Line(first.sku, 1), Line(second.sku, 1))
@@ -384,10 +384,10 @@ def test_the_sweeper_passes_over_what_others_have_locked() -> None:
 
 @only_postgresql
 @pytest.mark.django_db(transaction=True)
-def test_a_file_does_not_wait_for_an_overdue_reservation_while_it_holds_products(
+def test_a_file_does_not_wait_for_a_locked_overdue_reservation(
     tmp_path: Path,
 ) -> None:
-    """It may hold other reservations besides, and who holds this one may want those."""
+    """The file may hold other reservations, so waiting for this one could deadlock."""
     cup, pot = ProductFactory.create(sku="CUP", quantity=2), ProductFactory.create(sku="POT")
     order = overdue(Line("CUP", 2), Line("POT", 1))
     path = tmp_path / "lines.csv"
@@ -402,10 +402,10 @@ def test_a_file_does_not_wait_for_an_overdue_reservation_while_it_holds_products
 
 
 @pytest.mark.django_db(transaction=True)
-def test_sweepers_and_callers_at_once_neither_deadlock_nor_drift(
+def test_concurrent_sweeps_and_callers_do_not_deadlock_or_lose_units(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Overdue orders over shared products, taken by sweepers and by callers that are short."""
+    """Sweeps and short callers expire the same overdue orders of shared products."""
     products = [ProductFactory.create(quantity=20) for _ in range(4)]
     lines = [Line(product.sku, 1) for product in products]
     for number in range(20):
@@ -420,6 +420,6 @@ def test_sweepers_and_callers_at_once_neither_deadlock_nor_drift(
 
     assert [outcome for outcome in outcomes if isinstance(outcome, Exception)] == []
     assert "retrying the transaction" not in caplog.text
-    expire()  # What the sweepers left because somebody else had locked it.
+    expire()  # Expires the reservations that the sweeps have skipped because of locks.
     assert expire() == "0 reservations expired.\n"
     assert {levels_of(product) for product in products} == {(10, 8)}

@@ -1,4 +1,4 @@
-"""What add, remove and adjust do to levels and ledger, and what a preview says of them."""
+"""The effect of add, remove and adjust on levels and ledger, and their preview."""
 
 import pytest
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.django_db
 Type = StockEvent.Type
 
 
-def test_add_and_remove_change_what_is_on_hand() -> None:
+def test_add_and_remove_change_the_quantity() -> None:
     product = ProductFactory.create(quantity=25)
 
     stock.add(sku=product.sku, amount=5, by=ACTOR)
@@ -23,7 +23,7 @@ def test_add_and_remove_change_what_is_on_hand() -> None:
     assert ledger_of(product)[1:] == [(Type.ADDED, 5, 0), (Type.REMOVED, -3, 0)]
 
 
-def test_returned_product_is_what_the_database_holds() -> None:
+def test_the_returned_product_equals_the_stored_one() -> None:
     product = ProductFactory.create()
 
     returned = stock.remove(sku=product.sku, amount=3, by=ACTOR)
@@ -33,7 +33,7 @@ def test_returned_product_is_what_the_database_holds() -> None:
     assert (returned.version, returned.updated_at) == (stored.version, stored.updated_at)
 
 
-def test_remove_takes_only_what_is_available() -> None:
+def test_remove_refuses_more_than_is_available() -> None:
     product = ProductFactory.create(quantity=25)
     stock.reserve(sku=product.sku, amount=20, by=ACTOR)
 
@@ -64,7 +64,7 @@ def test_adjust_sets_the_counted_quantity() -> None:
     assert ledger_of(product)[-1] == (Type.ADJUSTED, -4, 0)
 
 
-def test_adjust_that_finds_the_same_quantity_is_recorded() -> None:
+def test_adjust_to_the_same_quantity_is_recorded() -> None:
     product = ProductFactory.create(quantity=25)
 
     stock.adjust(sku=product.sku, quantity=25, reason="stocktake", by=ACTOR)
@@ -72,7 +72,7 @@ def test_adjust_that_finds_the_same_quantity_is_recorded() -> None:
     assert ledger_of(product)[-1] == (Type.ADJUSTED, 0, 0)
 
 
-def test_adjust_below_what_is_reserved_is_refused() -> None:
+def test_adjust_below_the_reserved_quantity_is_refused() -> None:
     product = ProductFactory.create(quantity=25)
     stock.reserve(sku=product.sku, amount=20, by=ACTOR)
 
@@ -94,7 +94,7 @@ def test_adjust_with_an_outdated_expectation_is_refused() -> None:
     assert levels_of(product) == (25, 0)
 
 
-def test_apply_starts_each_operation_where_the_one_before_ended() -> None:
+def test_apply_applies_each_operation_after_the_one_before() -> None:
     product = ProductFactory.create(quantity=0)
 
     stock.apply(
@@ -129,7 +129,7 @@ def test_apply_names_every_refused_operation_and_applies_none() -> None:
     assert levels_of(product) == (5, 0)
 
 
-def test_a_preview_says_what_each_operation_would_do_and_does_nothing() -> None:
+def test_a_preview_returns_the_outcomes_and_changes_nothing() -> None:
     cup = ProductFactory.create(sku="CUP", quantity=10)
     stock.reserve(sku="CUP", amount=4, by=ACTOR)
     operations = [
@@ -169,7 +169,7 @@ def test_low_stock_is_recorded_on_crossing_only() -> None:
     ]
 
 
-def test_a_changed_minimum_counts_as_a_change() -> None:
+def test_low_stock_is_recorded_for_a_changed_minimum() -> None:
     product = ProductFactory.create(quantity=10)
 
     raised = stock.edit(sku=product.sku, minimum_stock_level=11, by=ACTOR)

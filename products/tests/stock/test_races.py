@@ -1,8 +1,8 @@
-"""Many callers at once, in threads, on the database that the test run uses.
+"""Many concurrent callers, in threads.
 
-On SQLite these show that nobody is refused as "database is locked". That the lock keeps them right
-is shown on PostgreSQL: this module fails with `--plant no-lock`, which takes the row locks out. The
-first test here does the same for one case, step by step.
+On SQLite, these tests show that no caller gets "database is locked". On PostgreSQL, they show that
+the row locks work: with `--plant no-lock`, which removes the locks, they fail. The first test does
+the same for one case, step by step.
 """
 
 import random
@@ -38,8 +38,10 @@ def kinds(outcomes: Iterable[object]) -> Counter[str]:
 def test_without_the_lock_two_callers_would_sell_the_same_unit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Both read "1 available" before either writes. What then stops the second is the net: the
-    ledger cannot hold two events with one version."""
+    """Both callers read "1 available" before either of them writes.
+
+    Only the safety net stops the second one: two events of a product cannot have the same version.
+    """
     product = ProductFactory.create(quantity=1)
     both_have_read = threading.Barrier(2)
 
@@ -73,10 +75,10 @@ def test_64_callers_of_20_units_get_exactly_20() -> None:
     assert (product.quantity, product.reserved_quantity, product.version) == (20, 20, 21)
 
 
-def test_orders_that_want_the_same_products_in_opposite_order_do_not_deadlock(
+def test_orders_with_the_same_products_in_opposite_order_do_not_deadlock(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A deadlock would be retried, so the retry's log line is looked for as well."""
+    """A deadlock would be retried, so the test also checks the log for a retry."""
     skus = [ProductFactory.create(quantity=100).sku for _ in range(5)]
     there = [Line(sku, 1) for sku in skus]
     back = there[::-1]
@@ -89,7 +91,7 @@ def test_orders_that_want_the_same_products_in_opposite_order_do_not_deadlock(
     assert "retrying the transaction" not in caplog.text
 
 
-def test_a_count_never_falls_below_what_is_reserved_meanwhile() -> None:
+def test_a_count_never_falls_below_the_reserved_quantity() -> None:
     product = ProductFactory.create(quantity=10)
     reserve = partial(stock.reserve, sku=product.sku, amount=1, by=ACTOR)
     count = partial(stock.adjust, sku=product.sku, quantity=5, reason="stocktake", by=ACTOR)
@@ -107,7 +109,7 @@ def test_a_count_never_falls_below_what_is_reserved_meanwhile() -> None:
 
 
 @pytest.mark.parametrize("end", [stock.release, stock.fulfill])
-def test_a_reservation_ends_once_whoever_asks(end: Callable[..., Reservation]) -> None:
+def test_a_reservation_ends_once(end: Callable[..., Reservation]) -> None:
     product = ProductFactory.create(quantity=10)
     reservation = stock.reserve(sku=product.sku, amount=4, by=ACTOR)
 
@@ -155,7 +157,7 @@ def test_a_sku_is_created_once() -> None:
 
 
 @pytest.mark.slow
-def test_those_who_create_the_same_products_in_opposite_order_do_not_deadlock(
+def test_creates_of_the_same_products_in_opposite_order_do_not_deadlock(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     new = [stock.NewProduct(sku=f"NEW-{number:03}", name="x") for number in range(2_000)]
@@ -166,7 +168,7 @@ def test_those_who_create_the_same_products_in_opposite_order_do_not_deadlock(
     assert "retrying the transaction" not in caplog.text
 
 
-def test_a_rename_from_a_stale_form_leaves_a_reserve_alone() -> None:
+def test_a_concurrent_rename_does_not_affect_a_reserve() -> None:
     product = ProductFactory.create(quantity=10)
     calls = [partial(stock.reserve, sku=product.sku, amount=1, by=ACTOR)] * 7
     renames = [partial(stock.edit, sku=product.sku, name=f"Name {n}", by=ACTOR) for n in range(4)]
@@ -181,9 +183,9 @@ def test_a_rename_from_a_stale_form_leaves_a_reserve_alone() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(
     connection.vendor == "sqlite",
-    reason="SQLite waits for the whole database, for its busy timeout",
+    reason="SQLite locks the whole database, and waits for its busy timeout",
 )
-def test_a_caller_that_cannot_have_the_lock_in_time_is_told_so(api: APIClient) -> None:
+def test_a_caller_that_cannot_acquire_the_lock_in_time_gets_busy(api: APIClient) -> None:
     product = ProductFactory.create(quantity=10)
     locked, answered = threading.Event(), threading.Event()
 
@@ -204,20 +206,20 @@ def test_a_caller_that_cannot_have_the_lock_in_time_is_told_so(api: APIClient) -
 
 
 @pytest.mark.slow
-def test_real_orders_placed_and_fulfilled_by_eight_clients_at_once(
+def test_eight_clients_place_and_fulfill_real_orders_at_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The 236 invoices of the demo data. Stock is scarce, so that some orders must be refused."""
+    """Use the 236 invoices of the demo data. Stock is scarce, so some orders must be refused."""
     orders = demo.read_orders()
-    wanted: Counter[str] = Counter()
+    ordered: Counter[str] = Counter()
     for lines in orders.values():
-        wanted.update({line.sku: 0 for line in lines})
+        ordered.update({line.sku: 0 for line in lines})
         for line in lines:
-            wanted[line.sku] += line.amount
+            ordered[line.sku] += line.amount
     stock.save_products(
         [
             stock.NewProduct(sku=sku, name=sku, quantity=amount * 9 // 10 + 1)
-            for sku, amount in wanted.items()
+            for sku, amount in ordered.items()
         ],
         by=ACTOR,
     )
@@ -258,4 +260,4 @@ def test_real_orders_placed_and_fulfilled_by_eight_clients_at_once(
     for sku, quantity, reserved in Product.objects.values_list(
         "sku", "quantity", "reserved_quantity"
     ):
-        assert (quantity, reserved) == (wanted[sku] * 9 // 10 + 1 - expected[sku], 0)
+        assert (quantity, reserved) == (ordered[sku] * 9 // 10 + 1 - expected[sku], 0)

@@ -1,4 +1,4 @@
-"""Values that are refused before anything is locked."""
+"""Invalid values are refused before rows are locked."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_an_amount_must_be_a_whole_number_of_units(amount: object) -> None:
 
 
 @pytest.mark.parametrize("sku", ["", "a", "-A", "A B", "A\n", "A" * 51, "Ä", "A\0", None, 7])
-def test_a_sku_must_have_its_form(sku: object) -> None:
+def test_a_sku_must_have_a_valid_form(sku: object) -> None:
     with pytest.raises(stock.Invalid) as refused:
         stock.create(sku=sku, name="x", by=ACTOR)  # type: ignore[arg-type]  # On purpose.
 
@@ -48,6 +48,6 @@ def test_an_adjustment_needs_a_reason() -> None:
     assert refused.value.field == "reason"
 
 
-def test_a_request_of_no_lines_is_refused() -> None:
+def test_a_request_without_lines_is_refused() -> None:
     with pytest.raises(stock.Invalid):
         stock.reserve_lines(lines=[], by=ACTOR)

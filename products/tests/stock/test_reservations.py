@@ -1,4 +1,4 @@
-"""What is held for orders, and how it ends."""
+"""Reserve, fulfill and release."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_reserve_holds_units_without_moving_them() -> None:
     assert (event.reservation_id, event.reference) == (reservation.pk, "order-1")
 
 
-def test_an_order_is_reserved_whole_and_repeated_skus_are_summed() -> None:
+def test_an_order_with_repeated_skus_reserves_their_sum() -> None:
     first, second = ProductFactory.create(quantity=5), ProductFactory.create(quantity=5)
 
     reservation = stock.reserve_lines(
@@ -40,7 +40,7 @@ def test_an_order_is_reserved_whole_and_repeated_skus_are_summed() -> None:
     assert levels_of(second) == (5, 4)
 
 
-def test_an_order_that_is_short_of_one_product_holds_nothing_of_the_others() -> None:
+def test_an_order_that_is_short_of_one_product_reserves_nothing() -> None:
     enough, short = ProductFactory.create(quantity=5), ProductFactory.create(quantity=1)
 
     with pytest.raises(stock.InsufficientStock):
@@ -50,7 +50,7 @@ def test_an_order_that_is_short_of_one_product_holds_nothing_of_the_others() -> 
     assert not Reservation.objects.exists()
 
 
-def test_an_order_that_is_short_names_every_short_line_and_holds_nothing() -> None:
+def test_a_refused_order_names_every_refused_line() -> None:
     enough, short = ProductFactory.create(quantity=5), ProductFactory.create(quantity=1)
 
     with pytest.raises(stock.ProductNotFound) as refused:
@@ -66,7 +66,7 @@ def test_an_order_that_is_short_names_every_short_line_and_holds_nothing() -> No
     assert not Reservation.objects.exists()
 
 
-def test_fulfill_ships_what_was_held() -> None:
+def test_fulfill_removes_the_reserved_units() -> None:
     product = ProductFactory.create(quantity=25)
     reservation = stock.reserve(sku=product.sku, amount=4, by=ACTOR)
 
@@ -77,7 +77,7 @@ def test_fulfill_ships_what_was_held() -> None:
     assert ledger_of(product)[-1] == (Type.FULFILLED, -4, -4)
 
 
-def test_release_gives_back_what_was_held() -> None:
+def test_release_returns_the_reserved_units() -> None:
     product = ProductFactory.create(quantity=25)
     reservation = stock.reserve(sku=product.sku, amount=4, by=ACTOR)
 
@@ -119,7 +119,7 @@ def test_a_unit_of_a_reservation_ends_once() -> None:
     assert levels_of(product) == (21, 0)
 
 
-def test_more_than_is_open_cannot_end_and_every_such_line_is_named() -> None:
+def test_fulfill_of_more_than_is_open_names_every_refused_line() -> None:
     product, other = ProductFactory.create(), ProductFactory.create()
     reservation = stock.reserve(sku=product.sku, amount=4, by=ACTOR)
 
@@ -159,7 +159,7 @@ def test_release_of_a_product_takes_the_oldest_reservations_without_a_reference(
     assert Reservation.objects.get(pk=newer.pk).status == "open"
 
 
-def test_release_of_a_product_never_takes_from_an_order_that_is_not_named() -> None:
+def test_release_of_a_product_leaves_reservations_with_a_reference() -> None:
     product = ProductFactory.create(quantity=25)
     stock.reserve(sku=product.sku, amount=5, reference="order-1", by=ACTOR)
     stock.reserve(sku=product.sku, amount=2, by=ACTOR)
@@ -171,7 +171,7 @@ def test_release_of_a_product_never_takes_from_an_order_that_is_not_named() -> N
     assert levels_of(product) == (25, 7)
 
 
-def test_release_of_a_product_from_a_named_reservation() -> None:
+def test_release_of_a_product_from_a_given_reservation() -> None:
     product = ProductFactory.create(quantity=25)
     order = stock.reserve(sku=product.sku, amount=5, reference="order-1", by=ACTOR)
 

@@ -1,4 +1,4 @@
-"""The transaction of a verb: run again, committed with the last statement, or not at all."""
+"""The transaction of a verb: retries, the COMMIT with the last statement, and rollback."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ on_postgresql = pytest.mark.skipif(
 
 
 class RemoveOne(Verb[Locked, Product]):
-    """Removes a unit, after `before` was called under the lock."""
+    """Remove a unit, and call `before` under the lock."""
 
     def __init__(self, sku: str, before: Callable[[], object]) -> None:
         self.wants = Products([sku])
@@ -37,15 +37,15 @@ class RemoveOne(Verb[Locked, Product]):
         return product
 
 
-def broken_off(sqlstate: str) -> OperationalError:
-    """Return the error with which Django reports that PostgreSQL broke off a transaction."""
-    error = OperationalError("broken off")
+def aborted(sqlstate: str) -> OperationalError:
+    """Return the error that Django raises if PostgreSQL aborts a transaction."""
+    error = OperationalError("aborted")
     error.__cause__ = psycopg.errors.lookup(sqlstate)()
     return error
 
 
 class Fails:
-    """Raises each of the errors, one call after the other, and counts the calls."""
+    """Raise one of the errors in each call, and count the calls."""
 
     def __init__(self, *errors: Exception) -> None:
         self.calls = 0
@@ -59,18 +59,18 @@ class Fails:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
-def test_a_transaction_that_was_broken_off_is_run_again(sqlstate: str) -> None:
+def test_an_aborted_transaction_is_retried(sqlstate: str) -> None:
     product = ProductFactory.create(quantity=10)
 
-    after = run(RemoveOne(product.sku, Fails(*[broken_off(sqlstate)] * 3)), by=ACTOR)
+    after = run(RemoveOne(product.sku, Fails(*[aborted(sqlstate)] * 3)), by=ACTOR)
 
     assert after.quantity == 9
     assert StockEvent.objects.filter(product=product).count() == 2
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_transaction_is_run_four_times_at_most() -> None:
-    fails = Fails(*[broken_off("40P01")] * 9)
+def test_a_transaction_is_retried_three_times_at_most() -> None:
+    fails = Fails(*[aborted("40P01")] * 9)
 
     with pytest.raises(OperationalError):
         run(RemoveOne(ProductFactory.create().sku, fails), by=ACTOR)
@@ -78,8 +78,8 @@ def test_a_transaction_is_run_four_times_at_most() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_inside_another_transaction_is_not_run_again() -> None:
-    fails = Fails(broken_off("40P01"))
+def test_a_verb_inside_another_transaction_is_not_retried() -> None:
+    fails = Fails(aborted("40P01"))
     sku = ProductFactory.create().sku
 
     with pytest.raises(OperationalError), transaction.atomic():
@@ -106,8 +106,8 @@ def query() -> None:
 
 @on_postgresql
 @pytest.mark.django_db(transaction=True)
-def test_a_query_after_the_commit_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would be in a transaction that nobody has decided on."""
+def test_a_query_after_the_commit_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would start a transaction that nothing commits."""
     product = ProductFactory.create(quantity=10)
     write = Posting.write
 
@@ -124,8 +124,8 @@ def test_a_query_after_the_commit_is_noticed(monkeypatch: pytest.MonkeyPatch) ->
     assert stock.remove(sku=product.sku, amount=1, by=ACTOR).quantity == 8
 
 
-def test_a_verb_that_writes_while_it_decides_is_noticed() -> None:
-    """By the fixture `_verbs_decide_in_memory`."""
+def test_a_verb_that_writes_while_it_decides_is_an_error() -> None:
+    """The fixture `_verbs_decide_in_memory` raises it."""
     product = ProductFactory.create(quantity=10)
 
     def write() -> None:
@@ -137,11 +137,11 @@ def test_a_verb_that_writes_while_it_decides_is_noticed() -> None:
     assert run(RemoveOne(product.sku, query), by=ACTOR).quantity == 9
 
 
-# -------------------------------------------------------------------------------------- the whole
+# ------------------------------------------------------------------------------------- rollback
 
 
-def test_a_verb_that_fails_inside_a_callers_transaction_leaves_nothing() -> None:
-    """A caller may catch the error and commit what else it did."""
+def test_a_verb_that_fails_inside_a_transaction_changes_nothing() -> None:
+    """The caller catches the error and commits its other changes."""
     product = ProductFactory.create(quantity=10)
 
     with transaction.atomic():
@@ -152,8 +152,8 @@ def test_a_verb_that_fails_inside_a_callers_transaction_leaves_nothing() -> None
     assert Product.objects.get(pk=product.pk).quantity == 9
 
 
-def test_a_stale_instance_cannot_bring_back_old_stock_through_edit() -> None:
-    """As the admin does it: a form is opened, somebody reserves, the form is saved."""
+def test_an_edit_from_a_stale_form_does_not_restore_old_levels() -> None:
+    """The admin opens a form, another request reserves, then the form is saved."""
     product = ProductFactory.create(quantity=10)
     opened_before = Product.objects.get(pk=product.pk)
     stock.reserve(sku=product.sku, amount=7, by=ACTOR)
@@ -166,7 +166,7 @@ def test_a_stale_instance_cannot_bring_back_old_stock_through_edit() -> None:
 # -------------------------------------------------------------------------------- number of queries
 
 
-def test_an_order_of_a_thousand_lines_costs_the_same_queries_as_one_of_one() -> None:
+def test_an_order_of_a_thousand_lines_takes_as_many_queries_as_one_line() -> None:
     stock.save_products(
         [NewProduct(sku=f"CUP-{n}", name="Cup", quantity=3) for n in range(1000)], by=ACTOR
     )
