@@ -62,7 +62,7 @@ _MOMENT = re.compile(
 )
 
 
-def read_moment(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
     """Parse a time in RFC 3339, with its offset, and return it in UTC.
 
     Go and .NET write nanoseconds: digits below a microsecond are cut off.

@@ -48,10 +48,10 @@ def check_query(request: Request, allowed: set[str]) -> None:
             raise invalid_field(name, "Send text in UTF-8.", "forbidden_character")
 
 
-def read_moment(name: str, text: str) -> datetime:
+def parse_time(name: str, text: str) -> datetime:
     """Return the time in a query parameter, in UTC. It must be RFC 3339 with an offset."""
     try:
-        return validators.read_moment(text)
+        return validators.parse_time(text)
     except ValueRefused as error:
         raise invalid_field(name, error.messages[0]) from error
 

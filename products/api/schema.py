@@ -18,7 +18,7 @@ from rest_framework.serializers import BaseSerializer
 from products import stock
 from products.api import examples
 from products.api.examples import OTHER_SKU, RESERVATION_ID, SKU
-from products.api.filters import read_moment, unknown_parameter
+from products.api.filters import parse_time, unknown_parameter
 from products.api.pagination import MAX_PAGE_SIZE, PAGE_SIZE
 from products.api.problems import CONTENT_TYPE
 from products.api.serializers import (
@@ -336,7 +336,7 @@ products = described(
             ),
             success="The product. With `as_of`, its levels at that time.",
             example=examples.product(),
-            mistake=examples.refusal_of(read_moment, "as_of", "yesterday"),
+            mistake=examples.refusal_of(parse_time, "as_of", "yesterday"),
             errors=[examples.PRODUCT_NOT_FOUND],
             parameters=[_SKU, _ETAG, _AS_OF],
         )

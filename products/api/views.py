@@ -241,7 +241,7 @@ class ProductViewSet(InventoryViewSet):
         as_of = request.query_params.get("as_of")
         if as_of is None:
             return self._answer(product)
-        moment = filters.read_moment("as_of", as_of)
+        moment = filters.parse_time("as_of", as_of)
         event = product.events.as_of(moment)
         if event is None:
             raise stock.ProductNotFound(sku)

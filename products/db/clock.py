@@ -1,7 +1,7 @@
-"""The database's clock, in queries: no server's own clock decides what has expired.
+"""The database's clock in queries, which decides whether a reservation has expired.
 
-SQLite stores moments as text and compares them as text. Both functions write six digits after the
-second there, as `products.models.MomentField` does.
+SQLite stores and compares times as text. On SQLite, both functions therefore write six digits after
+the second, like `products.models.MomentField` (ADR 4).
 """
 
 from typing import Any
@@ -11,12 +11,12 @@ from django.db.models import DateTimeField, Func, Value
 from django.db.models.sql.compiler import SQLCompiler
 
 _POSTGRESQL_NOW = "STATEMENT_TIMESTAMP()"
-# SQLite's clock has milliseconds. Each % is escaped for the template and for the cursor.
+# SQLite's clock has milliseconds. Each % is escaped twice, for the template and for the cursor.
 _SQLITE_FORMAT = "'%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f000'"
 
 
 class Now(Func):
-    """The moment at which the statement started."""
+    """The time at which the statement started."""
 
     output_field = DateTimeField()
     template = _POSTGRESQL_NOW
@@ -29,7 +29,7 @@ class Now(Func):
 
 
 class SecondsFromNow(Func):
-    """The moment that many seconds after `Now`, or before it if `seconds` is negative."""
+    """The time `seconds` after `Now`, or before it if negative."""
 
     output_field = DateTimeField()
     template = f"({_POSTGRESQL_NOW} + make_interval(secs => %(expressions)s))"

@@ -81,7 +81,7 @@ def lock_lines(
     lines: Iterable[ReservationLine],
     products: Iterable[Product],
     *,
-    still: QuerySet[ReservationLine],
+    matching: QuerySet[ReservationLine],
     skip_locked: bool = False,
 ) -> list[ReservationLine]:
     """Lock the reservations of lines, and return the lines that still match.
@@ -90,7 +90,7 @@ def lock_lines(
     again under the lock, in the order of reservations. Each has its product and its reservation,
     and the reservation has its `units`.
 
-    A line that is no longer in `still` is left out: its reservation may have expired or been
+    A line that is no longer in `matching` is left out: its reservation may have expired or been
     extended since it was found.
     """
     by_id = {product.pk: product for product in products}
@@ -101,7 +101,7 @@ def lock_lines(
         return []
     for reservation_id, units in _units_of(reservations):
         reservations[reservation_id].units = units
-    of_locked = still.filter(pk__in=[line.pk for line in wanted], reservation__in=reservations)
+    of_locked = matching.filter(pk__in=[line.pk for line in wanted], reservation__in=reservations)
     found = list(of_locked.order_by("reservation_id", "pk"))
     for line in found:
         line.product, line.reservation = by_id[line.product_id], reservations[line.reservation_id]
@@ -277,7 +277,7 @@ class UnreferencedLines:
                 break
             last_id = oldest[-1].reservation_id
             # A reservation may have expired since it was found. Then the next ones are needed.
-            still_held = lock_lines(oldest, products.values(), still=held)
+            still_held = lock_lines(oldest, products.values(), matching=held)
             missing -= sum(line.open for line in still_held)
             lines += still_held
         return LockedLines(products, lines)
@@ -334,7 +334,7 @@ class OverdueReservations:
         found = list(overdue.filter(reservation__in=ids).select_related("product"))
         skus = {line.product.sku for line in found}
         products = lock_products(skus, skip_locked=True) if skus else {}
-        lines = lock_lines(found, products.values(), still=overdue, skip_locked=True)
+        lines = lock_lines(found, products.values(), matching=overdue, skip_locked=True)
         others = {line.pk for line in found} - {line.pk for line in lines}
         left = overdue.filter(pk__in=others).values_list("reservation_id", flat=True)
         return LockedOverdue(products, lines, ids, set(left))

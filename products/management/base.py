@@ -156,7 +156,7 @@ def whole_number(text: str) -> int:
 def timestamp(text: str) -> datetime:
     """Argument type: a time with an offset, as in the API."""
     with _as_usage_error():
-        return validators.read_moment(text)
+        return validators.parse_time(text)
 
 
 @contextmanager

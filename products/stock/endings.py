@@ -29,7 +29,7 @@ def end_portions(
     reason: str = "",
     reference: str = "",
 ) -> None:
-    """Record that an amount of units of each line ends.
+    """Record the end of the given units of each line.
 
     The lines, their products and their reservations must be locked.
     """

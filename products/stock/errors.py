@@ -37,7 +37,7 @@ class StockError(Exception):
 
 
 class Invalid(StockError):
-    """A value is wrong, independent of the stock. `field` names it."""
+    """A value breaks the rules of its field, which `field` names."""
 
     code = "invalid"
 
@@ -76,7 +76,7 @@ class InsufficientStock(StockError):
 
 
 class InsufficientReserved(StockError):
-    """More units were to leave a reservation than it holds open."""
+    """More units were to be fulfilled or released than are open."""
 
     code = "insufficient_reserved"
 

@@ -65,8 +65,8 @@ def lock(
     lines: Iterable[ReservationLine], products: Mapping[str, Product], *, skip_locked: bool = False
 ) -> list[ReservationLine]:
     """Lock the reservations of lines, and return the lines that are still overdue."""
-    still = ReservationLine.objects.overdue()
-    return lock_lines(lines, products.values(), still=still, skip_locked=skip_locked)
+    overdue = ReservationLine.objects.overdue()
+    return lock_lines(lines, products.values(), matching=overdue, skip_locked=skip_locked)
 
 
 def expire(lines: Iterable[ReservationLine], posting: Posting) -> set[int]:

@@ -16,31 +16,31 @@ only_postgresql = pytest.mark.skipif(
 )
 
 
-def told(**clocks: Func) -> list[datetime]:
-    """Return what the clocks tell in one statement."""
+def read_clocks(**clocks: Func) -> list[datetime]:
+    """Return the times of the clocks, read in one statement."""
     BulkRun.objects.get_or_create(reference="one row")
     return list(BulkRun.objects.values_list(*clocks.values()).get())
 
 
 @pytest.mark.parametrize("seconds", [-1_000_000_000, -3600, -1, 0, 1, 3600, 1_000_000_000])
 def test_seconds_are_counted_from_now(seconds: int) -> None:
-    now, other = told(now=Now(), other=SecondsFromNow(seconds))
+    now, other = read_clocks(now=Now(), other=SecondsFromNow(seconds))
 
     assert other - now == timedelta(seconds=seconds)
 
 
-def test_it_is_now() -> None:
+def test_now_is_the_current_time() -> None:
     before = datetime.now(UTC)
-    [now] = told(now=Now())
+    [now] = read_clocks(now=Now())
 
     # SQLite's clock may round to the millisecond, and both run on this machine.
     assert abs(now - before) < timedelta(seconds=60)
 
 
 @only_postgresql
-def test_now_is_when_the_statement_starts_not_the_transaction() -> None:
+def test_now_is_the_start_of_the_statement_not_of_the_transaction() -> None:
     with transaction.atomic():
-        [first] = told(now=Now())
-        [second] = told(now=Now())
+        [first] = read_clocks(now=Now())
+        [second] = read_clocks(now=Now())
 
     assert first < second
