@@ -1,12 +1,13 @@
 # One file for people and CI. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help install run serve test test-fast test-browser screenshots fuzz planted bench lint format requirements clean
+.PHONY: help install run serve test test-fast test-browser test-clients test-clients-node screenshots fuzz planted bench lint format requirements clean
 
 # The first Python here that is new enough. PYTHON=... chooses another.
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV ?= .venv
 BENCH_VENV := .venv-bench
+CLIENTS_VENV := .venv-clients
 BIN := $(VENV)/bin
 MANAGE := $(BIN)/python manage.py
 PYTEST := $(BIN)/pytest
@@ -56,6 +57,13 @@ test-fast: install  ## Run the tests that are not marked slow, on SQLite alone (
 test-browser: install  ## Test the back office in the Chromium of this machine (CHROMIUM), on PostgreSQL
 	$(PYTEST) products/tests/browser
 
+test-clients: install $(CLIENTS_VENV)/installed  ## Generate a Python client from the OpenAPI document and place orders with it
+	$(ON_SQLITE) $(PYTEST) products/tests/clients/test_python.py
+
+test-clients-node: install  ## Lint the OpenAPI document and do the same in TypeScript (needs Node.js 20 or later)
+	cd clients/typescript && npm ci --ignore-scripts --no-audit --no-fund
+	$(ON_SQLITE) $(PYTEST) products/tests/clients/test_typescript.py
+
 RANDOM_TESTS := products/tests/test_machine.py products/tests/api/test_schema_fuzz.py
 
 fuzz: install  ## Let machines look for faults, at random and for half an hour, on both databases
@@ -76,6 +84,11 @@ $(BENCH_VENV)/installed: requirements/bench.txt
 	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/bench.txt
 	@touch $@
 
+$(CLIENTS_VENV)/installed: requirements/clients.txt
+	$(PYTHON) -m venv $(CLIENTS_VENV)
+	$(CLIENTS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/clients.txt
+	@touch $@
+
 lint: export DEBUG := on
 lint: install  ## Check style, types, import rules, migrations, deployment settings and the schema
 	$(BIN)/ruff check .
@@ -92,9 +105,9 @@ format: install  ## Format the code
 
 requirements: install  ## Compile the pinned lists anew from requirements/*.in
 	$(BIN)/python -m pip install --quiet uv
-	cd requirements && for list in runtime dev bench; do \
+	cd requirements && for list in runtime dev bench clients; do \
 		../$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url \
 			--custom-compile-command "make requirements" $$list.in -o $$list.txt; done
 
 clean:  ## Remove the virtual environment and caches; data stays
-	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage staticfiles
+	rm -rf $(VENV) $(BENCH_VENV) $(CLIENTS_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage staticfiles

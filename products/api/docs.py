@@ -1,4 +1,4 @@
-"""The OpenAPI document and its pages, whose assets this service serves itself."""
+"""The OpenAPI document and its pages. The service serves their assets itself."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from products.api.filters import check_query
 
-# The pages have an inline script. Everything else comes from this service.
+# The pages have inline scripts. Everything else comes from this service.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; worker-src 'self' blob:"
@@ -21,11 +21,12 @@ class SchemaView(SpectacularAPIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        check_query(request, set())  # drf-spectacular would put its own parameters into a header.
+        check_query(request, set())  # drf-spectacular would echo its own parameters in a header.
 
 
 class SwaggerView(SpectacularSwaggerView):
     url_name = "schema"
+    template_name = "products/swagger.html"
 
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return _from_here_only(super().get(request, *args, **kwargs))
@@ -40,5 +41,6 @@ class RedocView(SpectacularRedocView):
 
 
 def _from_here_only(page: Response) -> Response:
+    """Let the page load nothing from other machines."""
     page["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     return page

@@ -48,7 +48,7 @@ HEADERS: dict[str, dict[str, Any]] = {
 }
 
 DESCRIPTIONS = {
-    "ErrorCode": "What is wrong, for programs. The guide lists the meaning of each code.",
+    "ErrorCode": "The reason of an error, for programs. The guide explains each code.",
     "EventSource": "Where a change came from: the API, the back office or a command.",
     "EventType": (
         "The kind of change. `InventoryReleased` includes units of expired reservations. "

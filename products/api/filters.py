@@ -118,8 +118,9 @@ class ArchivedFilter(filters.ChoiceFilter):
 
     def __init__(self, *, help_text: str, **kwargs: Any) -> None:
         super().__init__(choices=[*_BOOLEAN, ("all", "all")], help_text=help_text, **kwargs)
-        either = {"anyOf": [{"type": "boolean"}, {"type": "string", "const": "all"}]}
-        _describe(self, {**either, "default": False}, help_text)
+        # Not "a boolean or `all`": Swagger UI offers only the first of two types.
+        schema = {"type": "string", "enum": ["true", "false", "all"], "default": "false"}
+        _describe(self, schema, help_text)
 
     def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
         return queryset if value == "all" else queryset.filter(archived=value == "true")

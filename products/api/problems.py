@@ -114,6 +114,8 @@ def problem_of_status(status: int, *, instance: str) -> dict[str, Any]:
     code = _CODE_OF_STATUS.get(status, "invalid" if status < 500 else "internal_error")
     detail = HTTPStatus(status).description or HTTPStatus(status).phrase
     detail = f"{detail.rstrip('.')}."
+    if status == HTTPStatus.NOT_FOUND:
+        detail = "Unknown path. See /docs for all paths."
     return problem(code=code, detail=detail, instance=instance) | {"status": status}
 
 

@@ -370,8 +370,10 @@ class ReservationLineSerializer(serializers.Serializer):
     sku = serializers.CharField(source="product.sku", help_text="The SKU of the product.")
     amount = serializers.IntegerField(help_text="Units reserved at the start.")
     fulfilled = serializers.IntegerField(help_text="Units shipped.")
-    released = serializers.IntegerField(help_text="Units given back by a release.")
-    expired = serializers.IntegerField(help_text="Units given back after the reservation expired.")
+    released = serializers.IntegerField(help_text="Units released.")
+    expired = serializers.IntegerField(
+        help_text="Units that became available again after the reservation expired."
+    )
     open = serializers.IntegerField(help_text="Units still held.")
 
     def to_representation(self, instance: ReservationLine) -> dict[str, Any]:
@@ -552,9 +554,9 @@ class FieldErrorSerializer(serializers.Serializer):
         "parameter or header. Null for the whole body.",
     )
     code = serializers.CharField(
-        help_text="What is wrong, for programs: `required`, `unknown`, `min_value`, ..."
+        help_text="The mistake, for programs: `required`, `unknown`, `min_value`, ..."
     )
-    detail = serializers.CharField(help_text="What is wrong, for people.")
+    detail = serializers.CharField(help_text="The mistake, for people.")
 
 
 _SKU = "The SKU that the error is about."
@@ -578,9 +580,9 @@ class ProblemSerializer(serializers.Serializer):
     type = serializers.CharField(help_text="A URN with the code.")
     title = serializers.CharField(help_text="The code in words.")
     status = serializers.IntegerField(help_text="The HTTP status.")
-    detail = serializers.CharField(help_text="What is wrong, for people. The text may change.")
+    detail = serializers.CharField(help_text="The reason, for people. The text may change.")
     instance = serializers.CharField(help_text="The path of the request.")
-    code = serializers.ChoiceField(ERROR_CODES, help_text="What is wrong, for programs. Stable.")
+    code = serializers.ChoiceField(ERROR_CODES, help_text="The reason, for programs. Stable.")
     request_id = serializers.CharField(
         allow_null=True, help_text="The `X-Request-ID`. Quote it when you report a problem."
     )

@@ -39,10 +39,14 @@ def test_every_page_opens_without_console_errors(page: Page, ada: User, color_sc
     open_product(page, "CUP")
 
 
-def test_the_docs_open_without_console_errors(page: Page) -> None:
-    page.goto("/docs")
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+def test_the_docs_open_without_console_errors(page: Page, path: str) -> None:
+    """The fixture `page` checks the console, and that no other machine was asked."""
+    page.goto(path)
 
     expect(page.get_by_role("heading", name="Inventory service")).to_be_visible()
+    expect(page.get_by_role("heading", name="Retries and idempotency")).to_be_visible()
+    expect(page.locator("html")).to_have_attribute("lang", "en")
 
 
 def test_a_key_pasted_into_the_docs_authorizes_requests(page: Page) -> None:
