@@ -256,7 +256,8 @@ def forge(browser: Client, rows: dict[type[Model], Model]) -> dict[str, Any]:
             continue
         path, row = path_of(route, rows), rows[model_of(route) or Product]
         opened = {"opening": uuid4().hex, "_save": "Save"}
-        answers[path] = browser.post(path, {**FORGED, **counts(), **files(), **opened})
+        sent = {**FORGED, **counts(), **files(), **opened}
+        answers[path] = read(browser.post(path, sent))
         for action in actions_of(route):
             chosen = {"action": action, "_selected_action": str(row.pk), "index": "0"}
             answers[f"{path} {action}"] = browser.post(path, {**FORGED, **counts(), **chosen})
@@ -282,7 +283,14 @@ def files() -> dict[str, SimpleUploadedFile]:
 def open_all(browser: Client, rows: dict[type[Model], Model]) -> dict[str, Any]:
     """Open every admin page and return the responses."""
     paths = {path_of(route, rows) for route in patterns(admin.site.get_urls())}
-    return {path: browser.get(path) for path in sorted(paths)}
+    return {path: read(browser.get(path)) for path in sorted(paths)}
+
+
+def read(answer: Any) -> Any:
+    """Read an export to its end, since it would block the next one. Return the response."""
+    if answer.streaming:
+        answer.getvalue()
+    return answer
 
 
 def access_data() -> dict[str, Any]:
