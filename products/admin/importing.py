@@ -177,8 +177,8 @@ class AdjustmentImport(Import):
     title = "Import stock changes"
     help = (
         "Each row fills in one of these columns: add (units received), remove (units taken out) or "
-        "quantity (units counted). Rows are applied in the order of the file. If a count has an "
-        "expected_quantity, it is refused unless this many units are on hand."
+        "quantity (units counted). Rows are applied in the order of the file. A count "
+        "with an expected_quantity is refused if the units on hand differ from it."
     )
     columns = Columns(known=ADJUSTMENT_COLUMNS, required=("sku",))
     permissions = ("products.adjust_stock", "products.operate_stock")

@@ -123,6 +123,7 @@ class ApiKeyAdmin(InventoryAdmin):
     list_display = ("name", "role", "prefix", "created", "expiry_date", "status")
     list_filter = ("role", StatusFilter)
     search_fields = ("name", "prefix")
+    search_help_text = "Part of a name or prefix"
 
     actions_detail = ("revoke",)
     revoke = dialog_action("revoke", RevokeDialog, permission="revoke", icon="block")

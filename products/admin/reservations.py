@@ -114,7 +114,7 @@ class ReservationAdmin(ReservationExportAdmin, ReadOnlyAdmin):
         if reservation is not None and status_of(reservation) == "Overdue":
             messages.warning(
                 request,
-                "This reservation is overdue and can no longer be fulfilled. The next run of "
-                "expire_reservations releases its units, or an order that needs them does.",
+                "This reservation is overdue and can no longer be fulfilled. Its units become "
+                "available when expire_reservations runs, or when another order needs them.",
             )
         return super().changeform_view(request, object_id, form_url, extra_context)
