@@ -311,7 +311,7 @@ class LockedOverdue(LockedLines):
 
     found: set[int]
     """The ids of all overdue reservations that were found."""
-    left: set[int]
+    skipped: set[int]
     """The ids of reservations that still hold units, because others have locked them or a
     product."""
 
@@ -324,7 +324,7 @@ class OverdueReservations:
     """
 
     limit: int
-    skipping: Collection[int] = ()
+    excluding: Collection[int] = ()
 
     skus = None
 
@@ -336,13 +336,13 @@ class OverdueReservations:
         products = lock_products(skus, skip_locked=True) if skus else {}
         lines = lock_lines(found, products.values(), matching=overdue, skip_locked=True)
         others = {line.pk for line in found} - {line.pk for line in lines}
-        left = overdue.filter(pk__in=others).values_list("reservation_id", flat=True)
-        return LockedOverdue(products, lines, ids, set(left))
+        skipped = overdue.filter(pk__in=others).values_list("reservation_id", flat=True)
+        return LockedOverdue(products, lines, ids, set(skipped))
 
     def _reservation_ids(self) -> Iterator[int]:
         overdue = (
             ReservationLine.objects.overdue()
-            .exclude(reservation__in=self.skipping)
+            .exclude(reservation__in=self.excluding)
             .values("reservation_id")
             .annotate(lines=Count("pk"), end=Min("reservation__expires_at"))
             .order_by("end", "reservation_id")

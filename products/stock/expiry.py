@@ -16,25 +16,25 @@ class ExpiryResult(NamedTuple):
     """The number of overdue reservations that were found."""
     expired: int
     """The number of reservations of which this sweep has expired units."""
-    left: set[int]
+    skipped: set[int]
     """The ids of reservations that still hold units, because others have locked them or a
     product."""
 
 
-def expire_overdue(*, limit: int, skipping: Collection[int] = (), by: Actor) -> ExpiryResult:
+def expire_overdue(*, limit: int, excluding: Collection[int] = (), by: Actor) -> ExpiryResult:
     """Expire overdue reservations and return their units, in the order of their expiry.
 
     Expires at most `limit` lines, but at least one whole reservation, so that locks are held
-    briefly. Skips reservations that others have locked: pass `left` as `skipping` to the next
-    call.
+    briefly. Skips reservations that others have locked: pass `skipped` as `excluding` to the
+    next call.
     """
-    return run(_Sweep(limit, skipping), by=by)
+    return run(_Sweep(limit, excluding), by=by)
 
 
 class _Sweep(Verb[LockedOverdue, ExpiryResult]):
-    def __init__(self, limit: int, skipping: Collection[int]) -> None:
-        self.wants = OverdueReservations(limit, skipping)
+    def __init__(self, limit: int, excluding: Collection[int]) -> None:
+        self.wants = OverdueReservations(limit, excluding)
 
     def decide(self, locked: LockedOverdue, posting: Posting) -> ExpiryResult:
         expired = overdue.expire(locked.lines, posting)
-        return ExpiryResult(len(locked.found), len(expired), locked.left)
+        return ExpiryResult(len(locked.found), len(expired), locked.skipped)

@@ -28,16 +28,18 @@ class Command(InventoryCommand):
     def handle(self, *args: Any, batch: int, **options: Any) -> None:
         by = stock.Actor("expire_reservations", StockEvent.Source.COMMAND)
         total = 0
-        left: set[int] = set()
+        skipped: set[int] = set()
         try:
             while True:
-                swept = stock.expire_overdue(limit=max(batch, 1), skipping=left, by=by)
+                swept = stock.expire_overdue(limit=max(batch, 1), excluding=skipped, by=by)
                 if not swept.found:
                     break
                 total += swept.expired
-                left |= swept.left
+                skipped |= swept.skipped
         finally:
             said = f"{total} reservation{pluralize(total)} expired."
-            if left:
-                said += f" Skipped {len(left)} in use by other requests. The next run retries them."
+            if skipped:
+                said += (
+                    f" Skipped {len(skipped)} in use by other requests. The next run retries them."
+                )
             self.report(said)
