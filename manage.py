@@ -1,29 +1,38 @@
 #!/usr/bin/env python
 """Run an administrative command of the inventory service."""
 
-import io
 import os
 import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036
+    sys.exit("Python 3.11 or later is needed. Run make install, and use .venv/bin/python.")
+
+import io
+
+from inventory_project import program
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inventory_project.settings")
-    # Requests are cut off, commands and migrations take the time that they need.
+    # Requests have a time limit. Commands and migrations have none.
     os.environ["DATABASE_STATEMENT_TIMEOUT"] = "0"
-    _let_output_be_lossy()
+    _make_output_tolerant()
+    from django.conf import settings
     from django.core.management import execute_from_command_line
 
+    # Fail here if they are wrong: `shell` would start without them.
+    settings.INSTALLED_APPS  # noqa: B018
     execute_from_command_line(sys.argv)
 
 
-def _let_output_be_lossy() -> None:
-    """Let no character that the terminal has not, nor a closed output, end a command half-way."""
+def _make_output_tolerant() -> None:
+    """Let no command fail because its output is closed, or lacks a character."""
     if sys.stdout is None:
-        # Not in a `with`: open for as long as the process runs.
+        # Stays open for as long as the process runs.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":
-    main()
+    program.run(main)

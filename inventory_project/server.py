@@ -5,8 +5,7 @@ HOST, PORT and WEB_CONCURRENCY (the number of worker processes) come from the en
 
 import os
 
-from granian import Granian
-from granian.constants import HTTPModes, Interfaces
+from inventory_project import program
 
 # More than the connections in a worker's pool: while those all wait for the database, the other
 # threads answer 503, and /health/live.
@@ -15,12 +14,20 @@ SECONDS_TO_FINISH = 15
 
 
 def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inventory_project.settings")
+    from django.conf import settings
+    from granian import Granian
+    from granian.constants import HTTPModes, Interfaces
+
+    # Reads the settings here, not first in each worker.
+    host, port, workers = settings.HOST, settings.PORT, settings.WEB_CONCURRENCY
+    program.require_free_address(host, port, hint="Set HOST and PORT to a free address.")
     Granian(
         "inventory_project.wsgi:application",
         interface=Interfaces.WSGI,
-        address=os.environ.get("HOST", "127.0.0.1"),
-        port=int(os.environ.get("PORT", "8000")),
-        workers=int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1),
+        address=host,
+        port=port,
+        workers=workers,
         blocking_threads=THREADS_PER_WORKER,
         # A worker that dies is replaced. If it dies twice within seconds, the server ends.
         respawn_failed_workers=True,
@@ -33,4 +40,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program.run(main)

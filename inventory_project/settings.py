@@ -4,30 +4,37 @@ Development, test and production differ by environment variables alone; `.env.ex
 them.
 """
 
-import re
+import os
 from pathlib import Path
 from typing import Any
 
-import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
+from inventory_project import environment
 from products.db.connection import connection_with_timeout
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
-environ.Env.read_env(BASE_DIR / ".env")
+environment.read_file(BASE_DIR / ".env")
 
-DEBUG = env.bool("DEBUG", default=False)
+DEBUG = environment.switch("DEBUG", default=False)
 # Without DEBUG there is no default: anyone can forge sessions signed with a published key.
-SECRET_KEY = env.str("SECRET_KEY", default="") or ("development-only-" + "0" * 40) * DEBUG
+SECRET_KEY = environment.text("SECRET_KEY") or ("development-only-" + "0" * 40) * DEBUG
 if not SECRET_KEY:
-    raise ImproperlyConfigured("SECRET_KEY must be set unless DEBUG is on; see .env.example.")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
-CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
+    raise ImproperlyConfigured(
+        "SECRET_KEY is not set. Run make .env to write a file .env with a random key, "
+        "or set SECRET_KEY in the environment."
+    )
+ALLOWED_HOSTS = environment.host_names("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = environment.origins("CSRF_TRUSTED_ORIGINS")
+CORS_ALLOWED_ORIGINS = environment.origins("CORS_ALLOWED_ORIGINS")
+
+# The production server listens here.
+HOST = environment.address("HOST", default="127.0.0.1")
+PORT = environment.number("PORT", default=8000, minimum=1, maximum=65535)
+WEB_CONCURRENCY = environment.number("WEB_CONCURRENCY", default=0) or os.cpu_count() or 1
 
 # ---------------------------------------------------------------------------------- application
 
@@ -99,11 +106,7 @@ IDLE_IN_TRANSACTION_SECONDS = 30
 
 
 def _database() -> dict[str, Any]:
-    database: dict[str, Any] = (
-        env.db_url("DATABASE_URL")
-        if env.str("DATABASE_URL", default="")
-        else {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"}
-    )
+    database = environment.database("DATABASE_URL", default=BASE_DIR / "db.sqlite3")
     options: dict[str, Any] = database.setdefault("OPTIONS", {})
     if database["ENGINE"].endswith("sqlite3"):
         # IMMEDIATE takes the write lock before the first read: of two transactions that read and
@@ -113,8 +116,8 @@ def _database() -> dict[str, Any]:
         options.setdefault("timeout", SQLITE_BUSY_SECONDS)
         options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
     else:
-        pool_size = env.int("DATABASE_POOL_SIZE", default=2)
-        statement_seconds = env.int("DATABASE_STATEMENT_TIMEOUT", default=15)
+        pool_size = environment.number("DATABASE_POOL_SIZE", default=2)
+        statement_seconds = environment.number("DATABASE_STATEMENT_TIMEOUT", default=15)
         options.setdefault("connect_timeout", CONNECTION_WAIT_SECONDS)
         # Notices a server that vanished without closing the connection.
         options.setdefault("tcp_user_timeout", CONNECTION_WAIT_SECONDS * 1000)
@@ -144,7 +147,7 @@ def _database() -> dict[str, Any]:
 
 DATABASES = {"default": _database()}
 # Off behind a transaction-mode pooler that does not support prepared statements.
-PREPARED_STATEMENTS = env.bool("DATABASE_PREPARED_STATEMENTS", default=True)
+PREPARED_STATEMENTS = environment.switch("DATABASE_PREPARED_STATEMENTS", default=True)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # ----------------------------------------------------------------------------------------- HTTP
@@ -154,18 +157,15 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 # The request rate of each API key. Checked here: REST framework would read 1/solstice as one a
 # second.
-API_THROTTLE_RATE = env.str("API_THROTTLE_RATE", default="") or None
 _RATE = r"[1-9][0-9]{0,8}/(s|sec|second|m|min|minute|h|hour|d|day)"
-if API_THROTTLE_RATE and not re.fullmatch(_RATE, API_THROTTLE_RATE):
-    raise ImproperlyConfigured(
-        f"API_THROTTLE_RATE must be a rate such as 600/min or 10/s, not {API_THROTTLE_RATE!r}."
-    )
+API_THROTTLE_RATE = (
+    environment.pattern("API_THROTTLE_RATE", _RATE, description="a rate such as 600/min or 10/s")
+    or None
+)
 
 # The number of proxies in front of the service that append to X-Forwarded-For. Never None, which
 # would trust whatever a client writes there.
-NUM_PROXIES = env.int("NUM_PROXIES", default=0)
-if NUM_PROXIES < 0:
-    raise ImproperlyConfigured(f"NUM_PROXIES must be 0 or more, not {NUM_PROXIES}.")
+NUM_PROXIES = environment.number("NUM_PROXIES", default=0)
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["products.api.access.ApiKeyAuthentication"],
@@ -267,16 +267,20 @@ STORAGES = {
 
 # ------------------------------------------------------------------------------------- security
 
-SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=not DEBUG)
+SECURE_SSL_REDIRECT = environment.switch("SECURE_SSL_REDIRECT", default=not DEBUG)
 # Load balancers and container health checks use plain HTTP.
 SECURE_REDIRECT_EXEMPT = [r"^health(/live)?$"]
-SESSION_COOKIE_SECURE = env.bool("SESSION_COOKIE_SECURE", default=not DEBUG)
-CSRF_COOKIE_SECURE = env.bool("CSRF_COOKIE_SECURE", default=not DEBUG)
-SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=0)
+SESSION_COOKIE_SECURE = environment.switch("SESSION_COOKIE_SECURE", default=not DEBUG)
+CSRF_COOKIE_SECURE = environment.switch("CSRF_COOKIE_SECURE", default=not DEBUG)
+SECURE_HSTS_SECONDS = environment.number("SECURE_HSTS_SECONDS", default=0)
 # HSTS for subdomains and preloading would affect other services of the domain.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 # Behind a proxy that ends TLS: the header that it sets to "https", e.g. X-Forwarded-Proto.
-TRUSTED_PROXY_SSL_HEADER = env.str("TRUSTED_PROXY_SSL_HEADER", default="")
+TRUSTED_PROXY_SSL_HEADER = environment.pattern(
+    "TRUSTED_PROXY_SSL_HEADER",
+    r"[A-Za-z0-9-]+",
+    description="the name of a header such as X-Forwarded-Proto",
+)
 if TRUSTED_PROXY_SSL_HEADER:
     SECURE_PROXY_SSL_HEADER = (
         "HTTP_" + TRUSTED_PROXY_SSL_HEADER.upper().replace("-", "_"),
@@ -381,7 +385,8 @@ UNFOLD = {
 
 # -------------------------------------------------------------------------------------- logging
 
-LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+LOG_LEVEL = environment.log_level("LOG_LEVEL", default="INFO")
+LOG_FORMAT = environment.choice("LOG_FORMAT", ("json", "plain"), default="json")
 
 LOGGING = {
     "version": 1,
@@ -396,12 +401,13 @@ LOGGING = {
                 "levelname": "level",
                 "name": "logger",
             },
-        }
+        },
+        "plain": {"()": "inventory_project.logs.PlainFormatter"},
     },
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",
-            "formatter": "json",
+            "formatter": LOG_FORMAT,
             "filters": ["request_id"],
         }
     },
@@ -409,8 +415,9 @@ LOGGING = {
     "loggers": {
         # Without Django's own handlers: one line per message, in JSON.
         "django": {"handlers": [], "propagate": True},
-        # `products.api` logs each request.
-        "django.server": {"handlers": [], "level": "WARNING", "propagate": True},
+        # `products.api` logs each request, and `django.request` each failure.
+        "django.server": {"handlers": [], "level": "CRITICAL", "propagate": True},
+        "django.utils.autoreload": {"level": "WARNING"},
         "django.request": {"level": "ERROR"},
     },
 }

@@ -18,10 +18,11 @@ from django.core.management.base import (
     CommandParser,
     DjangoHelpFormatter,
 )
-from django.db import Error
+from django.db import Error, connection
 
 from products import stock, validators
-from products.db.errors import is_unavailable, lacks_migrations
+from products.db.errors import is_busy, is_unavailable, lacks_migrations
+from products.db.sqlite import is_sqlite
 from products.models import MAX_ACTOR_LENGTH, StockEvent
 from products.validators import MAX_UNITS
 
@@ -40,6 +41,26 @@ class ExitCode(IntEnum):
     """The reader of the output has closed it, as `head` does."""
 
 
+RETRY = "Run the command again."
+
+
+def database_failure(error: Error, *, retry: str = RETRY) -> CommandError | None:
+    """Return what is wrong with the database in one line, or None if the error is a bug."""
+    if lacks_migrations(error):
+        message = "The database lacks tables. Run python manage.py migrate."
+        return CommandError(message, returncode=ExitCode.BAD_INPUT)
+    # `migrate` wraps the error if it cannot create its own table.
+    cause = error.__context__ if isinstance(error.__context__, Error) else error
+    if not is_unavailable(cause):
+        return None
+    reason = str(error).partition("\n")[0]
+    if is_sqlite():
+        reason += f": {connection.settings_dict['NAME']}"
+    advice = retry if is_busy(cause) else f"Check the database and DATABASE_URL. {retry}"
+    message = f"The database is busy or unavailable ({reason}). {advice}"
+    return CommandError(message, returncode=ExitCode.DATABASE)
+
+
 class _HelpFormatter(DjangoHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Django's formatter, which keeps the line breaks of descriptions and examples."""
 
@@ -51,7 +72,7 @@ class InventoryCommand(BaseCommand):
     """Command lines for `--help`, without `python manage.py`."""
     interrupted = "Interrupted."
     """The message after Ctrl-C."""
-    retry = "Run the command again."
+    retry = RETRY
     """Advice after a database failure."""
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
@@ -79,14 +100,10 @@ class InventoryCommand(BaseCommand):
             discard_output()
             raise CommandError(self.interrupted, returncode=ExitCode.INTERRUPTED) from None
         except Error as error:
-            if lacks_migrations(error):
-                message = "The database lacks tables. Run python manage.py migrate."
-                raise CommandError(message, returncode=ExitCode.BAD_INPUT) from error
-            if not is_unavailable(error):
+            failure = database_failure(error, retry=self.retry)
+            if failure is None:
                 raise
-            reason = str(error).partition("\n")[0]
-            message = f"The database is busy or unavailable ({reason}). {self.retry}"
-            raise CommandError(message, returncode=ExitCode.DATABASE) from error
+            raise failure from error
         except BrokenPipeError:
             discard_output()
             sys.exit(ExitCode.BROKEN_PIPE)

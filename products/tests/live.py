@@ -113,7 +113,7 @@ def running_server(
 
     `variables` are added to its environment.
     """
-    port = _free_port()
+    port = free_port()
     environment = {
         **os.environ,
         "DATABASE_URL": database_url or database_url_of_test(),
@@ -162,11 +162,7 @@ def _run(
         cwd=settings.BASE_DIR,
         preexec_fn=prepare,
         **{
-            "env": {
-                **os.environ,
-                "DATABASE_URL": database_url_of_test(),
-                "DJANGO_SETTINGS_MODULE": "inventory_project.settings",
-            },
+            "env": environment_of_test(),
             "stdout": subprocess.PIPE,
             "stderr": subprocess.PIPE,
             "encoding": "utf-8",
@@ -176,7 +172,16 @@ def _run(
     )
 
 
-def _free_port() -> int:
+def environment_of_test() -> dict[str, str]:
+    """Return the environment of a process that uses the test database."""
+    return {
+        **os.environ,
+        "DATABASE_URL": database_url_of_test(),
+        "DJANGO_SETTINGS_MODULE": "inventory_project.settings",
+    }
+
+
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -401,6 +401,7 @@ DOCUMENTED = {
     *("django.utils.functional", "django.utils.html", "django.views.decorators.csrf"),
     *("django.views.decorators.debug", "django.views.decorators.http", "django.views.generic"),
     *("psycopg", "psycopg.abc.Buffer", "psycopg.adapt.Loader", "psycopg.errors"),
+    "psycopg.conninfo.make_conninfo",
     *("psycopg.pq.ExecStatus", "psycopg.pq.TransactionStatus"),
     *("rest_framework", "rest_framework.authentication", "rest_framework.decorators"),
     *("rest_framework.exceptions", "rest_framework.negotiation", "rest_framework.parsers"),

@@ -1,11 +1,19 @@
+import time
 from argparse import ArgumentParser
+from contextlib import suppress
 from typing import Any
 
+from django.db import Error, connection
 from django.template.defaultfilters import pluralize
 
 from products import stock
-from products.management.base import InventoryCommand, whole_number
-from products.models import StockEvent
+from products.management.base import (
+    ExitCode,
+    InventoryCommand,
+    database_failure,
+    whole_number,
+)
+from products.models import Reservation, StockEvent
 
 BATCH = 1_000
 
@@ -13,7 +21,7 @@ BATCH = 1_000
 class Command(InventoryCommand):
     help = (
         "Release the units of overdue reservations, in short transactions.\n\n"
-        "Run it every minute. Several runs at the same time are safe."
+        "Run it every minute, or once with --every 60. Several runs at the same time are safe."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -24,8 +32,36 @@ class Command(InventoryCommand):
             metavar="N",
             help=f"reservation lines to release in one transaction (default: {BATCH})",
         )
+        parser.add_argument(
+            "--every",
+            type=whole_number,
+            metavar="SECONDS",
+            help="repeat after this many seconds, until Ctrl-C or SIGTERM (default: run once)",
+        )
 
-    def handle(self, *args: Any, batch: int, **options: Any) -> None:
+    def handle(self, *args: Any, batch: int, every: int | None, **options: Any) -> None:
+        if every is None:
+            self._expire(batch)
+            return
+        with suppress(KeyboardInterrupt):
+            while True:
+                self._try_to_expire(batch)
+                time.sleep(max(every, 1))
+
+    def _try_to_expire(self, batch: int) -> None:
+        """Expire once, without a report of nothing. A busy database only delays the work."""
+        try:
+            if Reservation.objects.overdue().exists():
+                self._expire(batch)
+        except Error as error:
+            failure = database_failure(error, retry="Trying again.")
+            if failure is None or failure.returncode != ExitCode.DATABASE:
+                raise
+            self.stderr.write(str(failure))
+        finally:
+            connection.close()
+
+    def _expire(self, batch: int) -> None:
         by = stock.Actor("expire_reservations", StockEvent.Source.COMMAND)
         total = 0
         skipped: set[int] = set()

@@ -45,8 +45,8 @@ def run(command: str) -> str:
 def test_demo_access_prints_a_key_and_a_login_that_work(access_file: Path) -> None:
     said = run("demo_access")
 
-    key = re.search(r"Authorization: (Api-Key \S+)\"", said)
-    password = re.search(r"login demo, password (\S+)", said)
+    key = re.search(r"Authorization: (Bearer \S+)\"", said)
+    password = re.search(r"user demo, password (\S+)", said)
     assert key
     assert password
     assert APIClient().get("/v1/products", headers={"Authorization": key[1]}).status_code == 200
@@ -143,7 +143,8 @@ def test_an_unavailable_database_exits_with_3_and_one_line(command: str, url: st
 
     assert ended.returncode == 3
     assert re.fullmatch(
-        r"CommandError: The database is busy or unavailable \(.*\)\. Run the command again\.\n",
+        r"CommandError: The database is busy or unavailable \(.*\)\. "
+        r"Check the database and DATABASE_URL\. Run the command again\.\n",
         ended.stderr,
     )
 

@@ -1,4 +1,4 @@
-"""The settings, as a process of its own reads them from the environment."""
+"""The settings, as a separate process reads them from the environment."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 def setting(name: str, **environment: str) -> str:
-    """Return what a production process has under this name."""
+    """Return the value of a setting in a production process."""
     code = f"from inventory_project import settings; print(settings.{name})"
     done = run("-c", code, **{**PRODUCTION, **environment})
     assert done.returncode == 0, done.stderr
@@ -43,17 +43,6 @@ def test_production_settings_pass_the_deployment_check() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_without_a_secret_key_nothing_starts() -> None:
-    done = run("manage.py", "check", **{**PRODUCTION, "SECRET_KEY": ""})
-    missing = run(
-        "manage.py", "check", **{k: v for k, v in PRODUCTION.items() if k != "SECRET_KEY"}
-    )
-
-    assert done.returncode != 0
-    assert missing.returncode != 0
-    assert "SECRET_KEY" in missing.stderr
-
-
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -64,11 +53,11 @@ def test_without_a_secret_key_nothing_starts() -> None:
         ("CORS_ALLOWED_ORIGINS", "[]"),
     ],
 )
-def test_the_defaults_are_those_of_production(name: str, expected: str) -> None:
+def test_defaults_are_safe_in_production(name: str, expected: str) -> None:
     assert setting(name) == expected
 
 
-def test_sqlite_takes_the_write_lock_first_and_keeps_what_it_committed() -> None:
+def test_sqlite_locks_before_it_reads_and_keeps_commits() -> None:
     options = setting("DATABASES['default']['OPTIONS']")
 
     assert "'transaction_mode': 'IMMEDIATE'" in options
@@ -76,7 +65,7 @@ def test_sqlite_takes_the_write_lock_first_and_keeps_what_it_committed() -> None
     assert "synchronous=FULL" in options
 
 
-def test_postgresql_gets_a_pool_of_the_size_asked_for() -> None:
+def test_pool_size_limits_the_connections_to_postgresql() -> None:
     url = "postgres://user:secret@db.example.com:5432/inventory"
 
     pooled = setting("DATABASES['default']", DATABASE_URL=url, DATABASE_POOL_SIZE="3")
@@ -86,7 +75,7 @@ def test_postgresql_gets_a_pool_of_the_size_asked_for() -> None:
     assert "'pool'" not in unpooled
 
 
-def test_the_longest_statement_is_set_in_seconds_and_an_option_of_the_url_wins() -> None:
+def test_statement_timeout_is_in_seconds_and_options_of_the_url_win() -> None:
     url = "postgres://user:secret@db.example.com:5432/inventory?options=-c%20lock_timeout%3D9s"
     name = "DATABASES['default']['OPTIONS']['options']"
 
@@ -98,24 +87,7 @@ def test_the_longest_statement_is_set_in_seconds_and_an_option_of_the_url_wins()
     assert default.rindex("lock_timeout=9s") > default.rindex("lock_timeout=5s")
 
 
-def test_a_trusted_proxy_header_is_taken_by_its_http_name() -> None:
+def test_trusted_proxy_header_is_read_by_its_wsgi_name() -> None:
     assert setting("SECURE_PROXY_SSL_HEADER", TRUSTED_PROXY_SSL_HEADER="X-Forwarded-Proto") == (
         "('HTTP_X_FORWARDED_PROTO', 'https')"
     )
-
-
-@pytest.mark.parametrize(
-    "rate", ["600", "600/", "/min", "600/month", "0/s", "-1/s", "1.5/s", "1 / s", "fast", "9" * 10]
-)
-def test_a_rate_that_is_none_stops_the_start_with_a_clear_word(rate: str) -> None:
-    done = run("manage.py", "check", **PRODUCTION, API_THROTTLE_RATE=rate)
-
-    assert done.returncode != 0
-    assert f"API_THROTTLE_RATE must be a rate such as 600/min or 10/s, not '{rate}'" in done.stderr
-
-
-def test_a_number_of_proxies_below_zero_stops_the_start() -> None:
-    done = run("manage.py", "check", **PRODUCTION, NUM_PROXIES="-1")
-
-    assert done.returncode != 0
-    assert "NUM_PROXIES must be 0 or more" in done.stderr
