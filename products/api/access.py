@@ -1,4 +1,4 @@
-"""Access to the API: keys, roles and throttles."""
+"""API keys, roles and throttles."""
 
 import hashlib
 import time
@@ -21,7 +21,7 @@ from products.throttling import client_of
 
 
 class KeyThrottle(DatabaseThrottle):
-    """Counts the requests of each API key."""
+    """Limits the requests of each API key."""
 
     scope = "key"
 
@@ -30,7 +30,7 @@ class KeyThrottle(DatabaseThrottle):
 
 
 class FailedAuthenticationThrottle(DatabaseThrottle):
-    """Counts the requests with an invalid key from each address."""
+    """Limits the requests with an invalid API key from each IP address."""
 
     scope = "failed_authentication"
 
@@ -39,7 +39,7 @@ class FailedAuthenticationThrottle(DatabaseThrottle):
 
 
 SCHEMES = ("api-key", "bearer")
-"""The schemes of `Authorization` that carry a key. Their case does not matter (RFC 9110)."""
+"""The authentication schemes for API keys. They are case-insensitive (RFC 9110)."""
 _HOW_TO_SEND = "Send it as Authorization: Bearer <key>."
 
 
@@ -49,7 +49,7 @@ def key_required() -> NotAuthenticated:
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """Sets `request.auth` to the `ApiKey` of the `Authorization` header; there is no user."""
+    """Sets `request.auth` to the `ApiKey` of the `Authorization` header. There is no user."""
 
     def authenticate(self, request: Request) -> tuple[None, ApiKey] | None:
         if "HTTP_AUTHORIZATION" not in request.META:
@@ -57,8 +57,8 @@ class ApiKeyAuthentication(BaseAuthentication):
         try:
             return None, _valid_key(request)
         except AuthenticationFailed:
-            # Only now: a valid key is served whatever its address has sent before, as others may
-            # share that address. This limits load; keys are too long to guess.
+            # Requests with valid keys do not count, because their clients may share the address.
+            # The throttle limits the load. Keys are too long to guess.
             throttle = FailedAuthenticationThrottle()
             if not throttle.allow_request(request, view=None):
                 raise Throttled(throttle.wait()) from None
@@ -70,7 +70,7 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 def _valid_key(request: Request) -> ApiKey:
     scheme, _, key = request.META["HTTP_AUTHORIZATION"].partition(" ")
-    # A key is ASCII; some databases could not look up anything else.
+    # Keys are ASCII. Some databases fail to look up other text.
     if scheme.lower() not in SCHEMES or not key or not key.isascii() or not key.isprintable():
         raise AuthenticationFailed(f"The Authorization header has no API key. {_HOW_TO_SEND}")
     try:
@@ -88,10 +88,10 @@ class _Found(NamedTuple):
 
 
 TRUSTED_SECONDS = 30
-"""How long a key is trusted after it was looked up. One that another process revokes works until
+"""How long a process trusts a key after a look-up. A key that another process revokes works until
 then."""
 
-# By a hash of the whole key, so that no key is kept in memory. Holds valid keys alone.
+# Valid keys only, by a hash of the whole key, so that no key stays in memory.
 _found: dict[bytes, _Found] = {}
 
 
@@ -105,7 +105,7 @@ def _find(key: str) -> ApiKey:
 
 
 def forget_keys(**_: Any) -> None:
-    """Receive `post_save` and `post_delete` of a key: apply this process's changes at once."""
+    """Forget all keys when this process changes one. Receives `post_save` and `post_delete`."""
     _found.clear()
 
 
@@ -118,28 +118,28 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):
             "type": "http",
             "scheme": "bearer",
             "description": (
-                "A key from `manage.py create_api_key`, or from the admin. "
-                "`Authorization: Api-Key <key>` is accepted, too."
+                "An API key from the back office, or from `manage.py create_api_key`. "
+                "`Authorization: Api-Key <key>` works, too."
             ),
         }
 
 
 class HasRole(BasePermission):
-    """Requires the role that the view's `required_roles` names for the action.
+    """Requires the role in the view's `required_roles` for the action.
 
-    An action without an entry is refused to every key.
+    Actions without a role are refused.
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if not isinstance(request.auth, ApiKey):
             raise key_required()
         if view.action in NO_ACTION:
-            return True  # The answer is 405.
+            return True  # The response is 405.
         require_role(request.auth, view.required_roles.get(view.action))
         return True
 
 
 def require_role(api_key: ApiKey, required: Role | None) -> None:
-    """Refuse a key without the required role, and every key if no role is given."""
+    """Refuse a key without the required role. If `required` is None, refuse every key."""
     if required is None or not Role(api_key.role).includes(required):
         raise PermissionDenied(f"This needs an API key with the role {required}.")

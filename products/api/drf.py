@@ -1,7 +1,7 @@
-"""What we replace of REST framework, and why. Everything else of it is used as it is.
+"""The replacements for parts of REST framework.
 
-The settings name classes of this module, and REST framework imports those while it loads its own
-views. So this module must not import `rest_framework.views`, `generics` or `viewsets`.
+REST framework imports the classes that the settings name while it loads its own views. Therefore
+this module cannot import `rest_framework.views`, `generics` or `viewsets`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,9 +30,9 @@ _instances: dict[type[Any], Any] = {}
 
 
 def singleton(made: type[Made]) -> Made:
-    """Return the one instance of a class whose instances keep nothing of a request.
+    """Return the only instance of a class, whose instances must hold no state of a request.
 
-    REST framework makes new ones for each request; a new serializer copies all of its fields.
+    REST framework creates new instances for each request. A new serializer copies all its fields.
     """
     if made not in _instances:
         _instances[made] = made()
@@ -44,11 +44,11 @@ def singleton(made: type[Made]) -> Made:
 
 
 NO_ACTION = (None, "metadata")
-"""The `action` of a view set for a method that it refuses with 405; the second is for OPTIONS."""
+"""The `action` of a view set for a method that it refuses with 405. OPTIONS has the second."""
 
 
 class LeanViewMixin:
-    """A view set that makes for each request only what differs between requests."""
+    """A view set that shares its helpers between requests."""
 
     authentication_classes: Sequence[type[BaseAuthentication]]
     parser_classes: Sequence[type[BaseParser]]
@@ -71,14 +71,14 @@ class LeanViewMixin:
 
     @property
     def default_response_headers(self) -> dict[str, str]:
-        """`Allow` on a 405 alone, which needs it; REST framework sends it with each answer."""
+        """Return `Allow` for a 405 response only. REST framework sends it with every response."""
         return {"Allow": ", ".join(self.allowed_methods)} if self.action in NO_ACTION else {}
 
 
 class JSONAlways(BaseContentNegotiation):
-    """Answers in JSON whatever `Accept` says, and reads a body by its media type alone.
+    """Ignores `Accept` and the parameters of media types.
 
-    REST framework would answer 406, and compare the parameters of media types.
+    REST framework would refuse such requests with 406 or 415.
     """
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
@@ -93,7 +93,7 @@ class JSONAlways(BaseContentNegotiation):
 
 
 class JSONRenderer(BaseRenderer):
-    """Writes JSON by orjson: faster, and with moments as RFC 3339 in UTC."""
+    """Renders JSON with orjson, which is faster and writes times as RFC 3339 in UTC."""
 
     media_type = "application/json"
     format = "json"
@@ -112,9 +112,9 @@ class JSONRenderer(BaseRenderer):
 
 
 class FieldWithoutValidators(Field):
-    """A field that checks everything in `to_internal_value`.
+    """A field that does all its checks in `to_internal_value`.
 
-    REST framework would collect the field's validators for each value.
+    REST framework would collect the validators of the field for each value.
     """
 
     def run_validation(self, data: Any = empty) -> Any:
@@ -127,7 +127,7 @@ class FieldWithoutValidators(Field):
 
 
 class FilterSet(filters.FilterSet):
-    """Filters whose form class is made once; django-filter makes one for each request."""
+    """A filter set that creates its form class once. django-filter creates one for each request."""
 
     _form_class: ClassVar[type[Form]]
 
@@ -139,10 +139,9 @@ class FilterSet(filters.FilterSet):
 
 
 class CursorPagination(pagination.CursorPagination):
-    """Pages whose links leave no row out.
+    """Cursor pages whose links skip no row.
 
-    From a page that has become empty, REST framework's links go on from the row that this page
-    was to start after, and so leave that row out.
+    If a page has become empty, the links of REST framework skip the row before it.
     """
 
     def get_next_link(self) -> str | None:
@@ -160,10 +159,9 @@ class CursorPagination(pagination.CursorPagination):
 
 
 class DatabaseThrottle(SimpleRateThrottle):
-    """Allows each cache key the rate of its `scope`, counted in the database.
+    """Limits each cache key to the rate of its `scope`, counted in the database.
 
-    REST framework counts in a cache: it reads and then writes, and miscounts simultaneous
-    requests.
+    REST framework reads from a cache and then writes to it, so it miscounts simultaneous requests.
     """
 
     _wait = 0.0
@@ -173,10 +171,10 @@ class DatabaseThrottle(SimpleRateThrottle):
         bucket = self.get_cache_key(request, view)
         if number is None or seconds is None or bucket is None:
             return True
-        # The bucket's name holds the rate: use at another rate says nothing about this one.
+        # The bucket's name contains the rate, because use at another rate does not count.
         self._wait = consume(f"{bucket} {self.rate}", Rate(number, seconds))
         return not self._wait
 
     def wait(self) -> float:
-        """Return the seconds after which the refused request would be allowed."""
+        """Return the seconds until the refused request would be allowed."""
         return self._wait

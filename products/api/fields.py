@@ -1,4 +1,4 @@
-"""The fields of request bodies. Each takes a value unchanged or refuses it."""
+"""The fields of request bodies. They accept a value unchanged or refuse it."""
 
 from typing import Any, ClassVar
 
@@ -22,7 +22,7 @@ from products.validators import (
 
 
 class StrictField(FieldWithoutValidators):
-    """A value that all `rules` must accept, taken unchanged."""
+    """A field that accepts the values that pass all `rules`."""
 
     rules: ClassVar[validators.Rules]
 

@@ -1,4 +1,4 @@
-"""Middleware for every request, also for those that reach no view."""
+"""Middleware for every request, including those that reach no view."""
 
 import json
 import re
@@ -21,9 +21,9 @@ _SAFE_REQUEST_ID = re.compile(rf"[A-Za-z0-9._:/+=@-]{{1,{MAX_REQUEST_ID_LENGTH}}
 
 
 class RequestId:
-    """Keep the caller's `X-Request-ID`, or replace one that is missing, too long or odd.
+    """Keep the caller's `X-Request-ID`, or create one if it is missing, too long or unsafe.
 
-    Logs and the ledger show it as it is.
+    Logs and the ledger contain it unchanged.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -47,10 +47,10 @@ def _is_host_ours(request: HttpRequest) -> bool:
 
 
 class ProblemResponses:
-    """Replace Django's own error pages by problems.
+    """Replace Django's error pages by problems.
 
-    They come from requests that reach no view of the API: unknown paths, refused hosts, faults in a
-    middleware. The admin keeps its pages; its dialogs, sent by a script, get problems.
+    Django sends them for requests that reach no view of the API: unknown paths, unknown hosts and
+    errors in middleware. The admin keeps its pages, except for dialogs that a script sends.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -63,21 +63,21 @@ class ProblemResponses:
             return response
         body = problem_of_status(response.status_code, instance=request.path)
         if not _is_host_ours(request):
-            body["detail"] = "The service is not known by the host name of this request."
-        # Keep the headers of inner middleware; replace those that describe the page.
+            body["detail"] = "Unknown host name. Ask the operator to add it to ALLOWED_HOSTS."
+        # Keep the headers of inner middleware. Replace the headers that describe the page.
         response.content = json.dumps(body).encode()
         response["Content-Type"] = CONTENT_TYPE
         response["Content-Length"] = str(len(response.content))
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Answer a database error in a view outside the API."""
+        """Respond to a database error in a view outside the API."""
         if not isinstance(error, DatabaseError | InterfaceError):
             return None
         known = database_problem(error)
         if known is None:
             return None
-        # Django sends it only for exceptions that no middleware answers.
+        # Django sends the signal only for exceptions without a response.
         got_request_exception.send(sender=None, request=request)
         body = problem(code=known.code, detail=str(known.detail), instance=request.path)
         response: HttpResponse

@@ -1,4 +1,4 @@
-"""A strict JSON parser: it refuses whatever two parsers may read differently."""
+"""A JSON parser that refuses ambiguous input."""
 
 import json
 from collections import Counter
@@ -14,14 +14,15 @@ from products.api.problems import invalid_field
 from products.validators import validate_storable
 
 MAX_DEPTH = 20
+_TOO_DEEP = f"Nest the body at most {MAX_DEPTH} levels deep."
 _CONTAINERS = (dict, list)
 
 
 class StrictJSONParser(BaseParser):
-    """Reads JSON in UTF-8.
+    """Parses JSON in UTF-8.
 
-    Refuses bodies that are too large or nested too deep, repeated keys, NaN and infinities, and NUL
-    or surrogate characters anywhere.
+    Refuses bodies that are too large or nested too deep, repeated keys, NaN, infinities, and NUL
+    and surrogate characters.
     """
 
     media_type = "application/json"
@@ -45,11 +46,11 @@ class StrictJSONParser(BaseParser):
                 parse_int=_int_of_bounded_length,
             )
         except RecursionError as error:
-            raise invalid_field(None, f"The body is nested deeper than {MAX_DEPTH}.") from error
+            raise invalid_field(None, _TOO_DEEP) from error
         except ValueError as error:
             raise ParseError(f"The body is not JSON: {error}.") from error
         _check_depth(data)
-        if "\\u" in text:  # Only an escape can write a NUL or a surrogate.
+        if "\\u" in text:  # NUL and surrogates are always escaped.
             _check_texts(data, path="")
         return data
 
@@ -59,7 +60,7 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) < len(pairs):
         counts = Counter(key for key, _ in pairs)
         [(twice, _)] = counts.most_common(1)
-        raise invalid_field(_printable(twice), "This key is given twice.", "duplicate_key")
+        raise invalid_field(_printable(twice), "Send this key once.", "duplicate_key")
     return result
 
 
@@ -68,9 +69,9 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _int_of_bounded_length(digits: str) -> int:
-    """Read the first digits of a number, enough to be too large for every field.
+    """Read at most 100 digits of a number, which are too many for every field.
 
-    Python refuses thousands of digits without naming the field.
+    Python would refuse thousands of digits without naming the field.
     """
     return int(digits[:100])
 
@@ -86,7 +87,7 @@ def _check_depth(data: Any) -> None:
         ]
         if not level:
             return
-    raise invalid_field(None, f"The body is nested deeper than {MAX_DEPTH}.")
+    raise invalid_field(None, _TOO_DEEP)
 
 
 def _check_texts(value: Any, *, path: str) -> None:

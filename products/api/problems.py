@@ -1,4 +1,4 @@
-"""Every error of the API: `application/problem+json` (RFC 9457), each with a stable code."""
+"""The errors of the API: `application/problem+json` (RFC 9457) with stable codes."""
 
 from http import HTTPStatus
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""The response of every action."""
+"""The response of the actions."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ _render = singleton(JSONRenderer).render
 
 
 class JSONResponse(HttpResponse):
-    """A response in JSON, rendered at once.
+    """A JSON response that is rendered immediately.
 
-    REST framework's `Response` is rendered after the view, once its media type is negotiated.
+    REST framework renders its `Response` after the view, when it has negotiated the media type.
     """
 
     def __init__(

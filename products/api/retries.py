@@ -1,4 +1,4 @@
-"""Retries and preconditions: the headers `Idempotency-Key` and `If-Match`."""
+"""The headers `Idempotency-Key` and `If-Match`."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from products.api.problems import invalid_field
 from products.models import MAX_IDEMPOTENCY_KEY_LENGTH, Product
 from products.validators import MAX_ID
 
-# Printable ASCII, as a header should be.
+# Printable ASCII, without spaces.
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_IDEMPOTENCY_KEY_LENGTH}}}")
 _KEPT_HEADERS = ("Content-Type", "ETag", "Location")
 
@@ -22,9 +22,9 @@ _KEPT_HEADERS = ("Content-Type", "ETag", "Location")
 def once_of(
     view: Any, render: Callable[[Any], stock.KeptAnswer]
 ) -> stock.Once[stock.KeptAnswer] | None:
-    """Return how the request of a view is carried out once; None without an `Idempotency-Key`.
+    """Return the claim that makes a request idempotent, or None without an `Idempotency-Key`.
 
-    Claims belong to the client's name, so that a renewed key of the same client is the same client.
+    Claims belong to the name of the client, so a renewed API key keeps them.
     """
     key = view.request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is None:
@@ -32,7 +32,7 @@ def once_of(
     if not _KEY.fullmatch(key):
         raise invalid_field(
             "Idempotency-Key",
-            f"1 to {MAX_IDEMPOTENCY_KEY_LENGTH} printable characters are required.",
+            f"Send 1 to {MAX_IDEMPOTENCY_KEY_LENGTH} printable ASCII characters without spaces.",
         )
     return stock.Once(
         source=view.actor.source,
@@ -44,20 +44,20 @@ def once_of(
 
 
 def fingerprint(view: Any) -> str:
-    """Return a hash that tells one request from another, whichever path and method it came by."""
+    """Return a hash of the meaning of a request. Its aliases have the same hash."""
     condition = view.request.META.get("HTTP_IF_MATCH")
     meaning = [view.basename, view.action, view.kwargs, view.request.data, condition]
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 
 def answer_of(response: HttpResponse) -> stock.KeptAnswer:
-    """Return the answer to keep from a response."""
+    """Return the parts of a response that a replay needs."""
     headers = {name: response[name] for name in _KEPT_HEADERS if response.has_header(name)}
     return stock.KeptAnswer(response.status_code, response.content, headers)
 
 
 def response_of(answer: stock.KeptAnswer) -> HttpResponse:
-    """Return the response that an answer was, or is again."""
+    """Return the response for a kept answer."""
     response = HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))
     if answer.is_replay:
         response["Idempotent-Replayed"] = "true"
@@ -70,9 +70,9 @@ def product_etag(product: Product) -> str:
 
 
 def versions_of(header: str | None) -> Collection[int] | None:
-    """Return the versions that an `If-Match` header allows (RFC 9110); None without one.
+    """Return the versions that an `If-Match` header allows (RFC 9110), or None without a header.
 
-    `*` allows all. Weak tags, and tags that are none of ours, match no version.
+    `*` allows all versions. Weak and unknown tags allow none.
     """
     if header is None:
         return None

@@ -1,4 +1,4 @@
-"""The HTTP entrances: each action reads the request, makes one call, and writes the answer."""
+"""The views: each action reads the request, makes one call, and writes the response."""
 
 import logging
 import re
@@ -68,7 +68,7 @@ _UNKNOWN_CURSOR = (
 
 @cache
 def _path_of(basename: str) -> str:
-    """Return the canonical path of a list; `reverse` searches for it on each call."""
+    """Return the canonical path of a list. The cache saves a search on each call."""
     return reverse(f"v1:{basename}-list")
 
 
@@ -76,19 +76,19 @@ _BY_SKU = CompiledQuery(lambda: Product.objects.filter(sku__any_of=[]))
 
 
 class InventoryViewSet(LeanViewMixin, GenericViewSet[Any]):
-    """The base of all view sets: strict reading, one form of answers, and the log."""
+    """The base of all view sets: strict input, responses and the request log."""
 
     parser_classes = (StrictJSONParser,)
 
     required_roles: ClassVar[Mapping[str, Role]]
-    """The role that each action requires."""
+    """The required role of each action."""
 
     filtersets: ClassVar[Mapping[str, type[FilterSet] | None]]
-    """The filters of each action with pages."""
+    """The filters of each action that returns pages."""
 
     @property
     def page_order(self) -> str:
-        """The column, with its sign, that orders the pages."""
+        """The column that sorts the pages. `-` reverses the order."""
         return "-id"
 
     actor_name: str | None = None
@@ -102,9 +102,9 @@ class InventoryViewSet(LeanViewMixin, GenericViewSet[Any]):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         if self.action in NO_ACTION:
-            raise MethodNotAllowed(str(request.method))  # Before its body and query are read.
+            raise MethodNotAllowed(str(request.method))  # Before the query is checked.
         if "HTTP_TRANSFER_ENCODING" in request.META:
-            # WSGI presents such a body as empty, which would fulfill all instead of a part.
+            # WSGI presents such a body as empty. An empty body fulfills a whole reservation.
             raise length_required()
         paged = self.action in self.filtersets
         filters.check_query(request, self._filter_names() if paged else self.query_names())
@@ -116,7 +116,7 @@ class InventoryViewSet(LeanViewMixin, GenericViewSet[Any]):
             raise stock.ReservationNotFound(reservation_id)
 
     def query_names(self) -> set[str]:
-        """Return the allowed query parameters of an action without pages."""
+        """Return the query parameters of an action that returns no pages."""
         return set()
 
     def _filter_names(self) -> set[str]:
@@ -132,14 +132,14 @@ class InventoryViewSet(LeanViewMixin, GenericViewSet[Any]):
         return stock.Actor(self.actor_name or "", StockEvent.Source.API, request_id.get() or "")
 
     def read(self, serializer_class: type[StrictSerializer]) -> dict[str, Any]:
-        """Return the request's body as keyword arguments."""
+        """Return the request body as keyword arguments."""
         values: dict[str, Any] = singleton(serializer_class).run_validation(self.request.data)
         return values
 
     def change(
         self, verb: Callable[..., Any], render: Callable[[Any], HttpResponse], **arguments: Any
     ) -> HttpResponse:
-        """Make one call of `stock`, under the request's `Idempotency-Key` once, and answer."""
+        """Call a function of `stock`, once per `Idempotency-Key`, and return the response."""
         rendered: HttpResponse | None = None
 
         def render_and_keep(result: Any) -> stock.KeptAnswer:
@@ -154,11 +154,11 @@ class InventoryViewSet(LeanViewMixin, GenericViewSet[Any]):
         return rendered if rendered and not result.is_replay else response_of(result)
 
     def represent(self, serializer_class: type[BaseSerializer[Any]], instance: Any) -> Any:
-        """Return the content of an answer."""
+        """Return the data of a response."""
         return singleton(serializer_class).to_representation(instance)
 
     def page(self, queryset: QuerySet[Any], serializer: type[BaseSerializer[Any]]) -> Response:
-        """Filter `queryset` and answer with a page of it."""
+        """Return a page of the filtered queryset."""
         rows = self.paginate_queryset(self.filter_queryset(queryset)) or []
         return self.get_paginated_response([self.represent(serializer, row) for row in rows])
 
@@ -169,7 +169,7 @@ class InventoryViewSet(LeanViewMixin, GenericViewSet[Any]):
         return response
 
     def _log(self, response: Any, seconds: float) -> None:
-        data = getattr(response, "data", None)  # A replay has none.
+        data = getattr(response, "data", None)  # A replay has no data.
         data = data if isinstance(data, dict) else {}
         outcome = data.get("code") if response.status_code >= 400 else "ok"
         if response.has_header("Idempotent-Replayed"):
@@ -193,7 +193,7 @@ class InventoryViewSet(LeanViewMixin, GenericViewSet[Any]):
 
 @schema.products
 class ProductViewSet(InventoryViewSet):
-    """Products, and the operations on the stock of one."""
+    """Products, and the operations on the stock of one product."""
 
     lookup_field = "sku"
     lookup_value_regex = "[^/]+"
@@ -290,7 +290,7 @@ class ProductViewSet(InventoryViewSet):
         serializer: type[StrictSerializer],
         render: Callable[[Any], HttpResponse] | None = None,
     ) -> HttpResponse:
-        """Change the product of the path, if it is as `If-Match` says."""
+        """Change the product of the path, if it matches `If-Match`."""
         return self.change(
             verb,
             render or self._answer,
@@ -384,7 +384,7 @@ class ReservationViewSet(InventoryViewSet):
 
 @schema.operations
 class OperationViewSet(InventoryViewSet):
-    """Several operations on what is on hand, in one request."""
+    """Several operations in one request."""
 
     queryset = Product.objects.all()
     required_roles = {"create": Role.OPERATE}
@@ -408,7 +408,7 @@ class EventViewSet(InventoryViewSet):
     queryset = StockEvent.objects.all()
     required_roles = {"list": Role.READ}
     filtersets = {}
-    pagination_class = None  # The feed has no end that pages could be linked up to.
+    pagination_class = None  # The feed has a cursor of its own.
 
     def query_names(self) -> set[str]:
         return {"after", "page_size"}
@@ -424,7 +424,7 @@ class EventViewSet(InventoryViewSet):
 
 
 class LiveView(APIView):
-    """Whether the process answers; no key is needed."""
+    """Checks that the process responds. Needs no API key."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
@@ -440,7 +440,7 @@ class LiveView(APIView):
 
 
 class ReadyView(LiveView):
-    """Whether the service can do its work: the database is asked; no key is needed."""
+    """Checks that the database responds. Needs no API key."""
 
     @schema.health(
         "ready",

@@ -296,7 +296,7 @@ def test_a_host_that_is_not_ours_is_a_problem(
     response = api.get(path, HTTP_HOST="evil.example", HTTP_ACCEPT=accept)
 
     problem = assert_problem(response, 400, "invalid")
-    assert problem["detail"] == "The service is not known by the host name of this request."
+    assert problem["detail"] == "Unknown host name. Ask the operator to add it to ALLOWED_HOSTS."
 
 
 @pytest.mark.parametrize("accept", ["text/html", "image/png", "nonsense", ""])
