@@ -40,7 +40,7 @@ def singleton(made: type[Made]) -> Made:
     return instance
 
 
-# ----------------------------------------------------------------------------------------- views
+# -------------------------------------------------------------------------------------------- views
 
 
 NO_ACTION = (None, "metadata")
@@ -108,7 +108,7 @@ class JSONRenderer(BaseRenderer):
         return b"" if data is None else orjson.dumps(data, option=orjson.OPT_UTC_Z)
 
 
-# ---------------------------------------------------------------------------------------- fields
+# ------------------------------------------------------------------------------------------- fields
 
 
 class FieldWithoutValidators(Field):
@@ -123,7 +123,7 @@ class FieldWithoutValidators(Field):
         return self.to_internal_value(data)
 
 
-# ----------------------------------------------------------------------------------------- lists
+# -------------------------------------------------------------------------------------------- lists
 
 
 class FilterSet(filters.FilterSet):
@@ -155,7 +155,7 @@ class CursorPagination(pagination.CursorPagination):
         return self.encode_cursor(Cursor(0, reverse=True, position=None))
 
 
-# -------------------------------------------------------------------------------------- throttles
+# ---------------------------------------------------------------------------------------- throttles
 
 
 class DatabaseThrottle(SimpleRateThrottle):

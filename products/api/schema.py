@@ -49,7 +49,7 @@ from products.validators import SKU_PATTERN
 
 View = TypeVar("View", bound=type[Any])
 
-# ------------------------------------------------------------------------------------ parameters
+# --------------------------------------------------------------------------------------- parameters
 
 
 def _header_of(name: str, *statuses: int) -> OpenApiParameter:
@@ -111,7 +111,7 @@ _PAGE_SIZE = OpenApiParameter(
     description="The largest number of events in the response.",
 )
 
-# ------------------------------------------------------------------------------------ operations
+# --------------------------------------------------------------------------------------- operations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +211,7 @@ def described(tag: str, **operations: Sequence[Operation]) -> Callable[[View], V
     return decorate
 
 
-# -------------------------------------------------------------------------------------- products
+# ----------------------------------------------------------------------------------------- products
 
 _PRODUCTS = "/v1/products"
 
@@ -438,7 +438,7 @@ products = described(
     ],
 )
 
-# ---------------------------------------------------------------------------------- reservations
+# ------------------------------------------------------------------------------------- reservations
 
 _RESERVATIONS = "/v1/reservations"
 
@@ -600,7 +600,7 @@ reservations = described(
     ],
 )
 
-# ---------------------------------------------------------------------- operations, events, health
+# ----------------------------------------------------------------------- operations, events, health
 
 _OPERATIONS = "/v1/operations"
 

@@ -34,7 +34,7 @@ from products.models import Product, Reservation, ReservationLine, StockEvent
 
 MAX_LINES = 1_000
 
-# ------------------------------------------------------------------------------------- requests
+# ----------------------------------------------------------------------------------------- requests
 
 
 class StrictSerializer(FieldWithoutValidators, serializers.Serializer):
@@ -312,7 +312,7 @@ class OperationsSerializer(StrictSerializer):
     )
 
 
-# ------------------------------------------------------------------------------------ responses
+# ---------------------------------------------------------------------------------------- responses
 #
 # The fields describe a response in the OpenAPI document. `to_representation` builds it, because
 # REST framework's own visits the fields for each object.

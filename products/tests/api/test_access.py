@@ -1,4 +1,4 @@
-"""Nobody without a key reads or changes anything, and a key opens what its role allows."""
+"""Access to the API: keys and roles."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -36,7 +36,7 @@ OPEN_TO_ALL = {
 
 
 def routes(resolver: URLResolver, prefix: str = "") -> Iterator[str]:
-    """Yield every route of the service but those of the admin."""
+    """Yield every route of the service except those of the admin."""
     for pattern in resolver.url_patterns:
         route = prefix + str(pattern.pattern).removeprefix("^").removesuffix("$")
         if isinstance(pattern, URLPattern):
@@ -58,10 +58,10 @@ def client_with(authorization: str) -> APIClient:
     return client
 
 
-# -------------------------------------------------------------------------------- deny by default
+# ---------------------------------------------------------------------------------- deny by default
 
 
-def test_every_route_is_looked_at() -> None:
+def test_every_route_is_covered() -> None:
     paths = {path_of(route) for route in CLOSED}
 
     assert {"/v1/products", "/v1/products/CUP/adjust", "/v1/reservations/1/fulfill"} <= paths
@@ -71,7 +71,7 @@ def test_every_route_is_looked_at() -> None:
 
 
 @pytest.mark.parametrize("route", CLOSED)
-def test_without_a_key_every_route_is_closed(route: str) -> None:
+def test_every_other_route_requires_a_key(route: str) -> None:
     ProductFactory.create(sku="CUP", name="Cup")
     before = stored()
 
@@ -85,7 +85,7 @@ def test_without_a_key_every_route_is_closed(route: str) -> None:
 
 
 @pytest.mark.parametrize("route", sorted(OPEN_TO_ALL))
-def test_what_is_open_to_all_tells_nothing_of_the_stock(route: str) -> None:
+def test_open_routes_reveal_no_stock(route: str) -> None:
     ProductFactory.create(sku="SECRET-SKU", name="Secret name")
 
     response = APIClient().get(f"/{route}", follow=True)
@@ -96,7 +96,7 @@ def test_what_is_open_to_all_tells_nothing_of_the_stock(route: str) -> None:
     assert b"Secret name" not in body
 
 
-# ------------------------------------------------------------------------------------------- keys
+# --------------------------------------------------------------------------------------------- keys
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_what_is_open_to_all_tells_nothing_of_the_stock(route: str) -> None:
     ],
     ids=lambda text: repr(text)[:40],
 )
-def test_what_is_no_valid_key_opens_nothing(authorization: str) -> None:
+def test_invalid_keys_are_refused(authorization: str) -> None:
     key = ApiKeyFactory.create()
 
     client = client_with(authorization.format(key=key.text, prefix=key.prefix))
@@ -139,14 +139,14 @@ def test_what_is_no_valid_key_opens_nothing(authorization: str) -> None:
 @pytest.mark.parametrize(
     "scheme", ["Api-Key", "api-key", "API-KEY", "Bearer", "bearer", "BEARER", "bEaReR"]
 )
-def test_either_scheme_carries_a_key_whatever_its_case(scheme: str) -> None:
+def test_both_schemes_are_accepted_in_any_case(scheme: str) -> None:
     client = client_with(f"{scheme} {ApiKeyFactory.create().text}")
 
     assert client.get("/v1/products").status_code == 200
 
 
 @pytest.mark.parametrize("authorization", [None, "Basic abc"])
-def test_a_request_without_a_key_is_told_how_to_send_one(authorization: str | None) -> None:
+def test_the_error_for_a_missing_key_says_how_to_send_it(authorization: str | None) -> None:
     client = client_with(authorization) if authorization else APIClient()
 
     detail = assert_problem(client.get("/v1/products"), 401, "not_authenticated")["detail"]
@@ -154,7 +154,7 @@ def test_a_request_without_a_key_is_told_how_to_send_one(authorization: str | No
     assert "Authorization: Bearer <key>" in detail
 
 
-def test_a_key_opens_until_it_is_revoked() -> None:
+def test_a_revoked_key_is_refused() -> None:
     key = ApiKeyFactory.create()
     client = client_with(f"Api-Key {key.text}")
     assert client.get("/v1/products").status_code == 200
@@ -165,17 +165,17 @@ def test_a_key_opens_until_it_is_revoked() -> None:
     assert_problem(client.get("/v1/products"), 401, "not_authenticated")
 
 
-def test_a_key_that_another_process_revokes_stops_once_it_is_looked_up_again(
+def test_a_key_revoked_by_another_process_is_refused_after_the_next_look_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     key = ApiKeyFactory.create()
     client = client_with(f"Api-Key {key.text}")
     client.get("/v1/products")
 
-    ApiKey.objects.update(revoked=True)  # Of which, as of another process's, nothing is heard here.
+    ApiKey.objects.update(revoked=True)  # Sends no signal, as another process.
     trusted = client.get("/v1/products")
     over = {digest: found._replace(until=0) for digest, found in access._found.items()}
-    monkeypatch.setattr(access, "_found", over)  # As half a minute later.
+    monkeypatch.setattr(access, "_found", over)  # 30 seconds later.
     refused = client.get("/v1/products")
 
     assert trusted.status_code == 200
@@ -183,7 +183,7 @@ def test_a_key_that_another_process_revokes_stops_once_it_is_looked_up_again(
 
 
 @pytest.mark.slow
-def test_a_key_that_is_known_expires_on_time() -> None:
+def test_a_cached_key_expires_on_time() -> None:
     end = timezone.now() + timedelta(seconds=1)
     client = client_with(f"Api-Key {ApiKeyFactory.create(expiry_date=end).text}")
 
@@ -196,7 +196,7 @@ def test_a_key_that_is_known_expires_on_time() -> None:
     assert_problem(refused, 401, "not_authenticated")
 
 
-def test_a_key_opens_until_it_expires() -> None:
+def test_an_expired_key_is_refused() -> None:
     soon = ApiKeyFactory.create(expiry_date=timezone.now() + timedelta(minutes=1))
     over = ApiKeyFactory.create(expiry_date=timezone.now() - timedelta(seconds=1))
 
@@ -205,7 +205,7 @@ def test_a_key_opens_until_it_expires() -> None:
     assert_problem(refused, 401, "not_authenticated")
 
 
-def test_a_deleted_key_opens_nothing() -> None:
+def test_a_deleted_key_is_refused() -> None:
     key = ApiKeyFactory.create()
     client = client_with(f"Api-Key {key.text}")
 
@@ -214,7 +214,7 @@ def test_a_deleted_key_opens_nothing() -> None:
     assert_problem(client.get("/v1/products"), 401, "not_authenticated")
 
 
-def test_the_session_of_staff_does_not_open_the_api() -> None:
+def test_a_staff_session_does_not_authenticate_the_api() -> None:
     admin = User.objects.create_superuser("boss", password="correct horse")
     client = APIClient()
     client.force_login(admin)
@@ -226,7 +226,7 @@ def test_the_session_of_staff_does_not_open_the_api() -> None:
     assert_problem(made, 401, "not_authenticated")
 
 
-def test_a_key_does_not_open_the_admin(api: APIClient) -> None:
+def test_a_key_does_not_authenticate_the_admin(api: APIClient) -> None:
     response = api.get("/admin/products/product/")
 
     assert response.status_code == 302
@@ -242,7 +242,7 @@ def test_a_key_is_stored_as_a_hash() -> None:
     assert not any(secret in str(value) for value in row.values())
 
 
-# ------------------------------------------------------------------------------------------ roles
+# -------------------------------------------------------------------------------------------- roles
 
 ACTIONS: list[tuple[Role, str, str, dict[str, Any]]] = [
     (Role.READ, "GET", "/v1/products", {}),
@@ -269,7 +269,7 @@ ACTIONS: list[tuple[Role, str, str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize(("required", "method", "path", "body"), ACTIONS)
-def test_a_role_may_do_what_it_names_and_all_before_it(
+def test_a_role_includes_the_roles_before_it(
     client_as: Callable[[Role], APIClient],
     role: Role,
     required: Role,
@@ -294,7 +294,7 @@ def test_a_role_may_do_what_it_names_and_all_before_it(
         assert stored() == before
 
 
-def test_a_refused_role_learns_nothing_of_what_is_there(
+def test_a_refused_role_does_not_learn_which_products_exist(
     client_as: Callable[[Role], APIClient],
 ) -> None:
     ProductFactory.create(sku="CUP")
@@ -306,7 +306,7 @@ def test_a_refused_role_learns_nothing_of_what_is_there(
 
 
 @pytest.mark.parametrize("viewset", [ProductViewSet, ReservationViewSet])
-def test_every_action_names_the_role_that_it_requires(viewset: type[InventoryViewSet]) -> None:
+def test_every_action_requires_a_role(viewset: type[InventoryViewSet]) -> None:
     standard = ("list", "create", "retrieve", "update", "partial_update", "destroy")
     actions = {action.__name__ for action in viewset.get_extra_actions()}
     actions |= {name for name in standard if hasattr(viewset, name)}
@@ -314,10 +314,10 @@ def test_every_action_names_the_role_that_it_requires(viewset: type[InventoryVie
     assert set(viewset.required_roles) == actions
 
 
-def test_an_action_that_names_no_role_is_refused_to_every_key() -> None:
+def test_an_action_without_a_role_is_refused() -> None:
     class WithNewAction(ProductViewSet):
         def brand_new(self, request: Any) -> Response:
-            raise AssertionError("nobody may come here")
+            raise AssertionError("not reached")
 
     view = WithNewAction.as_view({"get": "brand_new"}, basename="product")
     key = ApiKeyFactory.create(role=Role.MANAGE)
@@ -329,7 +329,7 @@ def test_an_action_that_names_no_role_is_refused_to_every_key() -> None:
     assert response.status_code == 403
 
 
-# ---------------------------------------------------------------------------------- create_api_key
+# ----------------------------------------------------------------------------------- create_api_key
 
 
 @pytest.mark.parametrize("role", Role)
@@ -346,7 +346,7 @@ def test_create_api_key_prints_a_working_key_and_nothing_else(role: Role) -> Non
 
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 51, "a\nb", "a\0b", "\ud800", "\u202e"])
-def test_create_api_key_refuses_a_name_that_cannot_stand_in_the_ledger(name: str) -> None:
+def test_create_api_key_refuses_a_name_that_the_ledger_cannot_store(name: str) -> None:
     with pytest.raises(CommandError):
         call_command("create_api_key", name, role="read")
 
@@ -366,7 +366,7 @@ def test_create_api_key_refuses_the_name_of_another_key() -> None:
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_create_api_key_leaves_no_key_that_nobody_has(closed_pipe: int) -> None:
+def test_create_api_key_leaves_no_key_that_it_could_not_print(closed_pipe: int) -> None:
     ended = manage("create_api_key", "storefront", "--role=read", stdout=closed_pipe)
 
     assert ended.returncode == 141
@@ -381,6 +381,6 @@ def test_create_api_key_refuses_an_unknown_role(role: str) -> None:
     assert not ApiKey.objects.exists()
 
 
-def test_create_api_key_needs_a_role() -> None:
+def test_create_api_key_requires_a_role() -> None:
     with pytest.raises(CommandError):
         call_command("create_api_key", "storefront")

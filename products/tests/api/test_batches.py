@@ -1,4 +1,4 @@
-"""`POST /v1/operations`: many changes of what is on hand, all or none."""
+"""`POST /v1/operations`: many changes of stock, all or none."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ def apply(api: APIClient, *operations: Any) -> Any:
     return api.post("/v1/operations", {"operations": operations}, format="json")
 
 
-def test_operations_are_applied_in_their_order_as_one_event_each(api: APIClient) -> None:
+def test_operations_are_applied_in_order_as_one_event_each(api: APIClient) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
     ProductFactory.create(sku="POT", quantity=5)
 
@@ -45,7 +45,7 @@ def test_operations_are_applied_in_their_order_as_one_event_each(api: APIClient)
     ]
 
 
-def test_a_refused_line_refuses_all_and_every_one_is_named(api: APIClient) -> None:
+def test_one_refused_line_refuses_all_and_the_error_names_each(api: APIClient) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
     before = stored()
 
@@ -105,7 +105,7 @@ def test_a_body_without_operations_is_refused(api: APIClient, body: Any) -> None
     assert assert_problem(answer, 400, "invalid")["errors"][0]["field"] == "operations"
 
 
-def test_a_thousand_lines_are_taken_and_no_more(api: APIClient) -> None:
+def test_at_most_a_thousand_lines_are_accepted(api: APIClient) -> None:
     ProductFactory.create(sku="CUP", quantity=0)
     line = {"operation": "add", "sku": "CUP", "amount": 1}
 
@@ -116,7 +116,7 @@ def test_a_thousand_lines_are_taken_and_no_more(api: APIClient) -> None:
     assert Product.objects.get(sku="CUP").levels == (1000, 0, 0)
 
 
-def test_an_adjust_takes_a_key_that_may_count(client_as: Callable[[Role], APIClient]) -> None:
+def test_an_adjust_requires_the_role_count(client_as: Callable[[Role], APIClient]) -> None:
     ProductFactory.create(sku="CUP")
     add = {"operation": "add", "sku": "CUP", "amount": 1}
     adjust = {"operation": "adjust", "sku": "CUP", "quantity": 3, "reason": "stocktake"}
@@ -127,7 +127,7 @@ def test_an_adjust_takes_a_key_that_may_count(client_as: Callable[[Role], APICli
     assert_problem(apply(client_as(Role.READ), add), 403, "permission_denied")
 
 
-def test_a_thousand_lines_cost_the_same_queries_as_one(api: APIClient) -> None:
+def test_a_thousand_lines_take_as_many_queries_as_one(api: APIClient) -> None:
     products = [
         stock.NewProduct(sku=f"CUP-{number}", name="Cup", quantity=1, minimum_stock_level=1)
         for number in range(1001)
@@ -141,7 +141,7 @@ def test_a_thousand_lines_cost_the_same_queries_as_one(api: APIClient) -> None:
         return len(captured)
 
     first, *others = [product.sku for product in products]
-    api.get("/v1/products/CUP")  # So that the key is known.
+    api.get("/v1/products/CUP")  # Caches the API key.
 
     assert queries_of([first]) == queries_of(others)
     assert StockEvent.objects.filter(type=StockEvent.Type.LOW_STOCK_DETECTED).count() == 1001
@@ -159,10 +159,7 @@ ON_HAND = [
 def test_an_operation_takes_4_statements(
     api: APIClient, operation: str, body: dict[str, Any]
 ) -> None:
-    """On PostgreSQL BEGIN, the lock, the write, COMMIT; the API key was looked up before.
-
-    They go in two round trips: `test_database.py`.
-    """
+    """On PostgreSQL: BEGIN, the lock, the write and COMMIT. The API key is cached."""
     ProductFactory.create(sku="CUP")
     api.get("/v1/products/CUP")
 
@@ -170,16 +167,16 @@ def test_an_operation_takes_4_statements(
         answer = api.post(f"/v1/products/CUP/{operation}", body, format="json")
 
     assert answer.status_code == 200
-    # SQLite, which is asked without a network, is written to in two statements.
+    # On SQLite the write takes two statements.
     assert len(captured) <= 4 + (connection.vendor == "sqlite")
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("operation", "body"), ON_HAND)
-def test_an_operation_under_a_key_takes_8_statements_at_most(
+def test_an_operation_with_an_idempotency_key_takes_at_most_8_statements(
     api: APIClient, operation: str, body: dict[str, Any]
 ) -> None:
-    """Of the database: BEGIN, COMMIT and the look-up of the API key among them."""
+    """BEGIN, COMMIT and the look-up of the API key are included."""
     ProductFactory.create(sku="CUP")
 
     with CaptureQueriesContext(connection) as captured:

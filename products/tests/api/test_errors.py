@@ -1,4 +1,4 @@
-"""Every error of the contract: its status, its code, what it tells, and that nothing changed."""
+"""The errors: status, code and members. They change nothing."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +21,7 @@ COMMON = {"type", "title", "status", "detail", "instance", "code", "request_id"}
 
 @pytest.fixture
 def ids(db: None) -> dict[str, int]:
-    """25 cups of which 20 are reserved, the fullest shelf of plates, and their reservations."""
+    """Create 25 cups with 20 reserved, a billion plates, and reservations. Return their ids."""
     ProductFactory.create(sku="CUP", quantity=25)
     ProductFactory.create(sku="PLATE", quantity=1_000_000_000)
     order = stock.reserve_lines(
@@ -35,7 +35,7 @@ def ids(db: None) -> dict[str, int]:
 
 @dataclass
 class Refused:
-    """A request and the error that it gets; `{order}` and the like stand for reservation ids."""
+    """A request and its error. `{order}`, `{loose}` and `{closed}` stand for reservation ids."""
 
     path: str
     body: dict[str, Any]
@@ -148,7 +148,7 @@ REFUSALS = [
             ]
         },
     ),
-    # A state that is against it.
+    # The state does not allow it.
     Refused(
         "/v1/products/CUP/adjust", {"quantity": 19, "reason": "count"}, 409, "below_reserved",
         {"sku": "CUP", "requested": 19, "available": 5},
@@ -171,7 +171,7 @@ REFUSALS = [
         "/v1/products/CUP/release", {"amount": 1, "reservation": "{closed}"}, 409,
         "reservation_closed",
     ),
-    # A request that is wrong in itself.
+    # An invalid request.
     Refused(
         "/v1/products/CUP/add", {"amount": 0, "colour": "red"}, 400, "invalid",
         {
@@ -181,7 +181,7 @@ REFUSALS = [
             ]
         },
     ),
-    # A method that is not there.
+    # A method that the path does not take.
     Refused("/v1/products", {}, 405, "method_not_allowed", method="put"),
     Refused("/v1/products/CUP", {}, 405, "method_not_allowed", method="put"),
     Refused("/v1/products/CUP", {}, 405, "method_not_allowed", method="delete"),
@@ -198,7 +198,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize("refused", REFUSALS, ids=str)
-def test_a_refusal_tells_all_that_is_known_and_changes_nothing(
+def test_an_error_has_all_its_members_and_changes_nothing(
     api: APIClient, ids: dict[str, int], refused: Refused
 ) -> None:
     path, body = refused.path.format(**ids), dict(refused.body)
@@ -217,7 +217,7 @@ def test_a_refusal_tells_all_that_is_known_and_changes_nothing(
     assert stored() == before
 
 
-def test_title_and_type_are_those_of_the_code(api: APIClient) -> None:
+def test_title_and_type_match_the_code(api: APIClient) -> None:
     first = assert_problem(api.get("/v1/products/A"), 404, "product_not_found")
     second = assert_problem(api.get("/v1/products/B"), 404, "product_not_found")
     other = assert_problem(api.get("/v1/reservations/1"), 404, "reservation_not_found")
@@ -227,7 +227,7 @@ def test_title_and_type_are_those_of_the_code(api: APIClient) -> None:
     assert first["title"] != other["title"]
 
 
-def test_below_reserved_says_where_to_look(api: APIClient, ids: dict[str, int]) -> None:
+def test_below_reserved_links_the_open_reservations(api: APIClient, ids: dict[str, int]) -> None:
     response = api.post(
         "/v1/products/CUP/adjust", {"quantity": 1, "reason": "count"}, format="json"
     )
@@ -238,14 +238,14 @@ def test_below_reserved_says_where_to_look(api: APIClient, ids: dict[str, int]) 
     assert found == {ids["order"], ids["loose"]}
 
 
-def test_method_not_allowed_names_those_that_are(api: APIClient) -> None:
+def test_method_not_allowed_names_the_allowed_methods(api: APIClient) -> None:
     response = api.delete("/v1/products")
 
     assert_problem(response, 405, "method_not_allowed")
     assert {"GET", "POST"} <= set(response["Allow"].replace(" ", "").split(","))
 
 
-# ------------------------------------------------------------------------- where there is no view
+# -------------------------------------------------------------------------------- outside the views
 
 
 @pytest.mark.parametrize("debug", [False, True])
@@ -271,7 +271,7 @@ def test_method_not_allowed_names_those_that_are(api: APIClient) -> None:
         ("get", "/static/nope.js"),
     ],
 )
-def test_an_unknown_path_is_a_problem_and_never_a_page(
+def test_an_unknown_path_is_a_problem_and_not_a_page(
     api: APIClient, settings: Settings, method: str, path: str, accept: str, debug: bool
 ) -> None:
     settings.DEBUG = debug
@@ -286,13 +286,13 @@ def test_an_unknown_path_is_a_problem_and_never_a_page(
 @pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("accept", ["text/html", "application/json"])
 @pytest.mark.parametrize("path", ["/v1/products", "/health", "/nope"])
-def test_a_host_that_is_not_ours_is_a_problem(
+def test_an_unknown_host_is_a_problem(
     api: APIClient, settings: Settings, path: str, accept: str, debug: bool
 ) -> None:
     settings.DEBUG = debug
     settings.ALLOWED_HOSTS = ["inventory.example"]
 
-    # This one asks for the host; the others do when they build a link.
+    # This path reads the host. The others do when they build a link.
     response = api.get(path, HTTP_HOST="evil.example", HTTP_ACCEPT=accept)
 
     problem = assert_problem(response, 400, "invalid")
@@ -300,7 +300,7 @@ def test_a_host_that_is_not_ours_is_a_problem(
 
 
 @pytest.mark.parametrize("accept", ["text/html", "image/png", "nonsense", ""])
-def test_accept_is_not_bargained_over(api: APIClient, accept: str) -> None:
+def test_accept_is_ignored(api: APIClient, accept: str) -> None:
     ProductFactory.create(sku="CUP")
 
     found = api.get("/v1/products/CUP", HTTP_ACCEPT=accept)
@@ -310,18 +310,18 @@ def test_accept_is_not_bargained_over(api: APIClient, accept: str) -> None:
     assert_problem(missing, 404, "product_not_found")
 
 
-# ---------------------------------------------------------------------------------------- our fault
+# ---------------------------------------------------------------------------------- internal errors
 
 
 @pytest.fixture
 def quiet_api(api: APIClient) -> APIClient:
-    """A client that gets a failure as its answer instead of an exception."""
+    """A client that gets a response for an exception in a view."""
     api.raise_request_exception = False
     return api
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_an_unexpected_failure_is_a_problem_that_tells_nothing(
+def test_an_unexpected_exception_is_a_problem_without_details(
     quiet_api: APIClient,
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
@@ -363,7 +363,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
         InterfaceError("connection already closed"),
     ],
 )
-def test_a_database_that_is_away_is_a_503_that_says_when_to_try_again(
+def test_an_unavailable_database_is_a_503_with_retry_after(
     quiet_api: APIClient, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     fail_with(monkeypatch, error)
@@ -384,7 +384,7 @@ def test_a_database_that_is_away_is_a_503_that_says_when_to_try_again(
         caused_by(InternalError("idle"), psycopg.errors.IdleInTransactionSessionTimeout("idle")),
     ],
 )
-def test_what_others_made_too_slow_is_busy(
+def test_a_timeout_of_a_lock_or_a_statement_is_busy(
     quiet_api: APIClient, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     fail_with(monkeypatch, error)
@@ -398,7 +398,7 @@ def test_what_others_made_too_slow_is_busy(
 @pytest.mark.parametrize(
     "state", [psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure]
 )
-def test_a_transaction_that_was_broken_off_too_often_is_busy(
+def test_a_transaction_that_was_aborted_too_often_is_busy(
     quiet_api: APIClient, monkeypatch: pytest.MonkeyPatch, state: type[Exception]
 ) -> None:
     fail_with(monkeypatch, caused_by(OperationalError("broken off"), state("broken off")))
@@ -409,7 +409,7 @@ def test_a_transaction_that_was_broken_off_too_often_is_busy(
     assert int(response["Retry-After"]) >= 1
 
 
-def test_a_database_that_is_away_when_the_key_is_looked_up(quiet_api: APIClient) -> None:
+def test_a_database_that_is_unavailable_for_the_key_look_up_is_a_503(quiet_api: APIClient) -> None:
     def fail() -> None:
         raise OperationalError("server is gone")
 

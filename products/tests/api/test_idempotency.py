@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: whatever is lost on the way, a request has one effect and one answer."""
+"""`Idempotency-Key`: a request that is sent again has one effect and one response."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ def send(
     return getattr(api, method)(path, body, format="json", headers=headers)
 
 
-def test_a_request_sent_again_has_one_effect_and_one_answer(api: APIClient) -> None:
+def test_a_request_sent_again_has_one_effect_and_one_response(api: APIClient) -> None:
     product = ProductFactory.create(quantity=10)
     path = f"/v1/products/{product.sku}/reserve"
 
@@ -48,7 +48,7 @@ def test_a_request_sent_again_has_one_effect_and_one_answer(api: APIClient) -> N
     assert Reservation.objects.count() == 1
 
 
-def test_a_key_that_is_forgotten_in_the_very_moment_is_claimed_anew(
+def test_a_key_that_is_deleted_during_the_request_is_claimed_again(
     api: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     product = ProductFactory.create(quantity=10)
@@ -77,7 +77,7 @@ def test_a_creation_is_replayed_with_its_location(api: APIClient) -> None:
     assert (again["Location"], again.content) == (first["Location"], first.content)
 
 
-def test_a_refused_request_is_asked_anew_under_its_key(api: APIClient) -> None:
+def test_a_refused_request_is_carried_out_when_it_is_sent_again(api: APIClient) -> None:
     product = ProductFactory.create(quantity=1)
     path = f"/v1/products/{product.sku}/remove"
 
@@ -144,7 +144,7 @@ def test_aliases_of_a_request_are_the_same_request(api: APIClient) -> None:
     assert Product.objects.get(pk=product.pk).quantity == 9
 
 
-def test_keys_of_two_clients_have_nothing_to_do_with_each_other(
+def test_keys_of_two_clients_are_independent(
     client_as: Callable[[Role], APIClient],
 ) -> None:
     product = ProductFactory.create(quantity=10)
@@ -156,8 +156,8 @@ def test_keys_of_two_clients_have_nothing_to_do_with_each_other(
     assert Product.objects.get(pk=product.pk).quantity == 8
 
 
-def test_a_refusal_after_something_overdue_was_given_back_has_no_effect(api: APIClient) -> None:
-    """The first line gets what was overdue, the second is short all the same."""
+def test_a_refusal_after_overdue_units_were_released_has_no_effect(api: APIClient) -> None:
+    """The first line gets the overdue units. The second is still short."""
     ProductFactory.create(sku="CUP", quantity=5)
     held = stock.reserve(sku="CUP", amount=5, expires_in=60, by=ACTOR)
     Reservation.objects.filter(pk=held.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
@@ -171,7 +171,7 @@ def test_a_refusal_after_something_overdue_was_given_back_has_no_effect(api: API
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_sku_that_several_create_at_once_is_refused_to_all_but_one() -> None:
+def test_only_one_of_several_simultaneous_creations_of_a_sku_succeeds() -> None:
     requests = []
     for number in range(8):
         client = APIClient()
@@ -188,7 +188,7 @@ def test_a_sku_that_several_create_at_once_is_refused_to_all_but_one() -> None:
 
 
 def test_an_edit_takes_no_key(api: APIClient) -> None:
-    """Sent again, it changes nothing: `If-Match` is its guard."""
+    """An edit is idempotent. `If-Match` guards it."""
     ProductFactory.create(sku="CUP")
 
     for name in ("Mug", "Pot"):
@@ -198,7 +198,7 @@ def test_an_edit_takes_no_key(api: APIClient) -> None:
     assert not IdempotencyKey.objects.exists()
 
 
-def test_a_request_that_was_wrong_in_itself_may_be_mended_under_its_key(api: APIClient) -> None:
+def test_an_invalid_request_can_be_corrected_with_the_same_key(api: APIClient) -> None:
     product = ProductFactory.create(quantity=10)
     path = f"/v1/products/{product.sku}/remove"
 
@@ -208,7 +208,7 @@ def test_a_request_that_was_wrong_in_itself_may_be_mended_under_its_key(api: API
     assert (mended.status_code, mended.json()["quantity"]) == (200, 9)
 
 
-def test_an_unexpected_fault_takes_the_claim_with_it(
+def test_an_unexpected_exception_leaves_no_claim(
     api: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     product = ProductFactory.create(quantity=10)
@@ -256,30 +256,32 @@ def test_16_requests_at_once_under_each_of_25_keys() -> None:
     assert Reservation.objects.count() == 25
 
 
-DIES_BEFORE_IT_ANSWERS = """
-import os, signal, sys, django
-django.setup()
-from django.conf import settings
-from rest_framework.test import APIClient
-from products.events import stock_event
-settings.ALLOWED_HOSTS.append("testserver")
-# Receivers are told once the transaction has committed.
-stock_event.connect(lambda **_: os.kill(os.getpid(), signal.SIGKILL), weak=False)
-api = APIClient()
-api.credentials(HTTP_AUTHORIZATION=sys.argv[1])
-api.post(sys.argv[2], {"amount": 1}, format="json", headers={"Idempotency-Key": "key-1"})
-"""
+DIES_BEFORE_THE_RESPONSE = "\n".join(
+    [
+        "import os, signal, sys, django",
+        "django.setup()",
+        "from django.conf import settings",
+        "from rest_framework.test import APIClient",
+        "from products.events import stock_event",
+        'settings.ALLOWED_HOSTS.append("testserver")',
+        # Receivers run after the commit.
+        "stock_event.connect(lambda **_: os.kill(os.getpid(), signal.SIGKILL), weak=False)",
+        "api = APIClient()",
+        "api.credentials(HTTP_AUTHORIZATION=sys.argv[1])",
+        'api.post(sys.argv[2], {"amount": 1}, format="json", headers={"Idempotency-Key": "key-1"})',
+    ]
+)
 
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_killed_between_commit_and_answer_and_sent_again_it_has_one_effect() -> None:
+def test_a_request_killed_after_commit_and_sent_again_has_one_effect() -> None:
     product = ProductFactory.create(quantity=10)
     credentials = f"Api-Key {ApiKeyFactory.create().text}"
     path = f"/v1/products/{product.sku}/remove"
 
     died = subprocess.run(
-        [sys.executable, "-c", DIES_BEFORE_IT_ANSWERS, credentials, path],
+        [sys.executable, "-c", DIES_BEFORE_THE_RESPONSE, credentials, path],
         cwd=settings.BASE_DIR,
         env={
             **os.environ,
@@ -298,7 +300,7 @@ def test_killed_between_commit_and_answer_and_sent_again_it_has_one_effect() -> 
     assert StockEvent.objects.filter(product=product).count() == 2
 
 
-def test_old_keys_are_forgotten_and_young_ones_kept(api: APIClient) -> None:
+def test_prune_deletes_old_keys_and_keeps_young_ones(api: APIClient) -> None:
     product = ProductFactory.create()
     for key in ("old", "young"):
         send(api, f"/v1/products/{product.sku}/add", {"amount": 1}, key=key)

@@ -1,4 +1,4 @@
-"""Bad input over every entrance: refused with the field named, and without any effect."""
+"""Invalid input is refused with the field named, and has no effect."""
 
 import dataclasses
 import json
@@ -28,7 +28,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture(autouse=True)
 def order(db: None) -> int:
-    """An open reservation of 5 of 25 cups; one more cup is held without a reference."""
+    """Reserve 5 of 25 cups, and one more without a reference. Return the first reservation's id."""
     ProductFactory.create(sku="CUP", quantity=25)
     stock.reserve(sku="CUP", amount=1, by=ACTOR)
     return stock.reserve_lines(lines=[Line("CUP", 5)], reference="order-1", by=ACTOR).pk
@@ -37,13 +37,13 @@ def order(db: None) -> int:
 def send(
     api: APIClient, target: str, body: Any, content_type: str = "application/json", **extra: Any
 ) -> Any:
-    """Send `body`, a text or bytes, as it is to `target`, such as `POST /v1/products`."""
+    """Send `body` unchanged to `target`, such as `POST /v1/products`."""
     method, path = target.split()
     return api.generic(method, path, body, content_type=content_type, **extra)
 
 
 def assert_refused(response: Any, before: dict[str, Any], *fields: str | None) -> None:
-    """Assert that the request was refused for just these fields, and changed nothing."""
+    """Assert that the request was refused for exactly these fields, and changed nothing."""
     problem = assert_problem(response, 400, "invalid")
     assert [error["field"] for error in problem["errors"]] == list(fields), problem
     assert all(error.keys() == {"field", "code", "detail"} for error in problem["errors"])
@@ -77,11 +77,11 @@ COMPLETE: dict[str, dict[str, Any]] = {
     EXTEND: {"expires_in": 60},
     APPLY: {"operations": [{"operation": "add", "sku": "CUP", "amount": 1}]},
 }
-"""For each entrance a body that it would take."""
+"""A valid body for each operation."""
 
 
 def body_with(target: str, field: str, value: str) -> str:
-    """Return a body for `target` in which `field` has a value that is written as `value`."""
+    """Return a body for `target` in which `field` has the JSON text `value`."""
     if field.startswith("lines.0."):
         line = {"sku": "CUP", "amount": 1, field.removeprefix("lines.0."): "VALUE"}
         body = {**COMPLETE[target], "lines": [line]}
@@ -96,7 +96,7 @@ def body_with(target: str, field: str, value: str) -> str:
     return json.dumps(body).replace('"VALUE"', value)
 
 
-# ---------------------------------------------------------------------------------------- numbers
+# ------------------------------------------------------------------------------------------ numbers
 
 NO_NUMBERS = [
     *("true", "false", "null", '"5"', '""', '"\\u0665"', "[]", "{}", "[5]"),
@@ -105,7 +105,7 @@ NO_NUMBERS = [
     "1" + "0" * 400,
     "1" + "0" * 5000,
 ]
-"""Values, as they are written in JSON, that are no number of units."""
+"""JSON texts that are not a number of units."""
 
 AMOUNTS = [
     *((target, "amount") for target in (ADD, REMOVE, RESERVE, RELEASE)),
@@ -149,7 +149,7 @@ def test_a_level_is_a_whole_number_of_units(api: APIClient, value: str) -> None:
     ["0", "-1", "true", "null", '"1"', "1.0", "[]", "9223372036854775808", "1" + "0" * 400],
     ids=shortened,
 )
-def test_a_reservation_to_release_is_named_by_its_id(api: APIClient, value: str) -> None:
+def test_the_reservation_of_a_release_is_an_id(api: APIClient, value: str) -> None:
     before = stored()
 
     response = send(api, RELEASE, body_with(RELEASE, "reservation", value))
@@ -158,7 +158,7 @@ def test_a_reservation_to_release_is_named_by_its_id(api: APIClient, value: str)
 
 
 @pytest.mark.parametrize("value", ["0", "1", "null", '"true"', '""', "[]", "{}", "1.0"])
-def test_whether_a_product_is_archived_is_true_or_false(api: APIClient, value: str) -> None:
+def test_archived_is_true_or_false(api: APIClient, value: str) -> None:
     before = stored()
 
     response = send(api, EDIT, body_with(EDIT, "archived", value))
@@ -166,7 +166,7 @@ def test_whether_a_product_is_archived_is_true_or_false(api: APIClient, value: s
     assert_refused(response, before, "archived")
 
 
-# ------------------------------------------------------------------------------------------ texts
+# -------------------------------------------------------------------------------------------- texts
 
 NO_TEXTS = [
     "null",
@@ -194,7 +194,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("value", NO_TEXTS)
-def test_a_text_is_a_text_that_every_database_can_store(
+def test_a_text_that_a_database_cannot_store_is_refused(
     api: APIClient, order: int, value: str
 ) -> None:
     before = stored()
@@ -212,7 +212,7 @@ def test_a_text_is_a_text_that_every_database_can_store(
 
 
 @pytest.mark.parametrize(("target", "field", "longest"), TEXTS)
-def test_a_text_has_an_end_that_is_counted_in_characters(
+def test_the_length_of_a_text_is_limited_in_characters(
     api: APIClient, order: int, target: str, field: str, longest: int
 ) -> None:
     before = stored()
@@ -229,7 +229,7 @@ def test_a_text_has_an_end_that_is_counted_in_characters(
 @pytest.mark.parametrize(
     ("target", "field"), [(CREATE, "name"), (EDIT, "name"), (ADJUST, "reason")]
 )
-def test_what_must_be_given_may_not_be_blank(
+def test_required_texts_cannot_be_blank(
     api: APIClient, target: str, field: str, value: str
 ) -> None:
     before = stored()
@@ -260,7 +260,7 @@ def test_what_must_be_given_may_not_be_blank(
         "A" * 51,
     ],
 )
-def test_a_sku_has_its_form(api: APIClient, order: int, sku: str) -> None:
+def test_an_invalid_sku_is_refused(api: APIClient, order: int, sku: str) -> None:
     before = stored()
 
     for target, field in [
@@ -273,7 +273,7 @@ def test_a_sku_has_its_form(api: APIClient, order: int, sku: str) -> None:
         assert_refused(response, before, field)
 
 
-# ----------------------------------------------------------------------------------------- fields
+# ------------------------------------------------------------------------------------------- fields
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_an_unknown_field_is_named(api: APIClient, order: int, name: str) -> Non
         *((APPLY, name) for name in ("lines", "reference", "amount")),
     ],
 )
-def test_a_field_that_belongs_elsewhere_is_unknown(
+def test_a_field_of_another_operation_is_unknown(
     api: APIClient, order: int, target: str, field: str
 ) -> None:
     before = stored()
@@ -322,7 +322,7 @@ def test_a_field_that_belongs_elsewhere_is_unknown(
     "serializer",
     [LineSerializer, AddOperationSerializer, RemoveOperationSerializer, AdjustOperationSerializer],
 )
-def test_a_line_has_just_the_fields_that_stock_reads(
+def test_a_line_has_exactly_the_fields_of_its_stock_object(
     serializer: type[DomainObjectSerializer],
 ) -> None:
     names = {field.name for field in dataclasses.fields(serializer.makes)}
@@ -451,7 +451,7 @@ def test_operations_are_a_list_of_objects(api: APIClient, operations: Any, field
     assert_refused(response, before, field)
 
 
-# ----------------------------------------------------------------------------------------- bodies
+# ------------------------------------------------------------------------------------------- bodies
 
 
 @pytest.mark.parametrize(
@@ -469,7 +469,9 @@ def test_operations_are_a_list_of_objects(api: APIClient, operations: Any, field
     ],
     ids=lambda body: repr(body)[:40],
 )
-def test_what_is_not_json_is_malformed(api: APIClient, order: int, body: str | bytes) -> None:
+def test_a_body_that_is_not_json_is_malformed(
+    api: APIClient, order: int, body: str | bytes
+) -> None:
     before = stored()
 
     for target in COMPLETE:
@@ -505,7 +507,7 @@ def test_a_body_is_an_object(api: APIClient, order: int, body: str) -> None:
         (ORDER, '{"lines": [{"sku": "CUP", "amount": 1}, {"sku": "\\udfff"}]}', "lines.1.sku"),
     ],
 )
-def test_keys_given_twice_and_forbidden_characters_are_named_wherever_they_are(
+def test_repeated_keys_and_forbidden_characters_are_named_at_any_depth(
     api: APIClient, order: int, target: str, body: str, field: str
 ) -> None:
     before = stored()
@@ -516,12 +518,12 @@ def test_keys_given_twice_and_forbidden_characters_are_named_wherever_they_are(
 
 
 def nested(depth: int, innermost: str = "1") -> str:
-    """Return a body of `depth` objects and lists, one within the other, around a value."""
+    """Return a value within `depth` nested objects and lists."""
     return '{"deep": ' + "[" * (depth - 1) + innermost + "]" * (depth - 1) + "}"
 
 
 @pytest.mark.parametrize("depth", [21, 22, 500, 100_000])
-def test_a_body_is_not_nested_deeper_than_20(api: APIClient, order: int, depth: int) -> None:
+def test_a_body_nested_deeper_than_20_is_refused(api: APIClient, order: int, depth: int) -> None:
     before = stored()
 
     for target in COMPLETE:
@@ -531,7 +533,7 @@ def test_a_body_is_not_nested_deeper_than_20(api: APIClient, order: int, depth: 
 
 
 @pytest.mark.parametrize("innermost", ["", "{}", '1, {"wide": 1}'])
-def test_it_is_the_deepest_part_that_counts(api: APIClient, innermost: str) -> None:
+def test_the_deepest_part_of_a_body_counts(api: APIClient, innermost: str) -> None:
     before = stored()
     containers_within = int("{" in innermost)
 
@@ -542,14 +544,14 @@ def test_it_is_the_deepest_part_that_counts(api: APIClient, innermost: str) -> N
     assert_refused(deep_enough, before, "amount", "deep")
 
 
-def test_a_body_that_never_ends_its_lists_is_refused(api: APIClient) -> None:
+def test_a_body_of_unclosed_lists_is_refused(api: APIClient) -> None:
     response = send(api, ADD, "[" * 100_000)
 
     assert response.status_code == 400
     assert response["Content-Type"] == "application/problem+json"
 
 
-def test_a_body_that_is_nested_20_deep_is_read(api: APIClient) -> None:
+def test_a_body_nested_20_deep_is_accepted(api: APIClient) -> None:
     before = stored()
 
     response = send(api, ADD, nested(20))
@@ -582,7 +584,9 @@ def test_a_body_over_1_mib_is_too_large(api: APIClient, order: int, length: int)
         "",
     ],
 )
-def test_a_body_is_declared_as_json(api: APIClient, order: int, content_type: str) -> None:
+def test_a_body_of_another_media_type_is_refused(
+    api: APIClient, order: int, content_type: str
+) -> None:
     before = stored()
 
     for target, body in COMPLETE.items():
@@ -602,7 +606,7 @@ def test_a_body_of_unknown_length_is_refused(api: APIClient, order: int, target:
     assert stored() == before
 
 
-# ---------------------------------------------------------------------------------------- queries
+# ------------------------------------------------------------------------------------------ queries
 
 PAGED = ["/v1/products", "/v1/products/low-stock", "/v1/products/CUP/events", "/v1/reservations"]
 
@@ -620,7 +624,7 @@ NO_MOMENTS = (
     *("2026-11-20T09:30:00.1234567890Z", "2026-W47-5T09:30:00Z", "%D9%A2026-11-20T09:30:00Z"),
     *("2026-11-20T09:30:00%2B10:60", "2026-11-20T09:30:00%2B24:00", "%ff"),
 )
-# The last are no UTF-8: a lone byte and a lone surrogate.
+# The last two are not UTF-8: a lone byte and a lone surrogate.
 NO_NOTES = "", "%00", "a%00b", "x" * 256, "%ff", "a%ED%A0%80"
 
 BAD_QUERIES = [
@@ -648,7 +652,7 @@ BAD_QUERIES = [
     ("/v1/reservations", "status", ("OPEN", "closed", "", "%00", "open,released")),
     ("/v1/reservations", "sku", ("", "cup", "CUP,PLATE", "A%00", "A" * 51)),
     ("/v1/products/CUP/events", "type", ("inventoryadded", "Sold", "", "%00")),
-    # What belongs to another list.
+    # Parameters of another list.
     ("/v1/products/low-stock", "ordering", ("sku",)),
     ("/v1/products/low-stock", "low_stock", ("true",)),
     ("/v1/products/low-stock", "archived", ("true",)),
@@ -671,7 +675,7 @@ def test_a_bad_query_is_refused(
 
 @pytest.mark.parametrize("path", PAGED)
 @pytest.mark.parametrize("twice", ["page_size=1&page_size=1", "page_size=&page_size=5"])
-def test_a_parameter_given_twice_is_refused(api: APIClient, path: str, twice: str) -> None:
+def test_a_repeated_parameter_is_refused(api: APIClient, path: str, twice: str) -> None:
     assert_refused(api.get(f"{path}?{twice}"), stored(), "page_size")
 
 
@@ -684,7 +688,7 @@ def test_an_operation_takes_no_query(api: APIClient, order: int, target: str) ->
     assert_refused(response, before, "amount")
 
 
-# ------------------------------------------------------------------------------------------ paths
+# -------------------------------------------------------------------------------------------- paths
 
 NO_SKUS = [
     *("cup", "-CUP", "CUP%00", "%00", "%ff", "%C3%28", "CUP%0A", "%0ACUP", "CUP%20", "C%25P"),
@@ -693,7 +697,7 @@ NO_SKUS = [
 
 
 @pytest.mark.parametrize("sku", NO_SKUS, ids=shortened)
-def test_what_is_no_sku_names_no_product(api: APIClient, sku: str) -> None:
+def test_an_invalid_sku_in_a_path_is_not_found(api: APIClient, sku: str) -> None:
     before = stored()
 
     responses = [
@@ -710,7 +714,7 @@ def test_what_is_no_sku_names_no_product(api: APIClient, sku: str) -> None:
 
 
 @pytest.mark.parametrize("sku", ["CUP%2F", "%2F", "CUP%2Fadd%2F", "A%2FB", "%2FCUP"])
-def test_a_slash_within_a_sku_leads_nowhere(api: APIClient, sku: str) -> None:
+def test_a_slash_within_a_sku_is_not_found(api: APIClient, sku: str) -> None:
     before = stored()
 
     assert_problem(api.get(f"/v1/products/{sku}"), 404, "not_found")
@@ -739,7 +743,7 @@ def test_a_slash_within_a_sku_leads_nowhere(api: APIClient, sku: str) -> None:
     ],
     ids=shortened,
 )
-def test_what_is_no_id_names_no_reservation(api: APIClient, number: str) -> None:
+def test_an_invalid_id_in_a_path_is_not_found(api: APIClient, number: str) -> None:
     before = stored()
 
     responses = [
@@ -754,11 +758,11 @@ def test_what_is_no_id_names_no_reservation(api: APIClient, number: str) -> None
     assert stored() == before
 
 
-# ---------------------------------------------------------------------------------------- headers
+# ------------------------------------------------------------------------------------------ headers
 
 
 @pytest.mark.parametrize("length", ["abc", "", "1e3", "0x10"])
-def test_an_odd_content_length_is_no_fault_of_ours(api: APIClient, length: str) -> None:
+def test_an_odd_content_length_is_not_a_server_error(api: APIClient, length: str) -> None:
     before = stored()
 
     response = send(api, ADD, '{"amount": 1}', CONTENT_LENGTH=length)
@@ -782,7 +786,7 @@ def test_an_idempotency_key_is_printable_and_short(api: APIClient, order: int, k
 @pytest.mark.parametrize(
     "etag", ["", " ", "1", '"', '""', 'W/"2-0"', ",", "a\x00", '"ä"', "x" * 9000]
 )
-def test_an_entity_tag_that_is_none_matches_nothing(api: APIClient, etag: str) -> None:
+def test_an_invalid_entity_tag_matches_nothing(api: APIClient, etag: str) -> None:
     before = stored()
 
     for target in (ADD, REMOVE, RESERVE, RELEASE, ADJUST, EDIT):
@@ -802,7 +806,7 @@ def test_a_compressed_body_is_not_json(api: APIClient, encoding: str) -> None:
     assert stored() == before
 
 
-# ---------------------------------------------------------------------------------- what is allowed
+# -------------------------------------------------------------------------------------- valid input
 
 
 @pytest.mark.parametrize(
@@ -824,7 +828,7 @@ def test_a_compressed_body_is_not_json(api: APIClient, encoding: str) -> None:
         (FULFILL, "{}"),
     ],
 )
-def test_the_last_value_within_the_limits_is_taken(
+def test_the_largest_allowed_values_are_accepted(
     api: APIClient, order: int, target: str, body: str
 ) -> None:
     response = send(api, target.format(order=order), body)
@@ -832,7 +836,7 @@ def test_the_last_value_within_the_limits_is_taken(
     assert response.status_code == (201 if target == CREATE else 200), response.content
 
 
-def test_an_amount_of_a_billion_is_taken(api: APIClient) -> None:
+def test_an_amount_of_a_billion_is_accepted(api: APIClient) -> None:
     ProductFactory.create(sku="SALT", quantity=0)
 
     added = send(api, "POST /v1/products/SALT/add", '{"amount": 1000000000}')
@@ -843,7 +847,7 @@ def test_an_amount_of_a_billion_is_taken(api: APIClient) -> None:
 
 
 @pytest.mark.parametrize("products", [1, 1000])
-def test_a_thousand_lines_are_taken(api: APIClient, products: int) -> None:
+def test_a_thousand_lines_are_accepted(api: APIClient, products: int) -> None:
     new = [stock.NewProduct(sku=f"P-{n}", name="x", quantity=1000) for n in range(products)]
     stock.save_products(new, by=ACTOR)
     lines = [{"sku": f"P-{n % products}", "amount": 1} for n in range(1000)]
@@ -855,7 +859,7 @@ def test_a_thousand_lines_are_taken(api: APIClient, products: int) -> None:
     assert (ended.status_code, ended.json()["status"]) == (200, "fulfilled")
 
 
-def test_the_sum_of_repeated_lines_may_pass_what_one_line_may_ask(api: APIClient) -> None:
+def test_the_sum_of_repeated_lines_can_exceed_the_limit_of_one_line(api: APIClient) -> None:
     before = stored()
     lines = [{"sku": "CUP", "amount": 1_000_000_000}] * 1000
 
@@ -866,7 +870,7 @@ def test_the_sum_of_repeated_lines_may_pass_what_one_line_may_ask(api: APIClient
     assert stored() == before
 
 
-def test_a_body_of_just_1_mib_is_read(api: APIClient) -> None:
+def test_a_body_of_exactly_1_mib_is_accepted(api: APIClient) -> None:
     response = send(api, ADD, '{"amount": 1}'.ljust(MIB))
 
     assert response.status_code == 200
@@ -875,7 +879,9 @@ def test_a_body_of_just_1_mib_is_read(api: APIClient) -> None:
 @pytest.mark.parametrize(
     "content_type", ["application/json; charset=utf-8", "Application/JSON", "application/json ;x=y"]
 )
-def test_json_may_be_declared_in_several_ways(api: APIClient, content_type: str) -> None:
+def test_media_types_of_json_are_accepted_in_several_forms(
+    api: APIClient, content_type: str
+) -> None:
     assert send(api, ADD, '{"amount": 1}', content_type).status_code == 200
 
 
@@ -891,13 +897,13 @@ def test_json_may_be_declared_in_several_ways(api: APIClient, content_type: str)
     ],
     ids=shortened,
 )
-def test_the_last_query_within_the_limits_is_taken(api: APIClient, path: str, rows: int) -> None:
+def test_the_largest_allowed_queries_are_accepted(api: APIClient, path: str, rows: int) -> None:
     response = api.get(path)
 
     assert (response.status_code, len(response.json()["results"])) == (200, rows)
 
 
 @pytest.mark.parametrize("path", [*PAGED, "/v1/products/CUP", "/openapi.json", "/docs", "/redoc"])
-def test_a_query_has_no_thousand_parameters(api: APIClient, path: str) -> None:
+def test_a_query_with_a_thousand_parameters_is_refused(api: APIClient, path: str) -> None:
     for query in ("a=1&" * 1001, "&" * 2000):
         assert_refused(api.get(f"{path}?{query}"), stored(), None)

@@ -1,4 +1,4 @@
-"""Lists: their pages, orders and filters."""
+"""Lists: pages, orders and filters."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 
 def rows(api: APIClient, path: str, **query: str | int) -> list[dict[str, Any]]:
-    """Return the rows of a list that is to have one page."""
+    """Return the rows of a list, which must fit on one page."""
     response = api.get(f"{path}?{urlencode(query)}" if query else path)
     assert response.status_code == 200, response.content
     body = response.json()
@@ -33,7 +33,7 @@ def skus(api: APIClient, path: str = "/v1/products", **query: str | int) -> list
 
 
 def walk(api: APIClient, url: str | None, direction: str = "next") -> list[list[str]]:
-    """Return the SKUs of each page from `url` on in one direction."""
+    """Return the SKUs of each page, from `url` on in one direction."""
     pages = []
     while url:
         body = api.get(url).json()
@@ -48,7 +48,7 @@ def last_page(api: APIClient, url: str) -> str:
     return url
 
 
-# ------------------------------------------------------------------------------------------- pages
+# -------------------------------------------------------------------------------------------- pages
 
 SEVEN = ["B-1", "A-3", "A", "Z", "A-10", "0", "M"]
 
@@ -63,7 +63,7 @@ SEVEN = ["B-1", "A-3", "A", "Z", "A-10", "0", "M"]
         ("-created_at", ["M", "0", "A-10", "Z", "A", "A-3", "B-1"]),
     ],
 )
-def test_pages_hold_every_product_once_in_order(
+def test_pages_contain_every_product_once_in_order(
     api: APIClient, ordering: str | None, expected: list[str]
 ) -> None:
     for sku in SEVEN:
@@ -88,7 +88,7 @@ def test_first_page_has_no_previous_and_last_no_next(api: APIClient) -> None:
     assert api.get(last["previous"]).json()["results"] == first["results"]
 
 
-def test_a_page_that_just_holds_all_has_no_next(api: APIClient) -> None:
+def test_a_page_that_exactly_fits_all_rows_has_no_next(api: APIClient) -> None:
     for sku in SEVEN:
         ProductFactory.create(sku=sku)
 
@@ -103,7 +103,7 @@ def test_pages_keep_their_filters(api: APIClient) -> None:
 
 
 @pytest.mark.parametrize("new", ["AA", "BB", "CC", "ZZ"])
-def test_a_product_created_meanwhile_neither_repeats_nor_hides_another(
+def test_a_product_created_between_pages_neither_repeats_nor_hides_another(
     api: APIClient, new: str
 ) -> None:
     for sku in ("A", "B", "C", "D", "E", "F", "G"):
@@ -120,7 +120,7 @@ def test_a_product_created_meanwhile_neither_repeats_nor_hides_another(
 
 
 @pytest.mark.parametrize("new", ["AA", "BB", "CC", "ZZ"])
-def test_walking_back_over_a_new_product_neither_repeats_nor_hides_another(
+def test_paging_back_over_a_new_product_neither_repeats_nor_hides_another(
     api: APIClient, new: str
 ) -> None:
     for sku in ("A", "B", "C", "D", "E", "F", "G"):
@@ -135,7 +135,7 @@ def test_walking_back_over_a_new_product_neither_repeats_nor_hides_another(
     assert ("AA" in seen, "BB" in seen) == (new == "AA", new == "BB")
 
 
-def test_the_links_of_a_page_that_has_become_empty_leave_nothing_out(api: APIClient) -> None:
+def test_the_links_of_an_emptied_page_skip_no_row(api: APIClient) -> None:
     for sku in ("A", "B", "C", "D", "E", "F", "G"):
         ProductFactory.create(sku=sku, quantity=0, minimum_stock_level=1)
     low = "/v1/products?page_size=3&low_stock=true"
@@ -154,7 +154,7 @@ def test_the_links_of_a_page_that_has_become_empty_leave_nothing_out(api: APICli
     assert walk(api, to_first) == [[], ["D", "E", "F"]]
 
 
-def test_a_page_holds_100_rows_unless_told(api: APIClient) -> None:
+def test_a_page_has_100_rows_by_default(api: APIClient) -> None:
     products = [stock.NewProduct(sku=f"P-{number:04}", name="x") for number in range(1002)]
     stock.save_products(products, by=ACTOR)
 
@@ -194,10 +194,10 @@ def test_a_cursor_of_another_order_is_refused(
     assert assert_problem(response, 400, "invalid")["errors"][0]["field"] == "cursor"
 
 
-# ----------------------------------------------------------------------------------------- filters
+# ------------------------------------------------------------------------------------------ filters
 
 
-def test_products_read_the_same_in_a_list_as_alone(api: APIClient) -> None:
+def test_a_product_looks_the_same_in_a_list_as_alone(api: APIClient) -> None:
     product = ProductFactory.create(quantity=4, minimum_stock_level=5)
 
     alone = api.get(f"/v1/products/{product.sku}").json()
@@ -233,7 +233,7 @@ def catalogue(db: None) -> None:
         ("TSHIRT-R", ["TSHIRT-RED-L"]),
         ("tshirt-red-l", ["TSHIRT-RED-L"]),
         ("SHIRT-RED", ["TSHIRT-RED-L"]),  # Two words of the name.
-        ("RED-L", []),  # No beginning of a SKU, and no two words of a name.
+        ("RED-L", []),  # Neither the beginning of a SKU nor two words of a name.
         ("shirt", ["TSHIRT-BLUE", "TSHIRT-RED-L"]),
         ("shir", []),
         ("hirt", []),
@@ -247,7 +247,7 @@ def catalogue(db: None) -> None:
         ("t-shirt blue", ["TSHIRT-BLUE"]),
         ("café", ["100-CUP"]),
         ("CAFÉ", ["100-CUP"]),
-        ("CRE\u0300ME Cafe\u0301", ["100-CUP"]),  # Accents as characters of their own.
+        ("CRE\u0300ME Cafe\u0301", ["100-CUP"]),  # Accents as combining characters.
         ("cup 100", ["100-CUP"]),
         ("100%", ["100-CUP"]),
         ("straße", ["STRASSE"]),
@@ -277,7 +277,7 @@ def test_search_finds_the_beginning_of_a_sku_or_whole_words_of_the_name(
     assert skus(api, search=search) == found
 
 
-def test_search_finds_some_by_their_sku_and_others_by_their_name(api: APIClient) -> None:
+def test_search_finds_products_by_sku_and_by_name_at_once(api: APIClient) -> None:
     for sku, name in {"RED": "Scarlet", "RED-2": "Red", "PEN": "A red pen", "CUP": "Cup"}.items():
         ProductFactory.create(sku=sku, name=name)
 
@@ -287,7 +287,7 @@ def test_search_finds_some_by_their_sku_and_others_by_their_name(api: APIClient)
 
 
 @pytest.mark.usefixtures("catalogue")
-def test_search_finds_a_changed_name_and_the_old_one_no_more(api: APIClient) -> None:
+def test_search_finds_a_changed_name_and_not_the_old_one(api: APIClient) -> None:
     api.patch("/v1/products/MUG", {"name": "Beaker"}, format="json")
 
     assert (skus(api, search="beaker"), skus(api, search="slash")) == (["MUG"], [])
@@ -295,7 +295,7 @@ def test_search_finds_a_changed_name_and_the_old_one_no_more(api: APIClient) -> 
 
 @pytest.fixture
 def levels(db: None) -> None:
-    """Products named by their available units and their minimum; one has all units reserved."""
+    """Create products named by their available units and minimum, one with all units reserved."""
     for available, minimum in [(0, 0), (0, 1), (4, 5), (5, 5), (6, 5)]:
         ProductFactory.create(
             sku=f"HAS-{available}-OF-{minimum}", quantity=available, minimum_stock_level=minimum
@@ -318,22 +318,24 @@ def levels(db: None) -> None:
     ],
 )
 @pytest.mark.usefixtures("levels")
-def test_products_by_their_levels(api: APIClient, query: dict[str, str], found: list[str]) -> None:
+def test_products_are_filtered_by_levels(
+    api: APIClient, query: dict[str, str], found: list[str]
+) -> None:
     assert skus(api, **query) == found
 
 
 @pytest.mark.usefixtures("levels")
-def test_low_stock_page_lists_what_is_below_its_minimum(api: APIClient) -> None:
+def test_low_stock_lists_products_below_their_minimum(api: APIClient) -> None:
     assert skus(api, "/v1/products/low-stock") == ["HAS-0-OF-1", "HAS-4-OF-5"]
     assert walk(api, "/v1/products/low-stock?page_size=1") == [["HAS-0-OF-1"], ["HAS-4-OF-5"]]
 
 
-# ------------------------------------------------------------------------- reservations and events
+# -------------------------------------------------------------------------- reservations and events
 
 
 @pytest.fixture
 def reservations(db: None) -> dict[str, int]:
-    """Reservations in every state that there is, by name, oldest first."""
+    """Create reservations in several states, oldest first. Return their ids by name."""
     for sku in ("CUP", "PLATE"):
         ProductFactory.create(sku=sku)
     made = {
@@ -344,25 +346,25 @@ def reservations(db: None) -> dict[str, int]:
             ("first", ["CUP"], "order-1"),
             ("both", ["PLATE", "CUP"], "order-1"),
             ("shipped", ["PLATE"], "order-2"),
-            ("given back", ["PLATE"], ""),
+            ("released", ["PLATE"], ""),
         ]
     }
     stock.fulfill(reservation_id=made["shipped"], by=ACTOR)
-    stock.release(reservation_id=made["given back"], by=ACTOR)
+    stock.release(reservation_id=made["released"], by=ACTOR)
     return made
 
 
 @pytest.mark.parametrize(
     ("query", "found"),
     [
-        ({}, ["given back", "shipped", "both", "first"]),
+        ({}, ["released", "shipped", "both", "first"]),
         ({"reference": "order-1"}, ["both", "first"]),
         ({"reference": "ORDER-1"}, []),
         ({"reference": "order-"}, []),
         ({"reference": " order-1"}, []),
         ({"status": "open"}, ["both", "first"]),
         ({"status": "fulfilled"}, ["shipped"]),
-        ({"status": "released"}, ["given back"]),
+        ({"status": "released"}, ["released"]),
         ({"status": "expired"}, []),
         ({"sku": "CUP"}, ["both", "first"]),
         ({"sku": "UNKNOWN"}, []),
@@ -370,7 +372,7 @@ def reservations(db: None) -> dict[str, int]:
         ({"sku": "PLATE", "reference": "order-2", "status": "fulfilled"}, ["shipped"]),
     ],
 )
-def test_reservations_by_reference_status_and_sku(
+def test_reservations_are_filtered_by_reference_status_and_sku(
     api: APIClient, reservations: dict[str, int], query: dict[str, str], found: list[str]
 ) -> None:
     listed = rows(api, "/v1/reservations", **query)
@@ -424,7 +426,7 @@ def test_a_cursor_of_all_reservations_is_refused_for_those_of_a_product(
         ({"reference": "po-1", "type": "InventoryAdded"}, [2]),
     ],
 )
-def test_events_newest_first_by_type_and_reference(
+def test_events_come_newest_first_and_are_filtered_by_type_and_reference(
     api: APIClient, query: dict[str, str], versions: list[int]
 ) -> None:
     ProductFactory.create(sku="CUP")
@@ -455,7 +457,7 @@ def test_edits_are_found_by_their_type(api: APIClient) -> None:
     assert found("ProductRestored") == [(4, {})]
 
 
-def test_events_come_in_pages_also_while_more_happen(api: APIClient) -> None:
+def test_pages_of_events_stay_correct_while_events_are_added(api: APIClient) -> None:
     ProductFactory.create(sku="CUP")
     for _ in range(4):
         stock.add(sku="CUP", amount=1, by=ACTOR)
@@ -470,7 +472,7 @@ def test_events_come_in_pages_also_while_more_happen(api: APIClient) -> None:
     assert third["next"] is None
 
 
-# ----------------------------------------------------------------------------------------- queries
+# ------------------------------------------------------------------------------------------ queries
 
 
 def queries_for(api: APIClient, path: str) -> int:
@@ -483,7 +485,9 @@ def queries_for(api: APIClient, path: str) -> int:
     "path",
     ["/v1/products", "/v1/products/low-stock", "/v1/reservations", "/v1/products/SKU-0/events"],
 )
-def test_a_list_takes_as_many_queries_however_long_it_is(api: APIClient, path: str) -> None:
+def test_the_number_of_queries_does_not_depend_on_the_length_of_a_list(
+    api: APIClient, path: str
+) -> None:
     def grow_to(length: int) -> int:
         for number in range(Product.objects.count(), length):
             product = ProductFactory.create(
@@ -493,13 +497,13 @@ def test_a_list_takes_as_many_queries_however_long_it_is(api: APIClient, path: s
             stock.reserve_lines(lines=lines, by=ACTOR)
         return queries_for(api, path)
 
-    api.get(path)  # So that the key is known.
+    api.get(path)  # Caches the API key.
 
     assert grow_to(2) == grow_to(20) <= 3
 
 
-def test_a_status_agrees_with_the_lines_shown_beside_it(api: APIClient) -> None:
-    """The lines are read a moment after the row, in which the reservation may have ended."""
+def test_the_status_of_a_reservation_agrees_with_its_lines(api: APIClient) -> None:
+    """The lines are read after the row. The reservation may end in between."""
     reservation = stock.reserve(sku=ProductFactory.create().sku, amount=1, by=ACTOR)
     Reservation.objects.filter(pk=reservation.pk).update(status="fulfilled")
 

@@ -1,4 +1,4 @@
-"""What holds for every request: its id, headers, health checks, docs pages and the log."""
+"""Request ids, headers, CORS, health checks, docs pages and the request log."""
 
 import json
 import logging
@@ -30,7 +30,7 @@ def anyone() -> APIClient:
     return APIClient()
 
 
-# ------------------------------------------------------------------------------------- request ids
+# -------------------------------------------------------------------------------------- request ids
 
 IDS = [
     *("order-1", "x", "x" * 128, "0b8f5e1c-9d0b-4c55-8e4e-0a7c4c9b4f11"),
@@ -58,7 +58,7 @@ def test_a_request_id_is_echoed(api: APIClient, path: str, sent: str) -> None:
 
 
 @pytest.mark.parametrize("sent", ODD_IDS, ids=lambda text: repr(text)[:20])
-def test_an_odd_request_id_is_replaced(api: APIClient, sent: str) -> None:
+def test_an_unsafe_request_id_is_replaced(api: APIClient, sent: str) -> None:
     ProductFactory.create(sku="CUP")
 
     response = api.post(
@@ -72,7 +72,7 @@ def test_an_odd_request_id_is_replaced(api: APIClient, sent: str) -> None:
     assert StockEvent.objects.latest("id").request_id == made
 
 
-def test_a_request_without_an_id_gets_one_of_its_own(anyone: APIClient) -> None:
+def test_a_request_without_an_id_gets_one(anyone: APIClient) -> None:
     ids = {anyone.get("/health/live")["X-Request-ID"] for _ in range(3)}
 
     assert len(ids) == 3
@@ -87,20 +87,22 @@ def test_a_problem_shows_the_id_of_its_request(api: APIClient, path: str, sent: 
     assert (response["X-Request-ID"] == sent) == (sent == "order-1")
 
 
-def test_a_request_id_is_forgotten_once_its_request_has_ended(anyone: APIClient) -> None:
+def test_a_request_id_is_cleared_after_its_request(anyone: APIClient) -> None:
     for path in ("/health/live", "/v1/nope", "/static/products/favicon.svg"):
-        anyone.get(path, HTTP_X_REQUEST_ID="order-1").getvalue()  # Read to its end, it is closed.
+        anyone.get(
+            path, HTTP_X_REQUEST_ID="order-1"
+        ).getvalue()  # Reading to the end closes the response.
 
         assert request_id.get() is None, path
 
 
-# -------------------------------------------------------------------------------------------- CORS
+# --------------------------------------------------------------------------------------------- CORS
 
 CORS_PATHS = ["/v1/products", "/v1/products/NOPE", "/v1/nope", "/nope", "/health/live"]
 
 
 @pytest.mark.parametrize("path", CORS_PATHS)
-def test_an_allowed_origin_may_read_answers_and_errors(
+def test_an_allowed_origin_can_read_responses_and_errors(
     api: APIClient, settings: Settings, path: str
 ) -> None:
     settings.CORS_ALLOWED_ORIGINS = [SHOP]
@@ -119,7 +121,7 @@ def test_an_allowed_origin_may_read_answers_and_errors(
     "origin",
     ["https://evil.example", "http://shop.example", f"{SHOP}.evil.example", f"{SHOP}:8443", "null"],
 )
-def test_any_other_origin_may_not(
+def test_other_origins_cannot_read_responses(
     api: APIClient, settings: Settings, path: str, origin: str
 ) -> None:
     settings.CORS_ALLOWED_ORIGINS = [SHOP]
@@ -127,7 +129,7 @@ def test_any_other_origin_may_not(
     assert "Access-Control-Allow-Origin" not in api.get(path, HTTP_ORIGIN=origin)
 
 
-def test_no_origin_is_allowed_unless_named(api: APIClient) -> None:
+def test_no_origin_is_allowed_by_default(api: APIClient) -> None:
     assert "Access-Control-Allow-Origin" not in api.get("/v1/products", HTTP_ORIGIN=SHOP)
 
 
@@ -140,7 +142,9 @@ def preflight(client: APIClient, origin: str) -> Any:
     )
 
 
-def test_preflight_of_an_allowed_origin_needs_no_key(anyone: APIClient, settings: Settings) -> None:
+def test_the_preflight_request_of_an_allowed_origin_needs_no_key(
+    anyone: APIClient, settings: Settings
+) -> None:
     settings.CORS_ALLOWED_ORIGINS = [SHOP]
 
     response = preflight(anyone, SHOP)
@@ -153,7 +157,9 @@ def test_preflight_of_an_allowed_origin_needs_no_key(anyone: APIClient, settings
     assert {"GET", "POST", "PATCH"} <= methods
 
 
-def test_preflight_of_another_origin_allows_nothing(anyone: APIClient, settings: Settings) -> None:
+def test_the_preflight_request_of_another_origin_is_refused(
+    anyone: APIClient, settings: Settings
+) -> None:
     settings.CORS_ALLOWED_ORIGINS = [SHOP]
 
     response = preflight(anyone, "https://evil.example")
@@ -161,7 +167,7 @@ def test_preflight_of_another_origin_allows_nothing(anyone: APIClient, settings:
     assert not [name for name in response.headers if name.startswith("Access-Control-Allow")]
 
 
-# -------------------------------------------------------------------------------- security headers
+# --------------------------------------------------------------------------------- security headers
 
 
 @pytest.mark.parametrize(
@@ -171,7 +177,7 @@ def test_preflight_of_another_origin_allows_nothing(anyone: APIClient, settings:
         *("/openapi.json", "/admin/login/"),
     ],
 )
-def test_security_headers_are_on_every_answer(api: APIClient, path: str) -> None:
+def test_every_response_has_security_headers(api: APIClient, path: str) -> None:
     response = api.get(path)
 
     assert response["X-Content-Type-Options"] == "nosniff"
@@ -180,7 +186,9 @@ def test_security_headers_are_on_every_answer(api: APIClient, path: str) -> None
 
 
 @pytest.mark.parametrize("path", ["/v1/products", "/docs", "/nope", "/admin/"])
-def test_plain_http_is_sent_to_https(anyone: APIClient, settings: Settings, path: str) -> None:
+def test_plain_http_is_redirected_to_https(
+    anyone: APIClient, settings: Settings, path: str
+) -> None:
     settings.SECURE_SSL_REDIRECT = True
 
     response = anyone.get(path)
@@ -190,13 +198,15 @@ def test_plain_http_is_sent_to_https(anyone: APIClient, settings: Settings, path
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/live"])
-def test_health_answers_over_plain_http(anyone: APIClient, settings: Settings, path: str) -> None:
+def test_health_checks_work_over_plain_http(
+    anyone: APIClient, settings: Settings, path: str
+) -> None:
     settings.SECURE_SSL_REDIRECT = True
 
     assert anyone.get(path).status_code == 200
 
 
-# ------------------------------------------------------------------------------------------ health
+# ------------------------------------------------------------------------------------------- health
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/live"])
@@ -207,11 +217,11 @@ def test_health_needs_no_key(anyone: APIClient, path: str) -> None:
 
 
 @pytest.mark.parametrize("authorization", ["Api-Key wrong", "Bearer x", "\0"])
-def test_health_does_not_look_at_keys(anyone: APIClient, authorization: str) -> None:
+def test_health_ignores_keys(anyone: APIClient, authorization: str) -> None:
     assert anyone.get("/health", HTTP_AUTHORIZATION=authorization).status_code == 200
 
 
-def test_health_is_503_while_the_database_is_away_and_live_stays_200(anyone: APIClient) -> None:
+def test_health_is_503_and_live_is_200_while_the_database_is_unavailable(anyone: APIClient) -> None:
     anyone.raise_request_exception = False
 
     def fail() -> None:
@@ -228,10 +238,10 @@ def test_health_is_503_while_the_database_is_away_and_live_stays_200(anyone: API
     assert anyone.get("/health").status_code == 200
 
 
-# -------------------------------------------------------------------------------------------- docs
+# --------------------------------------------------------------------------------------------- docs
 
 
-def test_schema_names_the_canonical_paths_alone(anyone: APIClient) -> None:
+def test_the_document_has_canonical_paths_only(anyone: APIClient) -> None:
     response = anyone.get("/openapi.json")
 
     assert response.status_code == 200
@@ -242,7 +252,7 @@ def test_schema_names_the_canonical_paths_alone(anyone: APIClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])
-def test_docs_pages_load_nothing_from_elsewhere(anyone: APIClient, path: str) -> None:
+def test_docs_pages_load_nothing_from_other_hosts(anyone: APIClient, path: str) -> None:
     response = anyone.get(path)
 
     assert response.status_code == 200
@@ -262,17 +272,17 @@ def test_assets_of_the_docs_pages_are_served(anyone: APIClient, path: str) -> No
         response = anyone.get(asset)
 
         assert response.status_code == 200, asset
-        assert response.getvalue()  # Reads the file to its end, which closes it.
+        assert response.getvalue()  # Reading to the end closes the file.
 
 
-def test_the_root_leads_to_the_docs(anyone: APIClient) -> None:
+def test_the_root_redirects_to_the_docs(anyone: APIClient) -> None:
     response = anyone.get("/")
 
     assert (response.status_code, response["Location"]) == (302, "/docs")
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
-def test_the_root_is_only_read(method: str) -> None:
+def test_the_root_accepts_only_reading(method: str) -> None:
     browser = Client(enforce_csrf_checks=True)
 
     response = getattr(browser, method)("/")
@@ -281,14 +291,14 @@ def test_the_root_is_only_read(method: str) -> None:
     assert response["Allow"] == "GET, HEAD"
 
 
-# --------------------------------------------------------------------------------------------- log
+# ---------------------------------------------------------------------------------------------- log
 
 Log = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture
 def console(monkeypatch: pytest.MonkeyPatch) -> Log:
-    """Return the lines that went to the console, as the service writes them."""
+    """Return the log lines as the service writes them to the console."""
     console = next(
         handler
         for handler in logging.getLogger().handlers
@@ -303,22 +313,22 @@ def console(monkeypatch: pytest.MonkeyPatch) -> Log:
 
 @pytest.fixture
 def log(console: Log) -> Log:
-    """Return the lines of requests."""
+    """Return the log lines of requests."""
     return lambda: [row for row in console() if row["message"] == "request"]
 
 
-def told(line: dict[str, Any]) -> dict[str, Any]:
+def logged(line: dict[str, Any]) -> dict[str, Any]:
     names = ("request_id", "operation", "outcome", "status", "skus", "actor")
     return {name: line[name] for name in names}
 
 
-def test_log_tells_who_did_what_to_which_products(api: APIClient, log: Log) -> None:
+def test_the_log_has_actor_operation_and_products(api: APIClient, log: Log) -> None:
     ProductFactory.create(sku="CUP")
 
     api.post("/v1/products/CUP/add", {"amount": 1}, format="json", HTTP_X_REQUEST_ID="order-1")
 
     [line] = log()
-    assert told(line) == {
+    assert logged(line) == {
         "request_id": "order-1",
         "operation": "product.add",
         "outcome": "ok",
@@ -331,7 +341,7 @@ def test_log_tells_who_did_what_to_which_products(api: APIClient, log: Log) -> N
     assert line["time"]
 
 
-def test_log_tells_why_a_request_was_refused(api: APIClient, log: Log) -> None:
+def test_the_log_has_the_code_of_an_error(api: APIClient, log: Log) -> None:
     ProductFactory.create(sku="CUP", quantity=1)
 
     api.post("/v1/products/CUP/remove", {"amount": 2}, format="json")
@@ -345,7 +355,7 @@ def test_log_tells_why_a_request_was_refused(api: APIClient, log: Log) -> None:
     ]
 
 
-def test_log_names_the_products_of_a_reservation(api: APIClient, log: Log) -> None:
+def test_the_log_has_the_products_of_a_reservation(api: APIClient, log: Log) -> None:
     ProductFactory.create(sku="CUP", quantity=1)
     ProductFactory.create(sku="PLATE", quantity=1)
     lines = [{"sku": "CUP", "amount": 1}, {"sku": "PLATE", "amount": 1}]
@@ -361,7 +371,7 @@ def test_log_names_the_products_of_a_reservation(api: APIClient, log: Log) -> No
     ]
 
 
-def test_log_names_the_product_that_was_created(api: APIClient, log: Log) -> None:
+def test_the_log_has_the_product_that_was_created(api: APIClient, log: Log) -> None:
     api.post("/v1/products", {"sku": "CUP", "name": "Cup"}, format="json")
     api.post("/v1/products", {"sku": "CUP", "name": "Cup"}, format="json")
 
@@ -372,7 +382,7 @@ def test_log_names_the_product_that_was_created(api: APIClient, log: Log) -> Non
 
 
 @pytest.mark.parametrize("authorization", [None, "Api-Key wrong.key"])
-def test_log_of_a_request_without_a_valid_key_names_no_client(
+def test_the_log_has_no_actor_without_a_valid_key(
     anyone: APIClient, log: Log, authorization: str | None
 ) -> None:
     anyone.get("/v1/products", headers={"Authorization": authorization} if authorization else {})
@@ -381,7 +391,7 @@ def test_log_of_a_request_without_a_valid_key_names_no_client(
     assert (line["outcome"], line["status"], line["actor"]) == ("not_authenticated", 401, None)
 
 
-def test_log_of_a_key_whose_role_is_too_small_names_the_client(
+def test_the_log_has_the_actor_of_a_key_without_the_role(
     client_as: Callable[[Role], APIClient], log: Log
 ) -> None:
     client_as(Role.READ).post("/v1/products", {"sku": "CUP", "name": "Cup"}, format="json")
@@ -390,7 +400,7 @@ def test_log_of_a_key_whose_role_is_too_small_names_the_client(
     assert (line["outcome"], line["actor"]) == ("permission_denied", ApiKey.objects.get().name)
 
 
-def test_log_never_holds_a_key(anyone: APIClient, log: Log) -> None:
+def test_the_log_never_contains_a_key(anyone: APIClient, log: Log) -> None:
     key = ApiKeyFactory.create().text
 
     anyone.get("/v1/products", HTTP_AUTHORIZATION=f"Api-Key {key}")
@@ -400,7 +410,7 @@ def test_log_never_holds_a_key(anyone: APIClient, log: Log) -> None:
     assert key not in json.dumps(log())
 
 
-def test_log_of_a_fault_carries_the_id_of_its_request(anyone: APIClient, console: Log) -> None:
+def test_the_log_of_an_exception_has_the_request_id(anyone: APIClient, console: Log) -> None:
     anyone.raise_request_exception = False
 
     def fail() -> None:
@@ -411,12 +421,12 @@ def test_log_of_a_fault_carries_the_id_of_its_request(anyone: APIClient, console
         anyone.get("/health", HTTP_X_REQUEST_ID="probe-1")
     logging.getLogger("products").warning("no request")
 
-    # Django writes the first after all middleware.
+    # Django writes the first line after all middleware.
     named = [(line["logger"], line["request_id"]) for line in console()]
     assert named == [("django.request", "probe-1"), ("products", None)]
 
 
-def test_log_keeps_one_line_per_request_whatever_the_path(api: APIClient, log: Log) -> None:
+def test_the_log_has_one_line_per_request_for_any_path(api: APIClient, log: Log) -> None:
     api.get('/v1/products/A%0A{"message": "request"}%0A%1b')
 
     [line] = log()

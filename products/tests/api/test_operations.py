@@ -1,4 +1,4 @@
-"""What each request of the API answers, in the exact form of the contract."""
+"""The exact responses of the API."""
 
 import re
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def without_times(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def post(api: APIClient, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Send an operation that is to succeed, and return its answer."""
+    """Send an operation, which must succeed, and return the response body."""
     response = api.post(path, body or {}, format="json")
     assert response.status_code in (200, 201), response.content
     assert response["Content-Type"] == "application/json"
@@ -36,10 +36,10 @@ def levels(product: dict[str, Any]) -> tuple[int, int, int]:
     return product["quantity"], product["reserved_quantity"], product["available_quantity"]
 
 
-# --------------------------------------------------------------------------------------- products
+# ----------------------------------------------------------------------------------------- products
 
 
-def test_create_answers_201_with_the_product_and_where_it_is(api: APIClient) -> None:
+def test_create_returns_201_with_the_product_and_its_location(api: APIClient) -> None:
     response = api.post(
         "/v1/products",
         {
@@ -71,7 +71,7 @@ def test_create_answers_201_with_the_product_and_where_it_is(api: APIClient) -> 
     assert found["ETag"] == response["ETag"]
 
 
-def test_create_needs_no_more_than_a_sku_and_a_name(api: APIClient) -> None:
+def test_create_needs_only_a_sku_and_a_name(api: APIClient) -> None:
     product = post(api, "/v1/products", {"sku": "CUP", "name": "Cup"})
 
     assert without_times(product) == {
@@ -88,7 +88,7 @@ def test_create_needs_no_more_than_a_sku_and_a_name(api: APIClient) -> None:
     }
 
 
-def test_create_below_the_minimum_is_low_on_stock(api: APIClient) -> None:
+def test_a_product_created_below_its_minimum_is_low_on_stock(api: APIClient) -> None:
     product = post(
         api, "/v1/products", {"sku": "CUP", "name": "Cup", "quantity": 4, "minimum_stock_level": 5}
     )
@@ -108,9 +108,7 @@ def test_create_below_the_minimum_is_low_on_stock(api: APIClient) -> None:
         {},
     ],
 )
-def test_patch_changes_what_is_given_and_nothing_else(
-    api: APIClient, change: dict[str, Any]
-) -> None:
+def test_patch_changes_only_the_given_fields(api: APIClient, change: dict[str, Any]) -> None:
     ProductFactory.create(sku="CUP", description="red", minimum_stock_level=5)
     before = api.get("/v1/products/CUP").json()
 
@@ -129,7 +127,7 @@ def test_patch_changes_what_is_given_and_nothing_else(
         assert (edit.quantity, edit.quantity_change) == (created.quantity, 0)
 
 
-def test_patch_of_the_minimum_may_make_a_product_low_on_stock(api: APIClient) -> None:
+def test_patch_of_the_minimum_can_make_a_product_low_on_stock(api: APIClient) -> None:
     ProductFactory.create(sku="CUP", quantity=25)
 
     response = api.patch("/v1/products/CUP", {"minimum_stock_level": 26}, format="json")
@@ -138,12 +136,12 @@ def test_patch_of_the_minimum_may_make_a_product_low_on_stock(api: APIClient) ->
     assert api.get("/v1/products/CUP").json() == response.json()
 
 
-# ----------------------------------------------------------------------------- operations on stock
+# ------------------------------------------------------------------------------ operations on stock
 
 
 @pytest.mark.parametrize("method", ["post", "patch"])
 @pytest.mark.parametrize(("operation", "quantity"), [("add", 28), ("remove", 22)])
-def test_add_and_remove_answer_the_product(
+def test_add_and_remove_return_the_product(
     api: APIClient, method: str, operation: str, quantity: int
 ) -> None:
     ProductFactory.create(sku="CUP", quantity=25)
@@ -156,7 +154,7 @@ def test_add_and_remove_answer_the_product(
     assert api.get("/v1/products/CUP").json() == response.json()
 
 
-def test_reserve_answers_the_product_and_the_reservation(api: APIClient) -> None:
+def test_reserve_returns_the_product_and_the_reservation(api: APIClient) -> None:
     ProductFactory.create(sku="CUP", quantity=25)
 
     answer = post(api, "/v1/products/CUP/reserve", {"amount": 3, "reference": "order-1"})
@@ -177,7 +175,7 @@ def test_reserve_answers_the_product_and_the_reservation(api: APIClient) -> None
     assert reservation == api.get(f"/v1/reservations/{reservation['id']}").json()
 
 
-def test_release_without_a_reservation_takes_from_the_oldest_without_a_reference(
+def test_release_takes_from_the_oldest_reservations_without_a_reference(
     api: APIClient,
 ) -> None:
     ProductFactory.create(sku="CUP", quantity=25)
@@ -194,7 +192,7 @@ def test_release_without_a_reservation_takes_from_the_oldest_without_a_reference
     assert [line["open"] for line in lines] == [5, 0, 1]
 
 
-def test_release_of_a_named_reservation_takes_from_that_alone(api: APIClient) -> None:
+def test_release_from_a_reservation_takes_from_it_alone(api: APIClient) -> None:
     ProductFactory.create(sku="CUP", quantity=25)
     post(api, "/v1/products/CUP/reserve", {"amount": 2})
     order = post(api, "/v1/products/CUP/reserve", {"amount": 5, "reference": "order-1"})
@@ -210,9 +208,7 @@ def test_release_of_a_named_reservation_takes_from_that_alone(api: APIClient) ->
 
 @pytest.mark.parametrize("expected", [{}, {"expected_quantity": 25}])
 @pytest.mark.parametrize("counted", [0, 25, 30])
-def test_adjust_sets_the_quantity_to_what_was_counted(
-    api: APIClient, expected: dict[str, int], counted: int
-) -> None:
+def test_adjust_sets_the_quantity(api: APIClient, expected: dict[str, int], counted: int) -> None:
     ProductFactory.create(sku="CUP", quantity=25)
 
     product = post(
@@ -224,18 +220,18 @@ def test_adjust_sets_the_quantity_to_what_was_counted(
     assert product == api.get("/v1/products/CUP").json()
 
 
-# ------------------------------------------------------------------------------------ reservations
+# ------------------------------------------------------------------------------------- reservations
 
 
 def line(sku: str, amount: int, **parts: int) -> dict[str, Any]:
-    """Return how a line of a reservation reads."""
+    """Return a line of a reservation as the API returns it."""
     ended = {"fulfilled": 0, "released": 0, "expired": 0} | parts
     return {"sku": sku, "amount": amount, **ended, "open": amount - sum(ended.values())}
 
 
 @pytest.fixture
 def order(api: APIClient) -> str:
-    """The path of an open reservation of 5 cups and 1 plate."""
+    """Reserve 5 cups and 1 plate, and return the path of the reservation."""
     ProductFactory.create(sku="CUP", quantity=25)
     ProductFactory.create(sku="PLATE", quantity=25)
     body = {
@@ -245,7 +241,7 @@ def order(api: APIClient) -> str:
     return f"/v1/reservations/{post(api, '/v1/reservations', body)['id']}"
 
 
-def test_reservation_of_several_products(api: APIClient) -> None:
+def test_reserving_several_products_returns_the_reservation(api: APIClient) -> None:
     ProductFactory.create(sku="CUP", quantity=25)
     ProductFactory.create(sku="PLATE", quantity=25)
 
@@ -276,7 +272,7 @@ def test_reservation_of_several_products(api: APIClient) -> None:
     assert levels(api.get("/v1/products/PLATE").json()) == (25, 4, 21)
 
 
-def test_reservation_needs_no_reference(api: APIClient) -> None:
+def test_a_reservation_needs_no_reference(api: APIClient) -> None:
     ProductFactory.create(sku="CUP")
 
     reservation = post(api, "/v1/reservations", {"lines": [{"sku": "CUP", "amount": 1}]})
@@ -289,7 +285,7 @@ def test_reservation_needs_no_reference(api: APIClient) -> None:
     ("verb", "status", "part", "cups"),
     [("fulfill", "fulfilled", "fulfilled", 20), ("release", "released", "released", 25)],
 )
-def test_reservation_ends_whole(
+def test_a_reservation_ends_as_a_whole(
     api: APIClient,
     order: str,
     body: dict[str, str],
@@ -307,13 +303,13 @@ def test_reservation_ends_whole(
     assert levels(api.get("/v1/products/CUP").json()) == (cups, 0, cups)
 
 
-def test_reservation_ends_whole_without_any_body(api: APIClient, order: str) -> None:
+def test_a_reservation_ends_as_a_whole_without_a_body(api: APIClient, order: str) -> None:
     response = api.post(f"{order}/fulfill")
 
     assert (response.status_code, response.json()["status"]) == (200, "fulfilled")
 
 
-def test_reservation_ends_in_parts(api: APIClient, order: str) -> None:
+def test_a_reservation_ends_in_parts(api: APIClient, order: str) -> None:
     partly = post(api, f"{order}/fulfill", {"lines": [{"sku": "CUP", "amount": 2}]})
     less = post(
         api,
@@ -330,10 +326,10 @@ def test_reservation_ends_in_parts(api: APIClient, order: str) -> None:
     assert levels(api.get("/v1/products/CUP").json()) == (23, 0, 23)
 
 
-# ------------------------------------------------------------------------------------------ events
+# ------------------------------------------------------------------------------------------- events
 
 
-def test_event_tells_what_changed_and_who_why_and_through_what(
+def test_an_event_has_change_levels_actor_reason_and_source(
     client_as: Callable[[Role], APIClient],
 ) -> None:
     ProductFactory.create(sku="CUP", quantity=25)
@@ -367,7 +363,7 @@ def test_event_tells_what_changed_and_who_why_and_through_what(
     }
 
 
-def test_every_request_leaves_the_event_of_its_kind(api: APIClient) -> None:
+def test_every_operation_records_its_type_of_event(api: APIClient) -> None:
     post(api, "/v1/products", {"sku": "CUP", "name": "Cup", "quantity": 9})
     post(api, "/v1/products/CUP/add", {"amount": 3, "reason": "delivery", "reference": "po-1"})
     post(api, "/v1/products/CUP/remove", {"amount": 2, "reason": "broken", "reference": "rma-1"})
@@ -405,7 +401,7 @@ def test_every_request_leaves_the_event_of_its_kind(api: APIClient) -> None:
     ]
 
 
-def test_event_keeps_the_request_id_that_was_made(api: APIClient) -> None:
+def test_an_event_keeps_the_request_id_that_the_service_created(api: APIClient) -> None:
     ProductFactory.create(sku="CUP")
 
     response = api.post("/v1/products/CUP/add", {"amount": 1}, format="json")
@@ -414,7 +410,7 @@ def test_event_keeps_the_request_id_that_was_made(api: APIClient) -> None:
     assert event["request_id"] == response["X-Request-ID"] != ""
 
 
-def test_reason_and_reference_are_kept_as_they_are(api: APIClient) -> None:
+def test_reason_and_reference_are_kept_unchanged(api: APIClient) -> None:
     ProductFactory.create(sku="CUP")
     text = ' <b>"größer" & 🫖</b>, \t=1+1 '
 
@@ -424,7 +420,7 @@ def test_reason_and_reference_are_kept_as_they_are(api: APIClient) -> None:
     assert (event["reason"], event["reference"]) == (text, text)
 
 
-# ------------------------------------------------------------------------------------------- ETags
+# -------------------------------------------------------------------------------------------- ETags
 
 
 @pytest.mark.parametrize(
@@ -441,7 +437,7 @@ def test_reason_and_reference_are_kept_as_they_are(api: APIClient) -> None:
         ("patch", "", {"minimum_stock_level": 1000}),
     ],
 )
-def test_etag_changes_with_the_product_and_is_that_of_the_next_get(
+def test_the_etag_changes_with_the_product_and_matches_the_next_get(
     api: APIClient, method: str, path: str, body: dict[str, Any]
 ) -> None:
     ProductFactory.create(sku="CUP", quantity=25)
@@ -454,7 +450,7 @@ def test_etag_changes_with_the_product_and_is_that_of_the_next_get(
     assert before != after == api.get("/v1/products/CUP")["ETag"]
 
 
-def test_etag_stays_while_nothing_changes(api: APIClient) -> None:
+def test_the_etag_stays_while_nothing_changes(api: APIClient) -> None:
     ProductFactory.create(sku="CUP", name="Cup")
     before = api.get("/v1/products/CUP")["ETag"]
 
@@ -463,7 +459,7 @@ def test_etag_stays_while_nothing_changes(api: APIClient) -> None:
     assert before == same == api.get("/v1/products/CUP")["ETag"]
 
 
-# ----------------------------------------------------------------------------------------- aliases
+# ------------------------------------------------------------------------------------------ aliases
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def examples_of(response: dict[str, Any]) -> list[Any]:
     return [example["value"] for example in content["examples"].values()]
 
 
-# ---------------------------------------------------------------------------------- descriptions
+# ------------------------------------------------------------------------------------- descriptions
 
 
 def test_everything_has_a_description(document: dict[str, Any]) -> None:
@@ -149,7 +149,7 @@ def test_the_guide_explains_each_subject_and_each_error_code(document: dict[str,
     assert "{" not in guide
 
 
-# ----------------------------------------------------------------------------------- components
+# --------------------------------------------------------------------------------------- components
 
 
 def test_fields_that_are_always_sent_are_required(document: dict[str, Any]) -> None:
@@ -229,7 +229,7 @@ def test_booleans_in_queries_are_booleans(document: dict[str, Any]) -> None:
     assert sorted(parameters["archived"]["enum"]) == ["all", "false", "true"]
 
 
-# ------------------------------------------------------------------------------------- responses
+# ---------------------------------------------------------------------------------------- responses
 
 
 def test_the_headers_of_responses_are_declared(document: dict[str, Any]) -> None:
@@ -299,7 +299,7 @@ def test_the_links_of_pages_in_examples_are_links_of_this_api(document: dict[str
     assert len(followed) == 4
 
 
-# ------------------------------------------------------------------------- document and service
+# ----------------------------------------------------------------------------- document and service
 
 
 def accepted_by(*rules: Callable[[str], None]) -> list[str]:

@@ -1,7 +1,7 @@
-"""How often one may ask: each key at `API_THROTTLE_RATE`, each address with keys that are wrong.
+"""Throttling: API keys by `API_THROTTLE_RATE`, and addresses that send invalid keys.
 
-Time is made to pass by moving what has been used into the past. Rates are per hour, so that the
-time which a test takes lets nothing more through.
+The tests let time pass by moving the use of a bucket into the past. Rates are per hour, so that the
+duration of a test does not matter.
 """
 
 import math
@@ -41,13 +41,13 @@ def _setter(monkeypatch: pytest.MonkeyPatch, scope: str) -> SetRate:
 
 @pytest.fixture
 def key_rate(monkeypatch: pytest.MonkeyPatch) -> SetRate:
-    """Set how often a key may ask."""
+    """Set the rate of each key."""
     return _setter(monkeypatch, "key")
 
 
 @pytest.fixture
 def failure_rate(monkeypatch: pytest.MonkeyPatch) -> SetRate:
-    """Set how often an address may ask with a wrong key."""
+    """Set the rate of invalid keys from each address."""
     return _setter(monkeypatch, "failed_authentication")
 
 
@@ -61,12 +61,12 @@ def ask(api: APIClient, times: int = 1) -> list[int]:
 
 
 def ask_wrongly(times: int = 1, authorization: str = "Api-Key wrong.key", **meta: Any) -> list[int]:
-    """Ask with a key that is not valid, from the address that `meta` tells."""
+    """Send requests with an invalid key, from the address in `meta`, and return the statuses."""
     return ask(APIClient(HTTP_AUTHORIZATION=authorization, **meta), times)
 
 
 def count_each(answers: Sequence[object]) -> Counter[object]:
-    """Count the statuses in lists of them; what is no list was raised."""
+    """Count the statuses in lists of statuses. Other results are exceptions."""
     return Counter(
         status
         for answer in answers
@@ -78,10 +78,10 @@ def pass_seconds(seconds: float) -> None:
     ThrottleBucket.objects.update(used_until=F("used_until") - int(seconds * 1_000_000))
 
 
-# ---------------------------------------------------------------------------------------- each key
+# ----------------------------------------------------------------------------------------- each key
 
 
-def test_a_key_is_let_in_as_often_as_its_rate_says(api: APIClient, key_rate: SetRate) -> None:
+def test_a_key_is_throttled_at_its_rate(api: APIClient, key_rate: SetRate) -> None:
     key_rate("3/h")
 
     assert ask(api, 3) == [200] * 3
@@ -91,10 +91,10 @@ def test_a_key_is_let_in_as_often_as_its_rate_says(api: APIClient, key_rate: Set
     assert f" {refused['Retry-After']} seconds" in problem["detail"]
 
 
-def test_retry_after_is_the_true_time_rounded_up(api: APIClient, key_rate: SetRate) -> None:
+def test_retry_after_is_the_exact_time_rounded_up(api: APIClient, key_rate: SetRate) -> None:
     key_rate("2/h")
     ask(api, 2)
-    # The third may come when but one of the two half hours is still used.
+    # The third request is allowed when only one of the two half hours is in use.
     opens = ThrottleBucket.objects.get().used_until / 1_000_000 - 1800
 
     before = time.time()
@@ -106,7 +106,7 @@ def test_retry_after_is_the_true_time_rounded_up(api: APIClient, key_rate: SetRa
     assert ask(api) == [200]
 
 
-def test_after_the_burst_one_is_let_in_for_each_part_of_the_period(
+def test_after_a_burst_one_request_is_allowed_per_part_of_the_period(
     api: APIClient, key_rate: SetRate
 ) -> None:
     key_rate("4/h")
@@ -117,7 +117,7 @@ def test_after_the_burst_one_is_let_in_for_each_part_of_the_period(
         assert ask(api, 2) == [200, 429]
 
 
-def test_what_is_not_used_is_not_saved(api: APIClient, key_rate: SetRate) -> None:
+def test_unused_requests_are_not_saved_up(api: APIClient, key_rate: SetRate) -> None:
     key_rate("3/h")
     ask(api, 4)
 
@@ -126,7 +126,7 @@ def test_what_is_not_used_is_not_saved(api: APIClient, key_rate: SetRate) -> Non
     assert ask(api, 4) == [200] * 3 + [429]
 
 
-def test_a_new_rate_holds_at_once(api: APIClient, key_rate: SetRate) -> None:
+def test_a_new_rate_applies_immediately(api: APIClient, key_rate: SetRate) -> None:
     key_rate("1/day")
     assert ask(api, 2) == [200, 429]
 
@@ -135,7 +135,7 @@ def test_a_new_rate_holds_at_once(api: APIClient, key_rate: SetRate) -> None:
     assert ask(api, 3) == [200, 200, 429]
 
 
-def test_a_clock_that_was_wrong_keeps_nobody_out(api: APIClient, key_rate: SetRate) -> None:
+def test_a_clock_that_was_wrong_blocks_no_key(api: APIClient, key_rate: SetRate) -> None:
     key_rate("10/min")
     ask(api)
     pass_seconds(-3600)
@@ -145,7 +145,7 @@ def test_a_clock_that_was_wrong_keeps_nobody_out(api: APIClient, key_rate: SetRa
     assert ask(api, 2) == [200, 429]
 
 
-def test_being_refused_uses_nothing(api: APIClient, key_rate: SetRate) -> None:
+def test_a_throttled_request_uses_nothing(api: APIClient, key_rate: SetRate) -> None:
     key_rate("1/h")
     ask(api)
     used = ThrottleBucket.objects.get().used_until
@@ -155,7 +155,7 @@ def test_being_refused_uses_nothing(api: APIClient, key_rate: SetRate) -> None:
     assert ThrottleBucket.objects.get().used_until == used
 
 
-def test_keys_have_nothing_to_do_with_each_other(
+def test_keys_are_throttled_independently(
     client_as: Callable[[Role], APIClient], key_rate: SetRate
 ) -> None:
     key_rate("1/h")
@@ -184,7 +184,7 @@ def test_a_throttled_request_has_no_effect_and_keeps_no_idempotency_key(
     assert "Idempotent-Replayed" not in again
 
 
-def test_the_role_is_looked_at_before_and_the_body_after(
+def test_the_role_is_checked_before_the_throttle_and_the_body_after(
     client_as: Callable[[Role], APIClient], key_rate: SetRate
 ) -> None:
     key_rate("1/h")
@@ -199,9 +199,7 @@ def test_the_role_is_looked_at_before_and_the_body_after(
     assert_problem(post(operator), 429, "throttled")
 
 
-def test_without_a_rate_nothing_is_counted_and_no_query_spent(
-    api: APIClient, key_rate: SetRate
-) -> None:
+def test_without_a_rate_no_query_is_made(api: APIClient, key_rate: SetRate) -> None:
     path = f"/v1/products/{ProductFactory.create().sku}"
 
     def queries() -> list[str]:
@@ -209,7 +207,7 @@ def test_without_a_rate_nothing_is_counted_and_no_query_spent(
             assert api.get(path).status_code == 200
             return [query["sql"] for query in captured]
 
-    ask(api)  # So that the key is known.
+    ask(api)  # Caches the API key.
     unlimited, counted = queries(), ThrottleBucket.objects.count()
     key_rate("9/h")
     ask(api)
@@ -221,7 +219,7 @@ def test_without_a_rate_nothing_is_counted_and_no_query_spent(
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/live", "/openapi.json", "/docs", "/redoc"])
-def test_what_is_open_to_all_is_never_throttled(
+def test_open_routes_are_never_throttled(
     api: APIClient, key_rate: SetRate, failure_rate: SetRate, path: str
 ) -> None:
     key_rate("1/h")
@@ -237,7 +235,7 @@ def test_what_is_open_to_all_is_never_throttled(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_requests_at_once_exactly_as_many_as_allowed_are_let_in(key_rate: SetRate) -> None:
+def test_of_simultaneous_requests_exactly_the_allowed_number_succeeds(key_rate: SetRate) -> None:
     key_rate("20/h")
     credentials = f"Api-Key {ApiKeyFactory.create().text}"
 
@@ -247,7 +245,7 @@ def test_of_many_requests_at_once_exactly_as_many_as_allowed_are_let_in(key_rate
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_wrong_keys_at_once_exactly_as_many_as_allowed_are_looked_at(
+def test_of_simultaneous_invalid_keys_exactly_the_allowed_number_gets_401(
     failure_rate: SetRate,
 ) -> None:
     failure_rate("5/h")
@@ -277,8 +275,8 @@ def test_server_processes_count_together() -> None:
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_behind_a_proxy_that_adds_a_header_of_its_own_the_last_address_counts() -> None:
-    """Some proxies leave the client's header as it is and add a second one."""
+def test_behind_a_proxy_that_adds_a_second_header_the_last_address_counts() -> None:
+    """Some proxies keep the client's header and add a second one."""
     with running_server(NUM_PROXIES="1") as server:
         server.wait_for_workers()
         for number in range(2):
@@ -292,12 +290,12 @@ def test_behind_a_proxy_that_adds_a_header_of_its_own_the_last_address_counts() 
     assert ThrottleBucket.objects.get().name == "address:203.0.113.7 30/min"
 
 
-# ------------------------------------------------------------------------------------ wrong keys
+# --------------------------------------------------------------------------------------- wrong keys
 
 
 @pytest.fixture
 def wrong_keys() -> list[str]:
-    """One of each kind of wrong."""
+    """Return one invalid key of each kind."""
     revoked = ApiKeyFactory.create(revoked=True)
     expired = ApiKeyFactory.create(expiry_date=timezone.now() - timedelta(seconds=1))
     return [
@@ -308,10 +306,10 @@ def wrong_keys() -> list[str]:
     ]
 
 
-def test_30_wrong_keys_of_an_address_are_told_so_and_then_one_in_two_seconds() -> None:
+def test_an_address_may_send_30_invalid_keys_and_then_one_every_two_seconds() -> None:
     assert ask_wrongly(30) == [401] * 30
 
-    # While this runs, one more is allowed every other second.
+    # While this runs, one more is allowed every two seconds.
     refused = next(answer for answer in _wrong_answers() if answer.status_code == 429)
 
     assert_problem(refused, 429, "throttled")
@@ -330,7 +328,7 @@ def test_every_kind_of_wrong_key_counts(wrong_keys: list[str], failure_rate: Set
     assert [ask_wrongly(1, key) for key in wrong_keys] == [[429]] * 4
 
 
-def test_an_address_may_fail_again_after_a_while(failure_rate: SetRate) -> None:
+def test_an_address_may_send_invalid_keys_again_after_a_while(failure_rate: SetRate) -> None:
     failure_rate("2/h")
     assert ask_wrongly(3) == [401, 401, 429]
 
@@ -339,9 +337,7 @@ def test_an_address_may_fail_again_after_a_while(failure_rate: SetRate) -> None:
     assert ask_wrongly(2) == [401, 429]
 
 
-def test_a_valid_key_is_served_whatever_else_comes_from_its_address(
-    api: APIClient, failure_rate: SetRate
-) -> None:
+def test_a_valid_key_works_from_a_throttled_address(api: APIClient, failure_rate: SetRate) -> None:
     failure_rate("1/h")
     assert ask_wrongly(2) == [401, 429]
 
@@ -356,10 +352,10 @@ def test_a_missing_key_does_not_count(failure_rate: SetRate) -> None:
     assert ask_wrongly(2) == [401, 429]
 
 
-# ----------------------------------------------------------------------------------- addresses
+# ---------------------------------------------------------------------------------------- addresses
 
 
-def test_addresses_have_nothing_to_do_with_each_other(failure_rate: SetRate) -> None:
+def test_addresses_are_throttled_independently(failure_rate: SetRate) -> None:
     failure_rate("1/h")
 
     for address in ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8:0:1::1"):
@@ -370,7 +366,7 @@ def test_addresses_have_nothing_to_do_with_each_other(failure_rate: SetRate) -> 
     ("address", "same"),
     [("2001:db8::1", "2001:DB8:0:0:ffff::2"), ("192.0.2.1", "::ffff:192.0.2.1")],
 )
-def test_what_one_host_may_call_itself_is_one_address(
+def test_all_addresses_of_one_host_count_as_one(
     failure_rate: SetRate, address: str, same: str
 ) -> None:
     failure_rate("1/h")
@@ -379,7 +375,7 @@ def test_what_one_host_may_call_itself_is_one_address(
     assert ask_wrongly(REMOTE_ADDR=same) == [429]
 
 
-def test_without_a_proxy_nobody_chooses_an_address(failure_rate: SetRate) -> None:
+def test_without_a_proxy_forwarded_addresses_are_ignored(failure_rate: SetRate) -> None:
     failure_rate("1/h")
 
     assert ask_wrongly(HTTP_X_FORWARDED_FOR="198.51.100.1") == [401]
@@ -387,7 +383,7 @@ def test_without_a_proxy_nobody_chooses_an_address(failure_rate: SetRate) -> Non
 
 
 @pytest.mark.usefixtures("behind_a_proxy")
-def test_behind_a_proxy_the_address_is_the_one_that_the_proxy_added(failure_rate: SetRate) -> None:
+def test_behind_a_proxy_the_address_that_it_added_counts(failure_rate: SetRate) -> None:
     failure_rate("1/h")
 
     assert ask_wrongly(HTTP_X_FORWARDED_FOR="198.51.100.1, 203.0.113.7") == [401]
@@ -407,7 +403,7 @@ def test_behind_a_proxy_the_address_is_the_one_that_the_proxy_added(failure_rate
     ],
     ids=lambda text: repr(text)[:40],
 )
-def test_what_is_no_address_is_limited_like_one(failure_rate: SetRate, hostile: str) -> None:
+def test_an_invalid_forwarded_address_is_throttled_too(failure_rate: SetRate, hostile: str) -> None:
     failure_rate("2/h")
 
     assert ask_wrongly(3, HTTP_X_FORWARDED_FOR=hostile) == [401, 401, 429]
@@ -416,7 +412,7 @@ def test_what_is_no_address_is_limited_like_one(failure_rate: SetRate, hostile: 
 # ------------------------------------------------------------------------------------- housekeeping
 
 
-def test_buckets_of_which_nothing_is_used_are_forgotten(
+def test_prune_deletes_unused_buckets(
     client_as: Callable[[Role], APIClient], key_rate: SetRate
 ) -> None:
     key_rate("1/h")
@@ -432,7 +428,7 @@ def test_buckets_of_which_nothing_is_used_are_forgotten(
     assert (ask(busy), ask(idle, 2)) == ([429], [200, 429])
 
 
-def test_every_operation_is_documented_to_be_throttled() -> None:
+def test_every_operation_documents_429() -> None:
     paths = APIClient().get("/openapi.json").json()["paths"]
 
     for path, operations in paths.items():

@@ -1,4 +1,4 @@
-"""A product's versions: changes on a condition, and the levels at a moment."""
+"""Versions of a product: `If-Match`, and the levels at a time in the past."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -35,7 +35,7 @@ def send(api: APIClient, method: str, path: str, body: Any, if_match: str) -> An
 
 
 @pytest.mark.parametrize(("method", "action", "body"), CHANGES)
-def test_a_change_is_made_only_if_the_product_is_still_that(
+def test_a_change_is_made_only_if_the_product_matches(
     api: APIClient, method: str, action: str, body: dict[str, Any]
 ) -> None:
     product = ProductFactory.create(sku="CUP", quantity=10)
@@ -59,7 +59,7 @@ def test_a_change_is_made_only_if_the_product_is_still_that(
     ("if_match", "status"),
     [("*", 200), ('"1"', 200), ("", 412), ('W/"1"', 412), ('"0001"', 412), ("nonsense", 412)],
 )
-def test_forms_of_the_condition(api: APIClient, if_match: str, status: int) -> None:
+def test_if_match_accepts_the_forms_of_the_rfc(api: APIClient, if_match: str, status: int) -> None:
     ProductFactory.create(sku="CUP")
 
     answer = send(api, "post", "/v1/products/CUP/add", {"amount": 1}, if_match)
@@ -67,13 +67,13 @@ def test_forms_of_the_condition(api: APIClient, if_match: str, status: int) -> N
     assert answer.status_code == status
 
 
-def test_a_condition_on_an_unknown_product_is_not_found(api: APIClient) -> None:
+def test_if_match_on_an_unknown_product_is_not_found(api: APIClient) -> None:
     answer = send(api, "post", "/v1/products/NOPE/add", {"amount": 1}, "*")
 
     assert_problem(answer, 404, "product_not_found")
 
 
-def test_a_condition_comes_before_the_reservation(api: APIClient) -> None:
+def test_if_match_is_checked_before_the_reservation(api: APIClient) -> None:
     body = {"amount": 1, "reservation": 404}
 
     answer = send(api, "post", "/v1/products/NOPE/release", body, "*")
@@ -82,7 +82,7 @@ def test_a_condition_comes_before_the_reservation(api: APIClient) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_changes_on_one_condition_exactly_one_is_made() -> None:
+def test_only_one_of_several_changes_with_the_same_if_match_is_made() -> None:
     ProductFactory.create(sku="CUP", quantity=0)
     credentials = f"Api-Key {ApiKeyFactory.create().text}"
 
@@ -102,14 +102,14 @@ def test_of_changes_on_one_condition_exactly_one_is_made() -> None:
     assert Product.objects.get(sku="CUP").quantity == 1
 
 
-def test_levels_at_a_moment_are_those_of_the_ledger(api: APIClient) -> None:
+def test_levels_at_a_time_come_from_the_ledger(api: APIClient) -> None:
     product = ProductFactory.create(sku="CUP", quantity=10)
     stock.reserve(sku="CUP", amount=4, by=ACTOR)
     stock.remove(sku="CUP", amount=1, by=ACTOR)
     events = list(StockEvent.objects.filter(product=product).order_by("version"))
 
     for event in events:
-        # Of events in one moment, the last counts.
+        # The last of several events at the same time counts.
         last = [one for one in events if one.occurred_at == event.occurred_at][-1]
         answer = api.get("/v1/products/CUP", {"as_of": event.occurred_at.isoformat()}).json()
         assert answer == {
@@ -125,13 +125,13 @@ def test_levels_at_a_moment_are_those_of_the_ledger(api: APIClient) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "2026-11-20T09:30:00.000000999Z",  # As Go does.
-        "2026-11-20T09:30:00.0000009Z",  # As .NET does.
+        "2026-11-20T09:30:00.000000999Z",  # As Go writes it.
+        "2026-11-20T09:30:00.0000009Z",  # As .NET writes it.
         "2026-11-20t09:30:00z",
         "2026-11-20T15:00:00.0+05:30",
     ],
 )
-def test_a_moment_is_read_as_others_write_it(api: APIClient, text: str) -> None:
+def test_times_are_accepted_in_the_forms_of_other_languages(api: APIClient, text: str) -> None:
     moment = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
     product_with_past("CUP", [(moment, 7), (moment + timedelta(microseconds=1), 1)])
 
@@ -140,14 +140,14 @@ def test_a_moment_is_read_as_others_write_it(api: APIClient, text: str) -> None:
     assert (answer["quantity"], answer["as_of"]) == (7, "2026-11-20T09:30:00Z")
 
 
-def test_before_its_creation_there_was_no_product(api: APIClient) -> None:
+def test_a_product_is_not_found_before_its_creation(api: APIClient) -> None:
     product = ProductFactory.create(sku="CUP")
     before = (product.created_at - timedelta(seconds=1)).isoformat()
 
     assert_problem(api.get("/v1/products/CUP", {"as_of": before}), 404, "product_not_found")
 
 
-def test_a_moment_far_ahead_is_now(api: APIClient) -> None:
+def test_a_time_in_the_future_returns_the_current_levels(api: APIClient) -> None:
     ProductFactory.create(sku="CUP", quantity=7)
 
     answer = api.get("/v1/products/CUP", {"as_of": "9999-12-31T23:59:59Z"})
@@ -172,7 +172,7 @@ def test_a_moment_far_ahead_is_now(api: APIClient) -> None:
         "2026-11-20T09:30:00Z\0",
     ],
 )
-def test_a_time_that_is_none_is_refused(api: APIClient, as_of: str) -> None:
+def test_an_invalid_time_is_refused(api: APIClient, as_of: str) -> None:
     ProductFactory.create(sku="CUP")
 
     body = assert_problem(api.get("/v1/products/CUP", {"as_of": as_of}), 400, "invalid")
