@@ -45,6 +45,9 @@ _ADVICE = {
     re.compile(rf"\b(?:{pattern})", re.IGNORECASE): advice for pattern, advice in PHRASES.items()
 }
 
+# SQL, JSON, HTML and programs in strings.
+_CODE = re.compile(r"SELECT|INSERT|UPDATE|WITH|CREATE|import |[{<]")
+
 
 class Finding(NamedTuple):
     """A sentence that breaks a rule."""
@@ -106,11 +109,9 @@ def _passages(path: Path) -> Iterator[Passage]:
 def _python_passages(source: str) -> Iterator[Passage]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
-            # A docstring's paragraphs are sentences; a blank line ends one.
+            # A blank line ends a sentence.
             for number, paragraph in enumerate(node.value.split("\n\n")):
-                if not paragraph.lstrip().startswith(
-                    ("SELECT", "INSERT", "UPDATE", "WITH", "{", "<")
-                ):
+                if not _CODE.match(paragraph.lstrip()):
                     yield Passage(node.lineno if not number else node.end_lineno or 0, paragraph)
     block: list[str] = []
     start = previous = 0

@@ -1,4 +1,4 @@
-"""The examples of the documentation do what it says."""
+"""The examples in the documentation work as shown."""
 
 import json
 import os
