@@ -11,9 +11,9 @@ FILL = """
 
 
 def fill(_: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """Name the product of each event. The triggers would refuse that.
+    """Copy the product's SKU to each event, without the triggers that refuse changes.
 
-    On SQLite they are gone until `post_migrate`: the new column has made the table anew.
+    On SQLite, adding the column has dropped the triggers. `post_migrate` creates them again.
     """
     if schema_editor.connection.vendor == "postgresql":
         schema_editor.execute("ALTER TABLE products_stockevent DISABLE TRIGGER USER")

@@ -19,9 +19,9 @@ MOMENTS = [
 
 
 def write_six_digits(_: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """On SQLite, give each stored moment six digits after the second.
+    """On SQLite, rewrite each stored time with six digits after the second.
 
-    The triggers that keep the ledger append-only are off meanwhile.
+    Drops the append-only triggers during the rewrite.
     """
     if schema_editor.connection.vendor != "sqlite":
         return
@@ -36,7 +36,7 @@ def write_six_digits(_: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> N
         for model, column, _field in MOMENTS:
             # 19 characters end with the second, 23 with a millisecond.
             cursor.execute(
-                f"UPDATE products_{model}"  # noqa: S608 (names of our own)
+                f"UPDATE products_{model}"  # noqa: S608 (constant names)
                 f" SET {column} = {column} || substr('.000000', length({column}) - 18)"
                 f" WHERE length({column}) < 26"
             )
@@ -47,8 +47,8 @@ def write_six_digits(_: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> N
 class Migration(migrations.Migration):
     dependencies = [("products", "0013_event_details")]
 
-    # The fields come second: on SQLite they bring a check of the text. There, each makes its table
-    # anew, without triggers, which `post_migrate` makes again.
+    # The rewrite comes first, because on SQLite the fields check the text. Altering a field drops the
+    # table's triggers there. `post_migrate` creates them again.
     operations = [
         migrations.RunPython(write_six_digits, migrations.RunPython.noop, elidable=True),
         *(migrations.AlterField(model, name, field) for model, name, field in MOMENTS),
