@@ -47,8 +47,8 @@ def write_six_digits(_: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> N
 class Migration(migrations.Migration):
     dependencies = [("products", "0013_event_details")]
 
-    # The rewrite comes first, because on SQLite the fields check the text. Altering a field drops the
-    # table's triggers there. `post_migrate` creates them again.
+    # The rewrite comes first, because on SQLite the fields check the text. Altering a field drops
+    # the table's triggers there. `post_migrate` creates them again.
     operations = [
         migrations.RunPython(write_six_digits, migrations.RunPython.noop, elidable=True),
         *(migrations.AlterField(model, name, field) for model, name, field in MOMENTS),
