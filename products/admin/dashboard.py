@@ -152,10 +152,10 @@ def chart_of(days: list[DailyTotal]) -> str:
 
     return json.dumps(
         {
-            "labels": [f"{movement.day.day} {movement.day:%b}" for movement in days],
+            "labels": [f"{total.day.day} {total.day:%b}" for total in days],
             "datasets": [
-                bars("Units in", [movement.units_in for movement in days], "primary-600"),
-                bars("Units out", [-movement.units_out for movement in days], "orange-500"),
+                bars("Units in", [total.units_in for total in days], "primary-600"),
+                bars("Units out", [-total.units_out for total in days], "orange-500"),
             ],
         }
     )

@@ -144,7 +144,7 @@ class ApiKeyAdmin(InventoryAdmin):
         """Whether the user may revoke keys."""
         return request.user.has_perm("products.change_apikey")
 
-    # ------------------------------------------------------------------------------------ the pages
+    # ---------------------------------------------------------------------------------------- pages
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
         if obj is None:
