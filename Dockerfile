@@ -1,4 +1,4 @@
-# ---- build: the runtime's packages in a virtual environment, and the static files
+# ---- build: install the runtime packages, and collect the static files
 FROM python:3.11-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /app
@@ -8,11 +8,11 @@ RUN /venv/bin/pip install -r requirements/runtime.txt
 COPY manage.py ./
 COPY inventory_project inventory_project
 COPY products products
-# The key only lets the settings load here; it is in no layer of the final image's environment.
+# The settings need a key to load. The final image does not contain this one.
 RUN rm -rf products/tests \
     && SECRET_KEY=unused-while-building /venv/bin/python manage.py collectstatic --no-input
 
-# ---- run: nothing but Python, the environment and the code, as an ordinary user
+# ---- run: Python, the packages and the code, with an unprivileged user
 FROM python:3.11-slim-bookworm
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0.0 PORT=8000
 RUN useradd --system --no-create-home --uid 10001 inventory
@@ -21,7 +21,7 @@ COPY --from=build /app /app
 WORKDIR /app
 USER inventory
 EXPOSE 8000
-# Asks by a name that the service answers to: the first of ALLOWED_HOSTS, unless it is a pattern.
+# The request needs an allowed host name: the first of ALLOWED_HOSTS without its wildcard.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s CMD ["python", "-c", "\
 import os, urllib.request as r; \
 host = os.environ.get('ALLOWED_HOSTS', '').split(',')[0].lstrip('.*') or 'localhost'; \

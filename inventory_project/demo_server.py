@@ -1,7 +1,7 @@
 """`make run`: the development server with demo data, an API key and a login.
 
-It migrates the database, loads demo data into an empty one, serves, and expires reservations. All
-of it ends with Ctrl-C.
+The program migrates the database, loads demo data into an empty one, serves requests and expires
+reservations. Ctrl-C ends all processes.
 """
 
 import os
@@ -36,6 +36,8 @@ def main() -> None:
 
 def _run() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inventory_project.settings")
+    # As in `manage.py`: migrations have no time limit.
+    os.environ["DATABASE_STATEMENT_TIMEOUT"] = "0"
     import django
     from django.conf import settings
 
@@ -93,22 +95,25 @@ def _say_what_to_do(port: int) -> None:
     from django.core.management import call_command
     from django.db import connection
 
-    is_sqlite = connection.vendor == "sqlite"
     name = connection.settings_dict["NAME"]
-    place = f"{name}" if is_sqlite else f"PostgreSQL database {name}"
-    again = f"rm {name}* .demo-access.json" if is_sqlite else "drop that database"
+    if connection.vendor == "sqlite":
+        file = os.path.relpath(name)
+        data, start_over = f"{file}, which stays when the server stops", f"rm {file}*"
+    else:
+        data = f"PostgreSQL database {name}. Put DATABASE_URL into .env for other commands."
+        start_over = "create an empty database, and set DATABASE_URL to it"
     python = os.path.relpath(sys.executable)
     connection.close()
     _say(
         f"""
 Running on http://{HOST}:{port}. Stop with Ctrl-C.
 
-  Data       {place}, kept when the server stops
-  Key, login .demo-access.json
-  Settings   .env
-  Start over {again}
-  Commands   {python} manage.py low_stock, {python} manage.py help
-  More       make help
+  Data       {data}
+  Start over {start_over}
+  Settings   .env (SECRET_KEY), .demo-access.json (the login and the key below)
+  Commands   {python} manage.py low_stock
+             {python} manage.py help
+             make help
 """
     )
     call_command("demo_access")

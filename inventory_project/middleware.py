@@ -1,4 +1,4 @@
-"""Middleware that requests of the API skip: they need no session, message or static file."""
+"""Middleware for the admin and the docs. Requests of the API skip most of it."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 
 
 class SkipForApi:
-    """Passes requests of `/v1` straight on."""
+    """Skip the middleware for requests of `/v1`, which need no session, message or static file."""
 
     get_response: Any
 
     def __call__(self, request: HttpRequest) -> Any:
         if request.path_info.startswith("/v1/"):
             return self.get_response(request)
-        # The next base is a middleware, which mypy cannot see here.
+        # mypy does not know that the next base class is a middleware.
         return super().__call__(request)  # type: ignore[misc]
 
 
@@ -40,7 +40,7 @@ class Messages(SkipForApi, MessageMiddleware):
 
 
 class Cors(CorsMiddleware):
-    """Reads the origin of a request, and with it all headers, only if any origin is allowed."""
+    """Skip the check of the `Origin` header if no origin is allowed. Reading headers is slow."""
 
     def is_enabled(self, request: HttpRequest) -> bool:
         return bool(settings.CORS_ALLOWED_ORIGINS) and super().is_enabled(request)

@@ -34,7 +34,7 @@ def run(main: Callable[[], object]) -> None:
 
 
 def explain(error: BaseException) -> Failure | None:
-    """Return what is wrong and what to do, or None if the error is a bug."""
+    """Return the failure with advice, or None if the error is a bug."""
     if isinstance(error, ModuleNotFoundError):
         return _missing_package(error)
     from django.core.exceptions import ImproperlyConfigured

@@ -7,8 +7,8 @@ import os
 
 from inventory_project import program
 
-# More than the connections in a worker's pool: while those all wait for the database, the other
-# threads answer 503, and /health/live.
+# More threads than connections in a worker's pool: if all connections wait for the database, the
+# other threads still answer 503 and /health/live.
 THREADS_PER_WORKER = 8
 SECONDS_TO_FINISH = 15
 
@@ -19,7 +19,7 @@ def main() -> None:
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
 
-    # Reads the settings here, not first in each worker.
+    # Wrong settings fail here, before any worker starts.
     host, port, workers = settings.HOST, settings.PORT, settings.WEB_CONCURRENCY
     program.require_free_address(host, port, hint="Set HOST and PORT to a free address.")
     Granian(
@@ -29,11 +29,11 @@ def main() -> None:
         port=port,
         workers=workers,
         blocking_threads=THREADS_PER_WORKER,
-        # A worker that dies is replaced. If it dies twice within seconds, the server ends.
+        # Replaces a worker that dies. If it dies twice within seconds, the server ends.
         respawn_failed_workers=True,
-        # Killing a worker loses nothing: it answers only what it has committed.
+        # It is safe to kill a worker: it commits a change before it answers.
         workers_kill_timeout=SECONDS_TO_FINISH,
-        # WSGI cannot tell an HTTP/2 body without a length from an empty one.
+        # WSGI cannot distinguish an HTTP/2 body without a length from an empty body.
         http=HTTPModes.http1,
         websockets=False,
     ).serve()

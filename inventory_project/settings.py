@@ -1,6 +1,6 @@
 """Settings of the inventory service, for every environment.
 
-Development, test and production differ by environment variables alone; `.env.example` explains
+Development, tests and production differ only in environment variables. `.env.example` explains
 them.
 """
 
@@ -20,7 +20,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 environment.read_file(BASE_DIR / ".env")
 
 DEBUG = environment.switch("DEBUG", default=False)
-# Without DEBUG there is no default: anyone can forge sessions signed with a published key.
+# No default without DEBUG: anyone can forge sessions that are signed with a published key.
 SECRET_KEY = environment.text("SECRET_KEY") or ("development-only-" + "0" * 40) * DEBUG
 if not SECRET_KEY:
     raise ImproperlyConfigured(
@@ -97,8 +97,8 @@ USE_TZ = True
 
 # ------------------------------------------------------------------------------------- database
 
-# How long a request waits for a connection, for a lock on PostgreSQL, and for another writer on
-# SQLite; how long a transaction may be idle.
+# How long a request waits for a connection, for a lock on PostgreSQL and for other writers on
+# SQLite, and how long a transaction may be idle.
 CONNECTION_WAIT_SECONDS = 3
 LOCK_WAIT_SECONDS = 5
 SQLITE_BUSY_SECONDS = 20
@@ -109,9 +109,9 @@ def _database() -> dict[str, Any]:
     database = environment.database("DATABASE_URL", default=BASE_DIR / "db.sqlite3")
     options: dict[str, Any] = database.setdefault("OPTIONS", {})
     if database["ENGINE"].endswith("sqlite3"):
-        # IMMEDIATE takes the write lock before the first read: of two transactions that read and
-        # then write, SQLite would refuse one with "database is locked". In WAL mode FULL survives
-        # a power cut; NORMAL may lose the last commits.
+        # IMMEDIATE takes the write lock before the first read. Otherwise SQLite refuses one of two
+        # transactions that read and then write ("database is locked"). In WAL mode, commits
+        # survive a power cut with FULL, but not with NORMAL.
         options.setdefault("transaction_mode", "IMMEDIATE")
         options.setdefault("timeout", SQLITE_BUSY_SECONDS)
         options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
@@ -119,14 +119,13 @@ def _database() -> dict[str, Any]:
         pool_size = environment.number("DATABASE_POOL_SIZE", default=2)
         statement_seconds = environment.number("DATABASE_STATEMENT_TIMEOUT", default=15)
         options.setdefault("connect_timeout", CONNECTION_WAIT_SECONDS)
-        # Notices a server that vanished without closing the connection.
+        # Detects a server that disappeared without closing the connection.
         options.setdefault("tcp_user_timeout", CONNECTION_WAIT_SECONDS * 1000)
         options["options"] = (
             f"-c lock_timeout={LOCK_WAIT_SECONDS}s "
             f"-c statement_timeout={statement_seconds}s "
             f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s "
-            # Prepared statements find rows by keys, so one plan fits every value. PostgreSQL would
-            # plan them again for each.
+            # Prepared statements find rows by their keys, so one plan fits all values.
             "-c plan_cache_mode=force_generic_plan "
             f"{options.get('options', '')}"
         )
@@ -135,9 +134,9 @@ def _database() -> dict[str, Any]:
                 "min_size": 1,
                 "max_size": pool_size,
                 "timeout": CONNECTION_WAIT_SECONDS,
-                # The pause between attempts to reconnect doubles up to this.
+                # The longest backoff between attempts to reconnect.
                 "reconnect_timeout": CONNECTION_WAIT_SECONDS,
-                # A server that hangs does not end a statement by its own timeout.
+                # A server that does not respond cannot apply its own timeout.
                 "connection_class": connection_with_timeout(
                     statement_seconds and statement_seconds + CONNECTION_WAIT_SECONDS
                 ),
@@ -152,19 +151,18 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # ----------------------------------------------------------------------------------------- HTTP
 
-# Larger bodies are refused with 413.
+# Larger bodies get 413.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
-# The request rate of each API key. Checked here: REST framework would read 1/solstice as one a
-# second.
+# The request rate of each API key. REST framework would accept 1/solstice as one per second.
 _RATE = r"[1-9][0-9]{0,8}/(s|sec|second|m|min|minute|h|hour|d|day)"
 API_THROTTLE_RATE = (
     environment.pattern("API_THROTTLE_RATE", _RATE, description="a rate such as 600/min or 10/s")
     or None
 )
 
-# The number of proxies in front of the service that append to X-Forwarded-For. Never None, which
-# would trust whatever a client writes there.
+# The number of proxies in front of the service that append to X-Forwarded-For. None would trust
+# any value that a client sends.
 NUM_PROXIES = environment.number("NUM_PROXIES", default=0)
 
 REST_FRAMEWORK = {
@@ -173,7 +171,7 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_CLASSES": ["products.api.access.KeyThrottle"],
     "DEFAULT_THROTTLE_RATES": {"key": API_THROTTLE_RATE, "failed_authentication": "30/min"},
     "NUM_PROXIES": NUM_PROXIES,
-    # The view sets, which alone read a body, name their parser.
+    # Each view set that reads a body names its parser.
     "DEFAULT_PARSER_CLASSES": [],
     "DEFAULT_RENDERER_CLASSES": ["products.api.drf.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "products.api.drf.JSONAlways",
@@ -183,7 +181,7 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "products.api.document.OperationSchema",
     "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
     "UNAUTHENTICATED_USER": None,
-    # A name that no field of a request can have.
+    # No field of a request can have this name.
     "NON_FIELD_ERRORS_KEY": "\0",
     "URL_FORMAT_OVERRIDE": None,
 }
@@ -257,7 +255,7 @@ STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    # Hashed file names need `collectstatic`, which development and tests do without.
+    # Hashed file names need `collectstatic`, which development and tests skip.
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
@@ -273,9 +271,9 @@ SECURE_REDIRECT_EXEMPT = [r"^health(/live)?$"]
 SESSION_COOKIE_SECURE = environment.switch("SESSION_COOKIE_SECURE", default=not DEBUG)
 CSRF_COOKIE_SECURE = environment.switch("CSRF_COOKIE_SECURE", default=not DEBUG)
 SECURE_HSTS_SECONDS = environment.number("SECURE_HSTS_SECONDS", default=0)
-# HSTS for subdomains and preloading would affect other services of the domain.
+# HSTS for subdomains and preloading would affect other services in the domain.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
-# Behind a proxy that ends TLS: the header that it sets to "https", e.g. X-Forwarded-Proto.
+# Behind a proxy that ends TLS: the header that it sets to "https", such as X-Forwarded-Proto.
 TRUSTED_PROXY_SSL_HEADER = environment.pattern(
     "TRUSTED_PROXY_SSL_HEADER",
     r"[A-Za-z0-9-]+",
@@ -297,13 +295,13 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
-# The number of wrong passwords allowed, and in how many seconds.
+# The allowed number of wrong passwords, and the period in seconds.
 LOGIN_FAILURES_PER_NAME = (10, 60)
 LOGIN_FAILURES_PER_ADDRESS = (30, 60)
 
 # ---------------------------------------------------------------------------------- back office
 
-# The reasons offered for a change of stock by hand.
+# The reasons that the forms offer for a change of stock.
 STOCK_REASONS = {
     "add": ["delivery", "return", "found", "correction"],
     "remove": ["breakage", "loss", "internal use", "correction"],
@@ -313,7 +311,7 @@ STOCK_REASONS = {
 
 
 def _page(title: str, icon: str, app: str, model: str) -> dict[str, Any]:
-    """Return a link of the sidebar, shown to those who may view the model."""
+    """Return a link of the sidebar for users who may view the model."""
     permission = f"{app}.view_{model}"
     return {
         "title": title,
@@ -413,7 +411,7 @@ LOGGING = {
     },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
-        # Without Django's own handlers: one line per message, in JSON.
+        # Without Django's own handlers, each message is one line.
         "django": {"handlers": [], "propagate": True},
         # `products.api` logs each request, and `django.request` each failure.
         "django.server": {"handlers": [], "level": "CRITICAL", "propagate": True},

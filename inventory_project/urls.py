@@ -1,4 +1,4 @@
-"""The paths of the service. `/v1` is canonical; the same routes answer without the prefix."""
+"""The paths of the service. The API answers under `/v1`, and at the same paths without it."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _READ_ONLY = ["get", "head"]
 
 
 class FaviconView(RedirectView):
-    """Browsers ask for this path on every page that names no icon."""
+    """Redirect browsers to the icon. They request this path if a page names no icon."""
 
     http_method_names = _READ_ONLY
 
@@ -26,10 +26,10 @@ class FaviconView(RedirectView):
 
 urlpatterns = [
     path("v1/", include((api.urlpatterns, "v1"))),
-    # Exempt from the CSRF check, so that a POST gets 405, not 403.
+    # Without the CSRF check, a POST gets 405 instead of 403.
     path("", csrf_exempt(RedirectView.as_view(url="/docs", http_method_names=_READ_ONLY))),
     path("", include(api.urlpatterns)),
-    # Replaces Unfold's search over all models: unused here, and it fails on odd queries.
+    # Disables Unfold's search over all models, which the admin does not use.
     path("admin/search/", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
     path("favicon.ico", csrf_exempt(FaviconView.as_view())),

@@ -1,4 +1,4 @@
-"""The WSGI application that every production server of this project runs."""
+"""The WSGI application for production servers."""
 
 import gc
 import logging
@@ -11,7 +11,7 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inventory_project.settings")
 
-# The log shows none of these, so do not collect them: see "Optimization" in Python's Logging HOWTO.
+# Skip values that the log does not show: see "Optimization" in Python's Logging HOWTO.
 logging._srcfile = None
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
@@ -19,10 +19,9 @@ _django = get_wsgi_application()
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Any:
-    """Serve a request as UTF-8, whatever charset its `Content-Type` names.
+    """Serve a request as UTF-8. Ignore the charset of its `Content-Type`.
 
-    Django would decode the query by that charset too, and raise before any middleware if it does
-    not know it.
+    Django would use the charset for the query, too, and would fail if it is unknown.
     """
     kind, *parameters = environ.get("CONTENT_TYPE", "").split(";")
     if parameters:
@@ -31,6 +30,6 @@ def application(environ: dict[str, Any], start_response: Any) -> Any:
     return _django(environ, start_response)
 
 
-# Loaded modules stay, so keep them from the garbage collector. Load the views first.
+# Loaded modules are never freed, so the garbage collector can skip them. Load the views first.
 import_module(settings.ROOT_URLCONF)
 gc.freeze()

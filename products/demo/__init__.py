@@ -1,4 +1,4 @@
-"""Real orders to try things on; `README.md` names their source."""
+"""Real orders as demo data. `README.md` names their source."""
 
 import csv
 from collections import defaultdict
@@ -9,7 +9,7 @@ ORDERS_FILE = Path(__file__).with_name("orders.csv")
 
 
 class OrderLine(NamedTuple):
-    """A row of the file."""
+    """One row of the file."""
 
     order: str
     sku: str
@@ -18,7 +18,7 @@ class OrderLine(NamedTuple):
 
 
 def read_orders() -> dict[str, list[OrderLine]]:
-    """Return the lines of each order, in the order of the file."""
+    """Return the lines of each order by its number, in the order of the file."""
     orders: dict[str, list[OrderLine]] = defaultdict(list)
     with ORDERS_FILE.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):

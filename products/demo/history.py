@@ -118,7 +118,7 @@ class _History:
         )
 
     def _archive(self, at: datetime) -> None:
-        """Archive a product after a count found none of it."""
+        """Archive a product after a count of 0."""
         [product] = self._any_products(1)
         if product.reserved_quantity == 0:
             by = _staff(at)
@@ -131,11 +131,9 @@ class _History:
 
     def _any_products(self, number: int) -> list[Product]:
         """Return some different products that are not archived."""
-        products = Product.objects.active().order_by("pk")
-        found = products.in_bulk(
-            self._random.sample(list(self._sold), number + 3), field_name="sku"
-        )
-        return list(found.values())[:number]
+        skus = self._random.sample(list(self._sold), number + 3)
+        found = Product.objects.active().in_bulk(skus, field_name="sku")
+        return [found[sku] for sku in skus if sku in found][:number]
 
     # ------------------------------------------------------------------------------------ orders
 
@@ -153,7 +151,7 @@ class _History:
 
     def _place_order(self, reference: str, wanted: Sequence[stock.Line], at: datetime) -> None:
         """Reserve for an order. It is shipped in one part or two, or it is cancelled."""
-        lines = _in_stock(wanted)
+        lines = self._in_stock(wanted)
         if not lines:
             return
         order = self._reserve(lines, reference, None, at)
@@ -170,6 +168,21 @@ class _History:
             self._queue_change(dispatch, partial(_release, order, "out of stock"))
         else:
             self._queue_change(dispatch, partial(_ship, order, None))
+
+    def _in_stock(self, lines: Sequence[stock.Line]) -> list[stock.Line]:
+        """Return one line for each product, limited to the units that the shop sells."""
+        wanted: Counter[str] = Counter()
+        for line in lines:
+            wanted[line.sku] += line.amount
+        products = Product.objects.active().in_bulk(list(wanted), field_name="sku")
+        possible = []
+        for sku, amount in wanted.items():
+            # The shop seldom sells the last units.
+            kept = self._random.choice((0, 0, 1, 1, 2))
+            if sku in products and products[sku].available_quantity > kept:
+                units = min(amount, products[sku].available_quantity - kept)
+                possible.append(stock.Line(sku, units))
+        return possible
 
     def _reserve(
         self,
@@ -216,7 +229,7 @@ class _History:
     def _deliver(self, at: datetime) -> None:
         """Deliver most products that are low, in several purchase orders."""
         low = Product.objects.active().low_stock().exclude(sku__in=self._unavailable)
-        wanted = [product for product in low.order_by("pk") if self._random.random() < 0.7]
+        wanted = [product for product in low.order_by("pk") if self._random.random() < 0.55]
         for first in range(0, len(wanted), _MAX_DELIVERED_LINES):
             reference = f"po-{next(self._deliveries)}"
             delivered = [
@@ -295,6 +308,8 @@ class _History:
             ship_after = age - 2 * _HOUR
             hold = partial(self._hold, reference, hold_for, ship_after=ship_after)
             self._queue_change(self._now - age, hold)
+        self._queue_change(self._now - 8 * _MINUTE, self._take_back)
+        self._queue_change(self._now - 2 * _MINUTE, self._lose)
 
     def _hold(
         self,
@@ -309,7 +324,7 @@ class _History:
             stock.Line(product.sku, self._random.randint(1, 3))
             for product in self._any_products(20)
             if product.available_quantity >= 3
-        ][:4]
+        ][: self._random.randint(2, 4)]
         held = self._reserve(lines, reference, expires_in, at)
         if ship_after is not None:
             self._queue_change(at + ship_after, partial(_ship, held, lines[:1]))
@@ -334,30 +349,18 @@ def _command(name: str, at: datetime) -> BackdatedActor:
 def _ship(order: Reservation, lines: Sequence[stock.Line] | None, at: datetime) -> None:
     """Ship the given lines of an order, or all that is open."""
     by = _warehouse(at)
-    stock.fulfill(reservation_id=order.pk, lines=lines, reason="shipped", by=by)
+    stock.fulfill(
+        reservation_id=order.pk, lines=lines, reason="shipped", reference=order.reference, by=by
+    )
 
 
 def _release(order: Reservation, reason: str, at: datetime) -> None:
-    stock.release(reservation_id=order.pk, reason=reason, by=_shop(at))
+    stock.release(reservation_id=order.pk, reason=reason, reference=order.reference, by=_shop(at))
 
 
 def _expire(at: datetime) -> None:
     """Expire the reservation that was overdue first."""
     stock.expire_overdue(limit=1, by=_command("expire_reservations", at))
-
-
-def _in_stock(lines: Sequence[stock.Line]) -> list[stock.Line]:
-    """Return one line for each product, of as many units as are available."""
-    wanted: Counter[str] = Counter()
-    for line in lines:
-        wanted[line.sku] += line.amount
-    products = Product.objects.active().in_bulk(list(wanted), field_name="sku")
-    possible = {
-        sku: min(amount, products[sku].available_quantity)
-        for sku, amount in wanted.items()
-        if sku in products
-    }
-    return [stock.Line(sku, amount) for sku, amount in possible.items() if amount]
 
 
 def _packed(units: float) -> int:

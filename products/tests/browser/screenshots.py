@@ -9,14 +9,12 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from playwright.sync_api import Page
 
+from products.models import Product
 from products.tests.browser.steps import choose_import, log_in, open_dialog, open_product
 
 pytestmark = pytest.mark.django_db(transaction=True, reset_sequences=True)
 
 FOLDER = Path(settings.BASE_DIR, "docs", "screenshots")
-SKU = "22197"
-"""The product whose page is shown."""
-
 IMPORT = """\
 sku,add,remove,quantity,reason,reference
 22197,50,,,delivery,po-71
@@ -34,8 +32,11 @@ PAGES = {
 
 
 @pytest.fixture
-def _demo_data(db: None) -> None:
+def busy_product(db: None) -> Product:
+    """Load the demo data, and return a product with many events and an open reservation."""
     call_command("load_demo_data", stdout=StringIO())
+    held = Product.objects.filter(reserved_quantity__gt=0)
+    return held.order_by("-version")[0]
 
 
 @pytest.mark.parametrize(
@@ -46,9 +47,14 @@ def _demo_data(db: None) -> None:
         ("light", 800, "-narrow", ["products"]),
     ],
 )
-@pytest.mark.usefixtures("_demo_data")
 def test_take_pictures(
-    page: Page, ada: User, color_scheme: str, width: int, suffix: str, pages: list[str]
+    page: Page,
+    ada: User,
+    busy_product: Product,
+    color_scheme: str,
+    width: int,
+    suffix: str,
+    pages: list[str],
 ) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     log_in(page, ada)
@@ -57,10 +63,10 @@ def test_take_pictures(
         _take(page, name + suffix)
     choose_import(page, "Import stock changes", IMPORT)
     _take(page, f"import-preview{suffix}")
-    open_product(page, SKU)
+    open_product(page, busy_product.sku)
     _take(page, f"product{suffix}", height=1400)
     dialog = open_dialog(page, "Count stock")
-    dialog.get_by_label("Counted").fill("290")
+    dialog.get_by_label("Counted").fill(str(busy_product.quantity - 1))
     _take(page, f"adjust{suffix}")
 
 
