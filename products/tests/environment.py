@@ -6,6 +6,7 @@ import os
 # Django's test runner sets `settings.DEBUG` to false.
 os.environ["DEBUG"] = "on"
 os.environ["LOG_LEVEL"] = "INFO"
+os.environ["LOG_FORMAT"] = "json"
 # Enough connections for all threads of a test.
 os.environ["DATABASE_POOL_SIZE"] = "80"
 os.environ["API_THROTTLE_RATE"] = ""  # No limit, even if `.env` sets one.

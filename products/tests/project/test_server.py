@@ -1,4 +1,4 @@
-"""The production server with several processes, as its clients see it over HTTP."""
+"""The production server with several worker processes, tested over HTTP."""
 
 import itertools
 import json
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def server(django_db_setup: None) -> Iterator[Server]:
-    """One server for all these tests: it takes longer to start than any of them."""
+    """Start one server for all tests of this module, because it starts slowly."""
     with running_server() as running:
         running.wait_for_workers()
         yield running
@@ -35,7 +35,7 @@ def server(django_db_setup: None) -> Iterator[Server]:
 
 @pytest.fixture
 def key(transactional_db: None) -> dict[str, str]:
-    """The header that lets a client in."""
+    """Return the header with a valid key."""
     return {"Authorization": f"Api-Key {ApiKeyFactory.create().text}"}
 
 
@@ -93,7 +93,9 @@ def test_the_tour_of_one_product(server: Server, key: dict[str, str]) -> None:
     ]
 
 
-def test_a_request_is_utf_8_whatever_charset_it_names(server: Server, key: dict[str, str]) -> None:
+def test_requests_are_utf_8_even_if_they_name_another_charset(
+    server: Server, key: dict[str, str]
+) -> None:
     product = {"sku": "TEA", "name": "th\u00e9", "quantity": 2}
     found = "/v1/products?search=th%C3%A9"
 
@@ -123,8 +125,8 @@ def test_a_request_is_utf_8_whatever_charset_it_names(server: Server, key: dict[
     assert server.request("GET", "/health?a=1", headers=odd).status == 200
 
 
-def test_what_was_answered_is_in_the_ledger_when_processes_are_killed(key: dict[str, str]) -> None:
-    """Workers are killed one after another while clients remove units one by one."""
+def test_killed_workers_lose_no_answered_change(key: dict[str, str]) -> None:
+    """Kill the workers one after another while clients remove units."""
     with running_server() as server:
         _remove_while_workers_are_killed(server, server.wait_for_workers(), key)
         server.wait_for_workers()
@@ -141,7 +143,7 @@ def _remove_while_workers_are_killed(
     def remove_until_all_are_killed(client: int) -> None:
         for number in itertools.takewhile(lambda _: not killed.is_set(), itertools.count()):
             request_id = f"client-{client}-{number}"
-            # Killed before it answered: done or not, but not half.
+            # A killed worker may or may not have committed the change.
             with suppress(OSError, HTTPException):
                 answer = server.request(
                     "POST", path, {"amount": 1}, {**key, "X-Request-ID": request_id}
@@ -154,7 +156,7 @@ def _remove_while_workers_are_killed(
         for worker in workers:
             seen = len(answered)
             while len(answered) < seen + 20:
-                assert time.monotonic() < started + 60, "the clients do not get on"
+                assert time.monotonic() < started + 60, "The clients make no progress."
                 os.sched_yield()
             os.kill(worker, signal.SIGKILL)
         killed.set()
@@ -176,7 +178,7 @@ def _remove_while_workers_are_killed(
 def test_service_heals_after_the_database_dropped_every_connection(
     server: Server, key: dict[str, str]
 ) -> None:
-    """At most one request of each thread notices; it is told to try again."""
+    """At most one request of each thread fails, with 503."""
     path = f"/v1/products/{ProductFactory.create().sku}"
     read = partial(server.request, "GET", path, headers=key)
     at_once([read] * 12)
@@ -196,7 +198,7 @@ def test_service_heals_after_the_database_dropped_every_connection(
     assert [answer.status for answer in after] == [200] * 12
 
 
-def test_a_database_that_is_away_is_answered_with_503() -> None:
+def test_unavailable_database_gives_503() -> None:
     with running_server("postgres://nobody@127.0.0.1:1/nothing") as server:
         server.wait_for_workers()
         health = server.request("GET", "/health")
@@ -209,9 +211,7 @@ def test_a_database_that_is_away_is_answered_with_503() -> None:
     assert live.status == 200
 
 
-def test_a_body_without_a_length_is_refused_and_not_read_as_empty(
-    server: Server, key: dict[str, str]
-) -> None:
+def test_body_without_length_is_refused(server: Server, key: dict[str, str]) -> None:
     product = ProductFactory.create(quantity=20)
     path = f"/v1/products/{product.sku}/reserve"
     reserved = server.request("POST", path, {"amount": 5}, key).body["reservation"]["id"]
@@ -228,14 +228,14 @@ def test_a_body_without_a_length_is_refused_and_not_read_as_empty(
     assert Product.objects.get(pk=product.pk).quantity == 20
 
 
-def test_an_unknown_path_is_answered_with_a_whole_problem(server: Server) -> None:
+def test_unknown_path_gives_a_complete_problem(server: Server) -> None:
     answer = server.request("POST", "/nope", {})
 
     assert (answer.status, answer.body["code"]) == (404, "not_found")
 
 
-def test_http_2_is_not_spoken(server: Server) -> None:
-    """WSGI could not tell a body without a length from an empty one there."""
+def test_http_2_is_not_supported(server: Server) -> None:
+    """With HTTP/2, WSGI cannot distinguish a body without a length from an empty body."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
         client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
         answer = client.recv(100)
