@@ -120,16 +120,26 @@ def database(name: str, *, default: Path) -> dict[str, Any]:
     except (ValueError, KeyError, ImproperlyConfigured) as error:
         hint = "Write special characters of the password as %XX, such as %23 for #."
         raise ImproperlyConfigured(f"{expected}. {hint}") from error
-    if found["ENGINE"].endswith("postgresql"):
-        if not found.get("NAME"):
-            raise ImproperlyConfigured(f"{expected}: the name of the database is missing.")
-        try:
-            make_conninfo(**found.get("OPTIONS", {}))
-        except ProgrammingError as error:
-            raise ImproperlyConfigured(
-                f"{name} has a wrong option: {str(error).strip()}."
-            ) from error
+    if not found.get("NAME"):
+        raise ImproperlyConfigured(f"{expected}. The name of the database is missing.")
+    is_known = _is_sqlite_option if found["ENGINE"].endswith("sqlite3") else _is_postgresql_option
+    for option in found.get("OPTIONS", {}):
+        if not is_known(option):
+            raise ImproperlyConfigured(f"{name} has an unknown option: {option}.")
     return found
+
+
+def _is_sqlite_option(option: str) -> bool:
+    return option in ("timeout", "transaction_mode", "init_command")
+
+
+def _is_postgresql_option(option: str) -> bool:
+    try:
+        make_conninfo("", **{option: ""})
+    except ProgrammingError:
+        # Options of Django's own.
+        return option in ("assume_role", "isolation_level", "server_side_binding")
+    return True
 
 
 def wrong(name: str, description: str, value: str | None = None) -> ImproperlyConfigured:
