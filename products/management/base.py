@@ -45,7 +45,7 @@ RETRY = "Run the command again."
 
 
 def database_failure(error: Error, *, retry: str = RETRY) -> CommandError | None:
-    """Return what is wrong with the database in one line, or None if the error is a bug."""
+    """Return a failure of the database as an error of one line, or None if it is a bug."""
     if lacks_migrations(error):
         message = "The database lacks tables. Run python manage.py migrate."
         return CommandError(message, returncode=ExitCode.BAD_INPUT)
