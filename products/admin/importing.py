@@ -25,6 +25,7 @@ from products.db.clock import SecondsFromNow
 from products.files.changes import (
     ADJUSTMENT_COLUMNS,
     DERIVED_COLUMNS,
+    OPERATION_TYPES,
     PRODUCT_COLUMNS,
     AnyChange,
     FileLine,
@@ -39,8 +40,8 @@ from products.models import MIN_CLAIM_HOURS, PendingImport, Product
 from products.validators import MAX_NOTE_LENGTH, is_sku
 
 _TYPES: dict[str, type[AnyChange]] = {
-    change.__name__: change
-    for change in (stock.Add, stock.Remove, stock.Adjust, stock.NewProduct, stock.Edit)
+    **OPERATION_TYPES,
+    **{change.__name__: change for change in (stock.NewProduct, stock.Edit)},
 }
 
 KEPT_FOR_SECONDS = MIN_CLAIM_HOURS * 60 * 60
@@ -217,14 +218,9 @@ class AdjustmentImport(Import):
 
 
 def _label_of(operation: stock.Operation) -> str:
-    match operation:
-        case stock.Add():
-            return f"Add {operation.amount}"
-        case stock.Remove():
-            return f"Remove {operation.amount}"
-        case stock.Adjust():
-            return f"Set to {operation.quantity}"
-    return ""
+    if isinstance(operation, stock.Adjust):
+        return f"Set to {operation.quantity}"
+    return f"{type(operation).__name__} {getattr(operation, 'amount', '')}"
 
 
 def _note_of(operation: stock.Operation) -> str:

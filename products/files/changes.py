@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+from django.utils.text import get_text_list
+
 from products import stock
 from products.files.exports import PRODUCT_EXPORT
 from products.files.rows import Row
@@ -16,23 +18,19 @@ PRODUCT_COLUMNS = ("sku", "name", "description", "quantity", "minimum_stock_leve
 DERIVED_COLUMNS = tuple(name for name in PRODUCT_EXPORT if name not in PRODUCT_COLUMNS)
 """The other columns of a product export. An import ignores them."""
 
-ADJUSTMENT_COLUMNS = (
-    "sku",
-    "add",
-    "remove",
-    "quantity",
-    "reason",
-    "reference",
-    "expected_quantity",
-)
-
-_OPERATIONS: dict[str, tuple[type[stock.Operation], str]] = {
+OPERATIONS: dict[str, tuple[type[stock.Operation], str]] = {
     "add": (stock.Add, "amount"),
     "remove": (stock.Remove, "amount"),
     "quantity": (stock.Adjust, "quantity"),
 }
+"""By column: the operation that it requests, and the field that takes its number."""
 
-_NUMBERS = {"add", "remove", "quantity", "expected_quantity", "minimum_stock_level"}
+OPERATION_TYPES = {operation.__name__: operation for operation, _ in OPERATIONS.values()}
+"""By their names, under which lines are stored until they are applied."""
+
+ADJUSTMENT_COLUMNS = ("sku", *OPERATIONS, "reason", "reference", "expected_quantity")
+
+_NUMBERS = {*OPERATIONS, "expected_quantity", "minimum_stock_level"}
 
 
 @dataclasses.dataclass
@@ -121,12 +119,12 @@ def adjustment_line(row: Row, *, reason: str = "", reference: str = "") -> FileL
     `reason` and `reference` are the defaults for a row that has none.
     """
     line, values = _read(row)
-    given = [column for column in _OPERATIONS if column in row.cells]
+    given = [column for column in OPERATIONS if column in row.cells]
     if len(given) != 1:
-        detail = "Fill in exactly one of add, remove and quantity."
+        detail = f"Fill in exactly one of {get_text_list(list(OPERATIONS), 'and')}."
         line.problems.append(stock.Invalid(given[1] if given else "quantity", detail))
         return line
-    operation, field = _OPERATIONS[given[0]]
+    operation, field = OPERATIONS[given[0]]
     if operation is not stock.Adjust and "expected_quantity" in row.cells:
         detail = "Only a row with a quantity can have an expected quantity. Empty the cell."
         line.problems.append(stock.Invalid("expected_quantity", detail))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from products import stock
-from products.files.changes import FileLine, describe, product_line, repeated
+from products.files.changes import OPERATION_TYPES, FileLine, describe, product_line, repeated
 from products.files.rows import Row
 from products.files.staging import Codec, NewLine, Staged
 from products.models import Levels, Product
@@ -28,12 +28,9 @@ class BulkOperation(Protocol):
         """Return the error of each line, if any. Call it with all lines in order. Only reads."""
 
 
-_OPERATIONS: dict[str, type[stock.Operation]] = {
-    operation.__name__: operation for operation in (stock.Add, stock.Remove, stock.Adjust)
-}
 _FIELDS = {
     name: [field.name for field in dataclasses.fields(operation)]
-    for name, operation in _OPERATIONS.items()
+    for name, operation in OPERATION_TYPES.items()
 }
 _encoded = json.JSONEncoder(check_circular=False).encode
 
@@ -50,7 +47,7 @@ def _packed(operation: stock.Operation | None) -> Any:
 
 def _restored(name: str, *values: Any) -> stock.Operation:
     """Return a staged operation without validating it again."""
-    operation_type = _OPERATIONS[name]
+    operation_type = OPERATION_TYPES[name]
     operation = operation_type.__new__(operation_type)
     vars(operation).update(zip(_FIELDS[name], values, strict=True))
     return operation

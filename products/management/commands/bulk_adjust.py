@@ -6,7 +6,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from products import stock
 from products.files import bulk, operations
-from products.files.changes import ADJUSTMENT_COLUMNS, adjustment_line
+from products.files.changes import ADJUSTMENT_COLUMNS, OPERATIONS, adjustment_line
 from products.files.rows import Columns
 from products.files.staging import staging
 from products.management.base import ExitCode
@@ -20,7 +20,7 @@ from products.management.files import (
 from products.management.output import STANDARD_OUTPUT, opened
 from products.models import BulkRun
 
-COLUMN_OF = {"add": "add", "remove": "remove", "adjust": "quantity"}
+COLUMN_OF = {operation.__name__.lower(): column for column, (operation, _) in OPERATIONS.items()}
 
 
 class Command(BulkCommand):
