@@ -245,10 +245,10 @@ class _Reader:
 
     def get(self, path: str) -> Any:
         self._client.request("GET", path, headers=self._headers)
-        answer = self._client.getresponse()
-        body = answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"{path} returned status {answer.status}: {body!r}")
+        response = self._client.getresponse()
+        body = response.read()
+        if response.status != 200:
+            raise RuntimeError(f"{path} returned status {response.status}: {body!r}")
         return json.loads(body)
 
     def last_page(self, path: str, order: str) -> str:
@@ -324,9 +324,9 @@ def _statements(shop: Ours) -> None:
 
 def _plans(run: Callable[[], Any]) -> list[Plan]:
     with explained() as plans:
-        answer = run()
-    if getattr(answer, "status_code", 200) >= 300:
-        raise RuntimeError(f"{answer.status_code}: {answer.content!r}")
+        response = run()
+    if getattr(response, "status_code", 200) >= 300:
+        raise RuntimeError(f"{response.status_code}: {response.content!r}")
     return plans
 
 

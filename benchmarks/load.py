@@ -100,7 +100,7 @@ def _send(port: int, requests: Iterator[bytes], connections: int, seconds: float
             connection.send(next(requests), due=time.perf_counter())
         busy = connections
         while busy:
-            for connection, status in _answers(selector, LONGEST_WAIT_SECONDS):
+            for connection, status in _responses(selector, LONGEST_WAIT_SECONDS):
                 now = time.perf_counter()
                 latencies.append(now - connection.due)
                 failed += status >= 400
@@ -135,7 +135,7 @@ def fixed_rate(
                 sent += 1
                 continue
             waits_for_time = sent < total and idle
-            for connection, status in _answers(
+            for connection, status in _responses(
                 selector, due - now if waits_for_time else LONGEST_WAIT_SECONDS
             ):
                 latencies.append(time.perf_counter() - connection.due)
@@ -187,7 +187,7 @@ def _connected(
                 connection.socket.close()
 
 
-def _answers(
+def _responses(
     selector: selectors.BaseSelector, wait_seconds: float
 ) -> Iterator[tuple[_Connection, int]]:
     """Wait at most `wait_seconds` for data, and yield the complete responses."""

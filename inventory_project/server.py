@@ -8,7 +8,7 @@ import os
 from inventory_project import program
 
 # More threads than connections in a worker's pool: if all connections wait for the database, the
-# other threads still answer 503 and /health/live.
+# other threads still serve 503 and /health/live.
 THREADS_PER_WORKER = 8
 SECONDS_TO_FINISH = 15
 
@@ -31,7 +31,7 @@ def main() -> None:
         blocking_threads=THREADS_PER_WORKER,
         # Replaces a worker that dies. If it dies twice within seconds, the server ends.
         respawn_failed_workers=True,
-        # It is safe to kill a worker: it commits a change before it answers.
+        # It is safe to kill a worker: it commits a change before it responds.
         workers_kill_timeout=SECONDS_TO_FINISH,
         # WSGI cannot distinguish an HTTP/2 body without a length from an empty body.
         http=HTTPModes.http1,

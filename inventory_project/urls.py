@@ -1,4 +1,4 @@
-"""The paths of the service. The API answers under `/v1`, and at the same paths without it."""
+"""The paths of the service. The API is served under `/v1`, and at the same paths without it."""
 
 from typing import Any
 

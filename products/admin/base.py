@@ -59,17 +59,17 @@ def actor_of(request: HttpRequest) -> stock.Actor:
 
 def once_for(
     by: stock.Actor, key: str, describe: Callable[[Any], str]
-) -> stock.Once[stock.KeptAnswer]:
+) -> stock.Once[stock.StoredResponse]:
     """Return the idempotency claim of a form.
 
-    `describe` turns the result into the message that is kept with the claim.
+    `describe` turns the result into the message that is stored with the claim.
     """
     return stock.Once(
         source=by.source,
         caller=by.name,
         key=key,
         fingerprint="",
-        render=lambda result: stock.KeptAnswer(200, describe(result).encode()),
+        render=lambda result: stock.StoredResponse(200, describe(result).encode()),
     )
 
 

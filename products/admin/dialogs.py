@@ -202,7 +202,7 @@ class MoveDialog(ProductDialog):
                 f"On hand: {product.quantity:,}."
             ),
         )
-        answer = self.move(
+        response = self.move(
             sku=sku,
             amount=amount,
             reason=self.full_reason(),
@@ -210,9 +210,9 @@ class MoveDialog(ProductDialog):
             by=by,
             once=once,
         )
-        if answer.is_replay:
+        if response.is_replay:
             return "This change was already saved. It was not made again."
-        return str(answer.body, "utf-8")
+        return str(response.body, "utf-8")
 
 
 class AddDialog(MoveDialog):

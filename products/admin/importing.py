@@ -109,7 +109,7 @@ class Import:
         raise NotImplementedError
 
     def carry_out(
-        self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.KeptAnswer]
+        self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.StoredResponse]
     ) -> Any:
         """Make all changes or none. Raises `stock.StockError` with every refused line."""
         raise NotImplementedError
@@ -150,7 +150,7 @@ class ProductImport(Import):
         return PreviewRow(line, "" if line.problems else "Unchanged", [])
 
     def carry_out(
-        self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.KeptAnswer]
+        self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.StoredResponse]
     ) -> Any:
         return stock.save_products(changes, by=by, once=once)
 
@@ -212,7 +212,7 @@ class AdjustmentImport(Import):
         return PreviewRow(line, label, differences, note)
 
     def carry_out(
-        self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.KeptAnswer]
+        self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.StoredResponse]
     ) -> Any:
         return stock.apply(changes, by=by, once=once)
 
@@ -300,15 +300,15 @@ class ImportAdmin(InventoryAdmin):
         by = actor_of(request)
         once = once_for(by, f"import {pk}", lambda _: f"Imported {rows}.")
         try:
-            answer = kind.carry_out([line.change for line in lines], by=by, once=once)
+            response = kind.carry_out([line.change for line in lines], by=by, once=once)
         except stock.StockError as refusal:
             for index, problem in refusal.lines:
                 lines[index].problems.append(problem)
             return self._preview(request, kind, lines, refused=True)
         pending.delete()
-        if answer.is_replay:
+        if response.is_replay:
             return self._not_pending(request, kind)
-        messages.success(request, str(answer.body, "utf-8"))
+        messages.success(request, str(response.body, "utf-8"))
         return redirect("admin:products_product_changelist")
 
     def _not_pending(self, request: HttpRequest, kind: Import) -> HttpResponse:

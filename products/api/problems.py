@@ -68,7 +68,7 @@ ERROR_KINDS = {
     ),
     "database_unavailable": ErrorKind(
         503,
-        "The database does not answer. The change may have been applied. Retry with the same "
+        "The database does not respond. The change may have been applied. Retry with the same "
         "`Idempotency-Key`.",
     ),
 }
@@ -136,10 +136,10 @@ def busy() -> Problem:
 
 
 def database_unavailable() -> Problem:
-    """Return the error for a database that does not answer."""
+    """Return the error for a database that does not respond."""
     return Problem(
         "database_unavailable",
-        "The database does not answer. The change may have been applied. Check the ledger before "
+        "The database does not respond. The change may have been applied. Check the ledger before "
         "you retry.",
     )
 

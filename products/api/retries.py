@@ -16,12 +16,12 @@ from products.validators import MAX_ID
 
 # Printable ASCII, without spaces.
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_IDEMPOTENCY_KEY_LENGTH}}}")
-_KEPT_HEADERS = ("Content-Type", "ETag", "Location")
+_STORED_HEADERS = ("Content-Type", "ETag", "Location")
 
 
 def once_of(
-    view: Any, render: Callable[[Any], stock.KeptAnswer]
-) -> stock.Once[stock.KeptAnswer] | None:
+    view: Any, render: Callable[[Any], stock.StoredResponse]
+) -> stock.Once[stock.StoredResponse] | None:
     """Return the claim that makes a request idempotent, or None without an `Idempotency-Key`.
 
     Claims belong to the name of the client, so a renewed API key keeps them.
@@ -50,16 +50,16 @@ def fingerprint(view: Any) -> str:
     return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
 
 
-def answer_of(response: HttpResponse) -> stock.KeptAnswer:
+def to_stored(response: HttpResponse) -> stock.StoredResponse:
     """Return the parts of a response that a replay needs."""
-    headers = {name: response[name] for name in _KEPT_HEADERS if response.has_header(name)}
-    return stock.KeptAnswer(response.status_code, response.content, headers)
+    headers = {name: response[name] for name in _STORED_HEADERS if response.has_header(name)}
+    return stock.StoredResponse(response.status_code, response.content, headers)
 
 
-def response_of(answer: stock.KeptAnswer) -> HttpResponse:
-    """Return the response for a kept answer."""
-    response = HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))
-    if answer.is_replay:
+def from_stored(stored: stock.StoredResponse) -> HttpResponse:
+    """Return the HTTP response for a stored one."""
+    response = HttpResponse(stored.body, status=stored.status, headers=dict(stored.headers))
+    if stored.is_replay:
         response["Idempotent-Replayed"] = "true"
     return response
 

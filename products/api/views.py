@@ -29,7 +29,7 @@ from products.api.pagination import read_page_size
 from products.api.parsers import StrictJSONParser
 from products.api.problems import database_unavailable, invalid_field, length_required
 from products.api.responses import JSONResponse
-from products.api.retries import answer_of, once_of, product_etag, response_of, versions_of
+from products.api.retries import from_stored, once_of, product_etag, to_stored, versions_of
 from products.api.serializers import (
     EventFeedSerializer,
     OperationsSerializer,
@@ -142,16 +142,16 @@ class InventoryViewSet(LeanViewMixin, GenericViewSet[Any]):
         """Call a function of `stock`, once per `Idempotency-Key`, and return the response."""
         rendered: HttpResponse | None = None
 
-        def render_and_keep(result: Any) -> stock.KeptAnswer:
+        def render_and_keep(result: Any) -> stock.StoredResponse:
             nonlocal rendered
             rendered = render(result)
-            return answer_of(rendered)
+            return to_stored(rendered)
 
         once = once_of(self, render_and_keep)
         result = verb(**arguments, by=self.actor, once=once)
         if once is None:
             return render(result)
-        return rendered if rendered and not result.is_replay else response_of(result)
+        return rendered if rendered and not result.is_replay else from_stored(result)
 
     def represent(self, serializer_class: type[BaseSerializer[Any]], instance: Any) -> Any:
         """Return the data of a response."""
@@ -240,7 +240,7 @@ class ProductViewSet(InventoryViewSet):
         product = self._get(sku)
         as_of = request.query_params.get("as_of")
         if as_of is None:
-            return self._answer(product)
+            return self._respond(product)
         moment = filters.parse_time("as_of", as_of)
         event = product.events.as_of(moment)
         if event is None:
@@ -249,7 +249,7 @@ class ProductViewSet(InventoryViewSet):
 
     def partial_update(self, request: Request, sku: str) -> HttpResponse:
         edited = self.read(ProductEditSerializer)
-        return self._answer(
+        return self._respond(
             stock.edit(sku=sku, **edited, by=self.actor, if_match=self._versions_known())
         )
 
@@ -293,7 +293,7 @@ class ProductViewSet(InventoryViewSet):
         """Change the product of the path, if it matches `If-Match`."""
         return self.change(
             verb,
-            render or self._answer,
+            render or self._respond,
             **self.kwargs,
             **self.read(serializer),
             if_match=self._versions_known(),
@@ -302,7 +302,7 @@ class ProductViewSet(InventoryViewSet):
     def _versions_known(self) -> Collection[int] | None:
         return versions_of(self.request.META.get("HTTP_IF_MATCH"))
 
-    def _answer(self, product: Product) -> JSONResponse:
+    def _respond(self, product: Product) -> JSONResponse:
         data = self.represent(ProductSerializer, product)
         return JSONResponse(data, headers={"ETag": product_etag(product)})
 
@@ -349,7 +349,7 @@ class ReservationViewSet(InventoryViewSet):
 
     def retrieve(self, request: Request, pk: str) -> JSONResponse:
         try:
-            return self._answer(Reservation.objects.with_lines().get(pk=pk))
+            return self._respond(Reservation.objects.with_lines().get(pk=pk))
         except Reservation.DoesNotExist:
             raise stock.ReservationNotFound(int(pk)) from None
 
@@ -369,9 +369,9 @@ class ReservationViewSet(InventoryViewSet):
         """Change the reservation of the path."""
         reservation_id = int(self.kwargs["pk"])
         arguments = self.read(serializer)
-        return self.change(verb, self._answer, reservation_id=reservation_id, **arguments)
+        return self.change(verb, self._respond, reservation_id=reservation_id, **arguments)
 
-    def _answer(self, reservation: Reservation) -> JSONResponse:
+    def _respond(self, reservation: Reservation) -> JSONResponse:
         return JSONResponse(self.represent(ReservationSerializer, reservation))
 
     def _created(self, reservation: Reservation) -> JSONResponse:
@@ -394,9 +394,9 @@ class OperationViewSet(InventoryViewSet):
         operations = self.read(OperationsSerializer)["operations"]
         if any(isinstance(operation, stock.Adjust) for operation in operations):
             require_role(cast(ApiKey, request.auth), Role.COUNT)
-        return self.change(stock.apply, self._answer, operations=operations)
+        return self.change(stock.apply, self._respond, operations=operations)
 
-    def _answer(self, products: list[Product]) -> JSONResponse:
+    def _respond(self, products: list[Product]) -> JSONResponse:
         results = [self.represent(ProductSerializer, product) for product in products]
         return JSONResponse({"results": results})
 
@@ -432,7 +432,7 @@ class LiveView(APIView):
     @schema.health(
         "live",
         summary="Check that the process runs",
-        description="Answers while the process runs, even if the database does not answer.",
+        description="Responds while the process runs, even if the database does not respond.",
         path="/health/live",
     )
     def get(self, request: Request) -> Response:
@@ -445,7 +445,7 @@ class ReadyView(LiveView):
     @schema.health(
         "ready",
         summary="Check that the service is ready",
-        description="Answers with 200 while the database answers.",
+        description="Responds with 200 while the database responds.",
         path="/health",
         errors=[database_unavailable()],
     )

@@ -32,16 +32,16 @@ class _MomentLoader(Loader):
 
 
 class Connection(psycopg.Connection[Any]):
-    """A connection of the pool, with a timeout for answers (ADR 10).
+    """A connection of the pool, with a timeout for responses (ADR 10).
 
     A server that hangs cannot apply its own `statement_timeout`, and TCP notices nothing while the
-    host still acknowledges packets. After `answer_timeout` seconds without an answer, the
+    host still acknowledges packets. After `response_timeout` seconds without a response, the
     connection is closed and `OperationalError` is raised. The outcome of the statement is unknown.
     """
 
-    answer_timeout: float | None = None
-    pending_answer: Callable[[], object] | None = None
-    """Read the answer to a prepared statement that was sent without waiting."""
+    response_timeout: float | None = None
+    pending_response: Callable[[], object] | None = None
+    """Read the response to a prepared statement that was sent without waiting."""
 
     @classmethod
     def connect(cls, *args: Any, **kwargs: Any) -> Self:
@@ -52,26 +52,26 @@ class Connection(psycopg.Connection[Any]):
     def wait(
         self, gen: PQGen[Result], interval: float = 0.1, timeout: float | None = None
     ) -> Result:
-        if self.pending_answer is not None:
-            self.read_pending_answer()
+        if self.pending_response is not None:
+            self.read_pending_response()
         try:
-            return super().wait(gen, interval, timeout or self.answer_timeout)
+            return super().wait(gen, interval, timeout or self.response_timeout)
         except psycopg.OperationalError:
             # An error that the server sent would have ended the statement.
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.close()
             raise
 
-    def read_pending_answer(self) -> None:
-        """Wait for the pending answer, if any, and raise its error."""
-        read, self.pending_answer = self.pending_answer, None
+    def read_pending_response(self) -> None:
+        """Wait for the pending response, if any, and raise its error."""
+        read, self.pending_response = self.pending_response, None
         if read is not None:
             read()
 
 
 def connection_with_timeout(seconds: float) -> type[Connection]:
-    """Return a class of connections that wait up to `seconds` for an answer; 0 sets no limit."""
-    return type("Connection", (Connection,), {"answer_timeout": seconds or None})
+    """Return a class of connections that wait up to `seconds` for a response; 0 sets no limit."""
+    return type("Connection", (Connection,), {"response_timeout": seconds or None})
 
 
 def drain_pool_on_disconnect(**_: Any) -> None:

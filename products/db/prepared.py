@@ -52,7 +52,7 @@ def execute_prepared(
     With `commits`, the transaction is committed in the same round trip.
 
     Without `waits`, a connection of the pool only sends the statement and returns no rows. The next
-    use of the connection waits for the answer and raises its error.
+    use of the connection waits for the response and raises its error.
 
     On SQLite, both options have no effect.
     """
@@ -101,8 +101,8 @@ class _PreparedCursor:
     def execute(self, sql: str, values: Sequence[Any]) -> None:
         """Send a statement, with BEGIN if it is the first of a transaction, and store its rows."""
         connection, self.rows = self._connection, []
-        if isinstance(connection, Connection) and connection.pending_answer:
-            connection.read_pending_answer()
+        if isinstance(connection, Connection) and connection.pending_response:
+            connection.read_pending_response()
         self._query = SimpleNamespace(query=_numbered(sql))
         statements: list[tuple[str, _Values]] = [(sql, _encoded(values))]
         pgconn = connection.pgconn
@@ -122,10 +122,10 @@ class _PreparedCursor:
             raise
         if not self.waits and isinstance(connection, Connection):
             self._results(_send(pgconn))
-            answers = _answers(pgconn, len(statements))
-            connection.pending_answer = partial(self._results, answers)
+            responses = _responses(pgconn, len(statements))
+            connection.pending_response = partial(self._results, responses)
             return
-        result = self._results(_answers(pgconn, len(statements)))[index]
+        result = self._results(_responses(pgconn, len(statements)))[index]
         self._transformer.set_pgresult(result)
         self.rows = self._transformer.load_rows(0, result.ntuples, tuple)
 
@@ -159,12 +159,12 @@ class _PreparedCursor:
             )
             self._results(generators.execute(pgconn))
 
-    def _results(self, answers: PQGen[list[PGresult]]) -> list[PGresult]:
-        """Wait for the answers, and raise the first error."""
+    def _results(self, responses: PQGen[list[PGresult]]) -> list[PGresult]:
+        """Wait for the responses, and raise the first error."""
         try:
-            results = self._connection.wait(answers)
+            results = self._connection.wait(responses)
         except BaseException:
-            self._connection.close()  # Answers may still arrive.
+            self._connection.close()  # Responses may still arrive.
             raise
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
@@ -183,11 +183,11 @@ def _send(pgconn: PGconn) -> PQGen[list[PGresult]]:
     return []
 
 
-def _answers(pgconn: PGconn, count: int) -> PQGen[list[PGresult]]:
-    """Send the enqueued statements, and fetch the answers to `count` statements."""
+def _responses(pgconn: PGconn, count: int) -> PQGen[list[PGresult]]:
+    """Send the enqueued statements, and fetch the responses to `count` statements."""
     yield from generators.send(pgconn)
     results: list[PGresult] = []
-    for _ in range(count + 1):  # The last answer is that of the sync.
+    for _ in range(count + 1):  # The last response is that of the sync.
         results += yield from generators.fetch_many(pgconn)
     pgconn.exit_pipeline_mode()
     return results

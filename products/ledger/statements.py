@@ -172,14 +172,16 @@ def _write_sql(
         parts.append("given AS (SELECT %s::timestamptz AS moment)")
         now = _GIVEN_TIME
     reservation_id = "event.reservation_id"
-    answer, source = f"SELECT {now}, ARRAY(SELECT id FROM event ORDER BY id)", ""
+    selected, source = f"SELECT {now}, ARRAY(SELECT id FROM event ORDER BY id)", ""
     if opened:
         parts.append(_open_reservation(opened[0], now))
         reservation_id = f"""
             CASE event.reservation_id WHEN {NEW_RESERVATION} THEN (SELECT id FROM reservation)
             ELSE event.reservation_id END
         """
-        answer += ", reservation.id, reservation.expires_at, ARRAY(SELECT id FROM line ORDER BY id)"
+        selected += (
+            ", reservation.id, reservation.expires_at, ARRAY(SELECT id FROM line ORDER BY id)"
+        )
         source = " FROM reservation"
     if lines:
         parts.append(f"ended AS ({update_lines(*lines)})")
@@ -190,7 +192,7 @@ def _write_sql(
     )
     parts.append(f"event AS ({inserted})")
     parts.append(f"level AS ({update_products(*levels, moment=now)})")
-    return f"WITH {', '.join(parts)} {answer}{source}"
+    return f"WITH {', '.join(parts)} {selected}{source}"
 
 
 def _open_reservation(lines: str, now: str) -> str:

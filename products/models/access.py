@@ -69,7 +69,7 @@ class ApiKey(AbstractAPIKey):
 
 
 class IdempotencyKey(models.Model):
-    """The claim of a change: its caller, its idempotency key and its answer."""
+    """The claim of a change: its caller, its idempotency key and its response."""
 
     source = models.CharField(max_length=10, choices=StockEvent.Source)
     # The name of the client, not its API key: it stays when the key is renewed.

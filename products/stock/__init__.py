@@ -1,10 +1,11 @@
-"""The one door: every change of stock is a call of one of these functions (ADR 1).
+"""Every change of stock is a call of one of these functions (ADR 1).
 
 Each function checks all lines and collects all errors. It applies the whole request or nothing, and
 records one event for each change. All numbers are units.
 
-`by` is the actor to record. `once` makes a change repeatable: the first call applies it, and every
-call returns the same `KeptAnswer`. `if_match` holds the product versions that the caller accepts.
+`by` is the actor to record. `once` makes a change safe to repeat: the first call applies it, and
+every call returns the same `StoredResponse`. `if_match` holds the product versions that the caller
+accepts.
 
 Every function raises a subclass of `StockError` if it cannot meet the request, and `Invalid` if a
 value breaks the rules of `products.validators`.
@@ -33,7 +34,7 @@ from products.stock.errors import (
 )
 from products.stock.expiry import expire_overdue
 from products.stock.levels import ApplyPossible, add, adjust, apply, preview, remove
-from products.stock.once import KeptAnswer, Once
+from products.stock.once import Once, StoredResponse
 from products.stock.requests import Add, Adjust, Edit, Line, NewProduct, Operation, Remove
 from products.stock.reservations import (
     extend,
@@ -58,7 +59,6 @@ __all__ = [
     "InsufficientReserved",
     "InsufficientStock",
     "Invalid",
-    "KeptAnswer",
     "KeyReused",
     "LevelChange",
     "Line",
@@ -77,6 +77,7 @@ __all__ = [
     "SavePossible",
     "StockError",
     "StockLimitExceeded",
+    "StoredResponse",
     "Verb",
     "add",
     "adjust",

@@ -7,7 +7,7 @@ from products.ledger.locking import Catalogue, LockedCatalogue
 from products.ledger.posting import Actor, Posting
 from products.models import Product, StockEvent, words_of
 from products.stock.errors import DuplicateSku, ProductNotFound, Refusals, StockError
-from products.stock.once import A, Once
+from products.stock.once import Once, S
 from products.stock.requests import Edit, NewProduct
 from products.stock.runner import Verb, run
 
@@ -25,8 +25,8 @@ def create(
     quantity: int = 0,
     minimum_stock_level: int = 0,
     by: Actor,
-    once: Once[A] | None = None,
-) -> Product | A:
+    once: Once[S] | None = None,
+) -> Product | S:
     """Create a product with its opening stock. Raises `DuplicateSku`."""
     product = NewProduct(
         sku=sku,
@@ -64,8 +64,8 @@ def edit(
 
 
 def save_products(
-    changes: Sequence[CatalogueChange], *, by: Actor, once: Once[A] | None = None
-) -> list[Product] | A:
+    changes: Sequence[CatalogueChange], *, by: Actor, once: Once[S] | None = None
+) -> list[Product] | S:
     """Create and edit several products, all or none, and return the product of each change.
 
     New products get their opening stock, edited products keep their stock. Raises `DuplicateSku`

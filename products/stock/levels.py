@@ -8,7 +8,7 @@ from products.ledger.posting import Actor, LevelChange, Posting
 from products.models import Levels, Product
 from products.stock import overdue
 from products.stock.errors import ProductNotFound, Refusals, StockError, shortages_among
-from products.stock.once import A, Once
+from products.stock.once import Once, S
 from products.stock.requests import Add, Adjust, Operation, Remove
 from products.stock.runner import Verb, run
 
@@ -23,9 +23,9 @@ def add(
     reason: str = "",
     reference: str = "",
     by: Actor,
-    once: Once[A] | None = None,
+    once: Once[S] | None = None,
     if_match: Collection[int] | None = None,
-) -> Product | A:
+) -> Product | S:
     """Add `amount` units.
 
     Raises `ProductNotFound`, `ProductArchived`, `StockLimitExceeded`.
@@ -41,9 +41,9 @@ def remove(
     reason: str = "",
     reference: str = "",
     by: Actor,
-    once: Once[A] | None = None,
+    once: Once[S] | None = None,
     if_match: Collection[int] | None = None,
-) -> Product | A:
+) -> Product | S:
     """Remove `amount` available units.
 
     Raises `ProductNotFound`, `InsufficientStock`.
@@ -60,9 +60,9 @@ def adjust(
     reference: str = "",
     expected_quantity: int | None = None,
     by: Actor,
-    once: Once[A] | None = None,
+    once: Once[S] | None = None,
     if_match: Collection[int] | None = None,
-) -> Product | A:
+) -> Product | S:
     """Set the quantity on hand to a count. An equal count is recorded, too.
 
     Raises `ProductNotFound`, `BelowReserved`, and `QuantityChanged` if the quantity on hand is not
@@ -79,8 +79,8 @@ def adjust(
 
 
 def apply(
-    operations: Sequence[Operation], *, by: Actor, once: Once[A] | None = None
-) -> list[Product] | A:
+    operations: Sequence[Operation], *, by: Actor, once: Once[S] | None = None
+) -> list[Product] | S:
     """Apply several operations in their order, all or none, with one event each.
 
     Returns the product of each operation, as it is after the last one. Raises the errors of `add`,

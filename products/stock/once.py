@@ -1,6 +1,6 @@
 """Apply a change once, even if it is requested several times.
 
-The claim of the key, the change and its answer are written in one transaction. A crash can never
+The claim of the key, the change and its response are written in one transaction. A crash can never
 leave one without the others (ADR 7).
 """
 
@@ -16,8 +16,8 @@ from products.stock.errors import KeyReused
 
 
 @dataclass(frozen=True)
-class KeptAnswer:
-    """The answer to a request, kept for callers that repeat the request."""
+class StoredResponse:
+    """The response to a request, stored for callers that repeat the request."""
 
     status: int
     body: bytes
@@ -25,25 +25,25 @@ class KeptAnswer:
     is_replay: bool = False
 
 
-A = TypeVar("A", bound=KeptAnswer)
+S = TypeVar("S", bound=StoredResponse)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Once(Generic[A]):
+class Once(Generic[S]):
     """Apply a change once for each source, caller and key.
 
     `fingerprint` identifies the request: a key that is reused with another fingerprint is refused.
-    `render` makes the answer to keep from the verb's result. A refused change leaves no claim.
+    `render` makes the response to store from the verb's result. A refused change leaves no claim.
 
     The type variable tells a type checker that a verb returns its own result without `once`, and
-    a `KeptAnswer` with it.
+    a `StoredResponse` with it.
     """
 
     source: StockEvent.Source
     caller: str
     key: str
     fingerprint: str
-    render: Callable[[Any], A]
+    render: Callable[[Any], S]
 
 
 # `bulk_create(ignore_conflicts=True)` does not report whether there was a conflict.
@@ -51,15 +51,15 @@ _CLAIM = """
     INSERT INTO products_idempotencykey (source, caller, key, fingerprint, body, headers)
     VALUES (%s, %s, %s, %s, '', '{}') ON CONFLICT DO NOTHING RETURNING id
 """
-_KEEP = """
+_STORE = """
     UPDATE products_idempotencykey SET status = %s, body = %s, headers = %s WHERE id = %s
 """
 
 
-def claim(once: Once[Any]) -> int | KeptAnswer:
-    """Insert a claim and return its id, or return the answer of the existing claim.
+def claim(once: Once[Any]) -> int | StoredResponse:
+    """Insert a claim and return its id, or return the response of the existing claim.
 
-    Waits for a running transaction with the same key, so it never sees a claim without an answer.
+    Waits for a running transaction with the same key, so it never sees a claim without a response.
     Raises `KeyReused`.
     """
     while True:
@@ -74,14 +74,14 @@ def claim(once: Once[Any]) -> int | KeptAnswer:
             continue  # `prune` has just deleted the claim.
         if kept.fingerprint != once.fingerprint:
             raise KeyReused(once.key)
-        return KeptAnswer(kept.status or 0, bytes(kept.body), kept.headers, is_replay=True)
+        return StoredResponse(kept.status or 0, bytes(kept.body), kept.headers, is_replay=True)
 
 
-def keep(claim_id: int, answer: KeptAnswer, *, commits: bool) -> bool:
-    """Store the answer of a claim, and return whether the transaction was committed.
+def store_response(claim_id: int, response: StoredResponse, *, commits: bool) -> bool:
+    """Store the response with its claim, and return whether the transaction was committed.
 
     With `commits`, PostgreSQL commits it in the same round trip.
     """
-    row = [answer.status, binary(answer.body), json.dumps(dict(answer.headers)), claim_id]
-    execute_prepared(_KEEP, row, commits=commits)
+    row = [response.status, binary(response.body), json.dumps(dict(response.headers)), claim_id]
+    execute_prepared(_STORE, row, commits=commits)
     return commits and not is_sqlite()

@@ -26,7 +26,7 @@ from products.stock.errors import (
     ReservationExpired,
     ReservationNotFound,
 )
-from products.stock.once import A, Once
+from products.stock.once import Once, S
 from products.stock.requests import Line, check
 from products.stock.runner import Verb, run
 
@@ -41,9 +41,9 @@ def reserve(
     reference: str = "",
     expires_in: int | None = None,
     by: Actor,
-    once: Once[A] | None = None,
+    once: Once[S] | None = None,
     if_match: Collection[int] | None = None,
-) -> Reservation | A:
+) -> Reservation | S:
     """Reserve `amount` units of one product. See `reserve_lines`."""
     verb = _Reserve([Line(sku, amount)], reference, expires_in, has_lines=False)
     return run(verb, by=by, once=once, if_match=if_match)
@@ -55,8 +55,8 @@ def reserve_lines(
     reference: str = "",
     expires_in: int | None = None,
     by: Actor,
-    once: Once[A] | None = None,
-) -> Reservation | A:
+    once: Once[S] | None = None,
+) -> Reservation | S:
     """Reserve the units of all lines for one order, or of none. Repeated SKUs are summed.
 
     The reservation expires after `expires_in` seconds, or never. Returns it with its
@@ -73,8 +73,8 @@ def fulfill(
     reason: str = "",
     reference: str = "",
     by: Actor,
-    once: Once[A] | None = None,
-) -> Reservation | A:
+    once: Once[S] | None = None,
+) -> Reservation | S:
     """Ship reserved units: all open units, or the given lines. On hand and reserved fall.
 
     Returns the reservation with its `loaded_lines`. Raises `ReservationNotFound`,
@@ -91,8 +91,8 @@ def release(
     reason: str = "",
     reference: str = "",
     by: Actor,
-    once: Once[A] | None = None,
-) -> Reservation | A:
+    once: Once[S] | None = None,
+) -> Reservation | S:
     """Release reserved units: all open units, or the given lines. Only reserved falls.
 
     Returns and raises as `fulfill` does.
@@ -108,9 +108,9 @@ def release_product(
     reason: str = "",
     reference: str = "",
     by: Actor,
-    once: Once[A] | None = None,
+    once: Once[S] | None = None,
     if_match: Collection[int] | None = None,
-) -> Product | A:
+) -> Product | S:
     """Release `amount` units of one product, and return the product.
 
     The units come from the given reservation. Without one, they come from reservations without a
@@ -126,8 +126,8 @@ def release_product(
 
 
 def extend(
-    *, reservation_id: int, expires_in: int, by: Actor, once: Once[A] | None = None
-) -> Reservation | A:
+    *, reservation_id: int, expires_in: int, by: Actor, once: Once[S] | None = None
+) -> Reservation | S:
     """Make a reservation expire `expires_in` seconds from now. Records no event.
 
     Returns the reservation with its `loaded_lines`. Raises `ReservationNotFound`,

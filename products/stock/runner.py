@@ -23,7 +23,7 @@ from products.ledger.posting import Actor, Posting, SkuTaken
 from products.models import Product
 from products.stock import overdue
 from products.stock.errors import PreconditionFailed, ProductNotFound, StockError, shortages_among
-from products.stock.once import KeptAnswer, Once, claim, keep
+from products.stock.once import Once, StoredResponse, claim, store_response
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ RETRY_PAUSE_SECONDS = 0.05
 L = TypeVar("L", bound=Locked)
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-A = TypeVar("A", bound=KeptAnswer)
+S = TypeVar("S", bound=StoredResponse)
 
 
 class Verb(Generic[L, R_co]):
@@ -50,12 +50,12 @@ def run(
     verb: Verb[L, R],
     *,
     by: Actor,
-    once: Once[A] | None = None,
+    once: Once[S] | None = None,
     if_match: Collection[int] | None = None,
-) -> R | A:
+) -> R | S:
     """Run a verb in a transaction, and return its result.
 
-    With `once`, return the kept answer of an earlier run, or else the answer that `once` renders.
+    With `once`, return the stored response of an earlier run, or the one that `once` renders.
     With `if_match`, raise `ProductNotFound` or `PreconditionFailed` before the verb decides, unless
     each product exists and has one of these versions.
 
@@ -66,24 +66,24 @@ def run(
 
 
 def _attempt(
-    verb: Verb[L, R], by: Actor, once: Once[A] | None, if_match: Collection[int] | None
-) -> R | A:
+    verb: Verb[L, R], by: Actor, once: Once[S] | None, if_match: Collection[int] | None
+) -> R | S:
     claimed = claim(once) if once else None
-    if isinstance(claimed, KeptAnswer):
-        return cast(A, claimed)
+    if isinstance(claimed, StoredResponse):
+        return cast(S, claimed)
     locked = verb.wants.lock()
     if if_match is not None:
         _check_versions(verb.wants.skus or locked.products, locked, if_match)
     posting = Posting(by=by)
     try:
-        result: R | A = verb.decide(locked, posting)
+        result: R | S = verb.decide(locked, posting)
     except StockError as refused:
         result, posting = _decide_again(verb, refused, locked, by)
     commits = not connection.savepoint_ids
     committed = posting.write(commits=commits and claimed is None)
     if once is not None and claimed is not None:
         result = once.render(result)
-        committed = keep(claimed, result, commits=commits)
+        committed = store_response(claimed, result, commits=commits)
     if committed and connection.connection.info.transaction_status != TransactionStatus.IDLE:
         raise AssertionError("A statement ran after the COMMIT, outside the transaction.")
     return result
@@ -178,14 +178,14 @@ def run_batches(batches: Batches, *, by: Actor) -> None:
             return
         if (products := batches.products()) is not None:
             lock_rows(products)
-        for outcomes in _carry_out(batches.verbs(), by):
+        for outcomes in _apply_batches(batches.verbs(), by):
             batches.decided(outcomes)
         batches.end()
 
     _in_transaction(attempt)
 
 
-def _carry_out(verbs: Iterable[Verb[Any, Outcomes]], by: Actor) -> Iterator[Outcomes]:
+def _apply_batches(verbs: Iterable[Verb[Any, Outcomes]], by: Actor) -> Iterator[Outcomes]:
     """Decide each batch while the database still writes the one before."""
     locked, posting = Locked({}), Posting(by=by)
     for verb in verbs:

@@ -23,9 +23,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def read(api: APIClient, **query: Any) -> Any:
-    answer = api.get("/v1/events", query)
-    assert answer.status_code == 200, answer.content
-    return answer.json()
+    response = api.get("/v1/events", query)
+    assert response.status_code == 200, response.content
+    return response.json()
 
 
 def seen(page: Any) -> list[tuple[str, int]]:

@@ -129,8 +129,8 @@ class Machine(RuleBasedStateMachine):
         )
 
     def _play(self, request: dict[str, Any], *more: str) -> None:
-        answer = self._ask(request)
-        assert not answer.has_header("Idempotent-Replayed")
+        response = self._ask(request)
+        assert not response.has_header("Idempotent-Replayed")
 
         def under_condition(model: Model) -> dict[str, Any]:
             self._refuse_unless_current(request["sku"], request["etag"])
@@ -140,16 +140,16 @@ class Machine(RuleBasedStateMachine):
         outcomes, self.model = self._predict(under_condition, one_line=request["one_line"])
         is_done = isinstance(outcomes, dict)
         if isinstance(outcomes, dict):
-            assert answer.status_code == request["done"], (answer.content, outcomes)
-            assert_holds(outcomes, answer.json())
+            assert response.status_code == request["done"], (response.content, outcomes)
+            assert_holds(outcomes, response.json())
         else:
-            self._assert_one_of(answer, outcomes)
-        self._note(answer, *more)
-        if request["sku"] in self.model.products and answer.has_header("ETag"):
-            assert answer["ETag"] == self._current_etag(request["sku"])
-            self.etags.setdefault(request["sku"], []).append(answer["ETag"])
+            self._assert_one_of(response, outcomes)
+        self._note(response, *more)
+        if request["sku"] in self.model.products and response.has_header("ETag"):
+            assert response["ETag"] == self._current_etag(request["sku"])
+            self.etags.setdefault(request["sku"], []).append(response["ETag"])
         if request["key"]:
-            (self.done if is_done else self.refused).append({**request, "answer": answer})
+            (self.done if is_done else self.refused).append({**request, "response": response})
 
     def _ask(self, request: dict[str, Any]) -> Any:
         names = {"Idempotency-Key": request["key"], "If-Match": request["etag"]}
@@ -174,16 +174,16 @@ class Machine(RuleBasedStateMachine):
         if sku is not None and etag is not None and etag not in ("*", self._current_etag(sku)):
             raise Refused(412, "precondition_failed", sku=sku)
 
-    def _note(self, answer: Any, *more: str) -> None:
-        code = [answer.json()["code"]] if answer.status_code >= 400 else []
-        self.reached[" ".join([str(answer.status_code), *code, *more])] += 1
+    def _note(self, response: Any, *more: str) -> None:
+        code = [response.json()["code"]] if response.status_code >= 400 else []
+        self.reached[" ".join([str(response.status_code), *code, *more])] += 1
 
-    def _assert_one_of(self, answer: Any, refusals: list[Refused]) -> None:
-        problem = assert_problem(answer, answer.status_code, answer.json().get("code"))
+    def _assert_one_of(self, response: Any, refusals: list[Refused]) -> None:
+        problem = assert_problem(response, response.status_code, response.json().get("code"))
         names = {"code", "sku", "requested", "available", "lines"}
         found = {name: value for name, value in problem.items() if name in names}
         allowed = [(refusal.status, refusal.body) for refusal in refusals]
-        assert (answer.status_code, found) in allowed
+        assert (response.status_code, found) in allowed
 
     def _predict(
         self, expect: Expect, *, one_line: bool
@@ -525,7 +525,7 @@ class Machine(RuleBasedStateMachine):
 
         again = self._ask({**request, "path": path})
 
-        first = request["answer"]
+        first = request["response"]
         assert again["Idempotent-Replayed"] == "true"
         assert (again.status_code, again.content) == (first.status_code, first.content)
         for header in ("Content-Type", "ETag", "Location"):
@@ -540,10 +540,10 @@ class Machine(RuleBasedStateMachine):
         if all(mine[name] == others[name] for name in ("path", "body", "etag")):
             return
 
-        answer = self._ask({**others, "key": mine["key"]})
+        response = self._ask({**others, "key": mine["key"]})
 
-        assert_problem(answer, 422, "idempotency_key_reused")
-        self._note(answer)
+        assert_problem(response, 422, "idempotency_key_reused")
+        self._note(response)
 
     @precondition(lambda self: self.refused)
     @rule(position=positions, other=st.none() | positions)
@@ -571,12 +571,12 @@ class Machine(RuleBasedStateMachine):
     def read_as_of(self, name: str, position: int) -> None:
         sku = self.sku(name)
         path = f"/v1/products/{sku}"
-        answer = self.api.get(f"{path}/events?page_size=1000")
+        response = self.api.get(f"{path}/events?page_size=1000")
         if sku not in self.model.products:
-            assert_problem(answer, 404, "product_not_found")
+            assert_problem(response, 404, "product_not_found")
             return
         ledger = self.model.products[sku]["events"]
-        rows = answer.json()["results"]
+        rows = response.json()["results"]
         assert_holds([_without_note(event) for event in reversed(ledger)], rows)
         # Compared as datetimes: the text of a full second has no fraction.
         moments = [datetime.fromisoformat(event["occurred_at"]) for event in rows]
@@ -620,11 +620,11 @@ class Machine(RuleBasedStateMachine):
         )
 
     def _compare(self, path: str, expect: Callable[[], dict[str, Any]]) -> None:
-        answer = self.api.get(path)
+        response = self.api.get(path)
         try:
-            assert_holds(expect(), answer.json())
+            assert_holds(expect(), response.json())
         except Refused as refusal:
-            self._assert_one_of(answer, [refusal])
+            self._assert_one_of(response, [refusal])
 
     # ----------------------------------------------------------------------------- after every step
 

@@ -237,7 +237,7 @@ BORROWED = [
         "prepared statements use libpq directly",
     ),
     Borrowed("products.db.prepared", "psycopg.pq.abc.PGconn", "", "its type"),
-    Borrowed("products.db.prepared", "psycopg.pq.abc.PGresult", "status ntuples", "its answers"),
+    Borrowed("products.db.prepared", "psycopg.pq.abc.PGresult", "status ntuples", "its responses"),
     Borrowed(
         "products.db.prepared",
         "psycopg.adapt.Transformer",

@@ -92,8 +92,8 @@ def test_the_search_field_finds_a_product(staff: Client) -> None:
     form = re.search(r'<form action="([^"]*)" method="get" role="search".*?name="q"', page, re.S)
 
     assert form
-    answer = staff.get(form[1], {"q": "cup"})
-    assert list(answer.context["cl"].result_list) == [product]
+    response = staff.get(form[1], {"q": "cup"})
+    assert list(response.context["cl"].result_list) == [product]
 
 
 def test_the_latest_events_link_to_their_products_and_details(staff: Client) -> None:

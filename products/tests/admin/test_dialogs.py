@@ -68,7 +68,7 @@ def test_a_clerk_adds_and_removes_stock_with_reason_and_note(cup: Product) -> No
     added = send(clerk, cup, "add_stock", amount=10, reason="delivery", reference="po-7")
     removed = send(clerk, cup, "remove_stock", amount=3, reason="breakage", note="shelf 4")
 
-    assert [answer["Location"] for answer in (added, removed)] == [url(cup, "change")] * 2
+    assert [response["Location"] for response in (added, removed)] == [url(cup, "change")] * 2
     first, second = StockEvent.objects.filter(source="admin").order_by("pk")
     assert (first.type, first.quantity_change, first.reason) == ("InventoryAdded", 10, "delivery")
     assert (first.reference, first.actor) == ("po-7", "Grace")
@@ -92,11 +92,11 @@ def test_a_count_from_a_stale_dialog_is_refused_and_shows_the_new_level(
     stock.remove(sku="CUP", amount=4, by=ACTOR)
     before = stored()
 
-    answer = send(
+    response = send(
         manager, cup, "adjust_stock", quantity=7, reason="stocktake", expected_quantity=25
     )
 
-    page = answer.content.decode()
+    page = response.content.decode()
     assert "21 on hand now, 25 when you opened this dialog" in page
     assert 'name="expected_quantity" value="21"' in page
     assert 'name="quantity" value="7"' in page
@@ -130,10 +130,10 @@ def test_a_dialog_shows_why_a_change_is_refused(
 ) -> None:
     before = stored()
 
-    answer = send(manager, cup, name, expected_quantity=25, **fields)
+    response = send(manager, cup, name, expected_quantity=25, **fields)
 
-    assert answer.status_code == 200
-    assert message in answer.content.decode()
+    assert response.status_code == 200
+    assert message in response.content.decode()
     assert stored() == before
 
 
@@ -166,8 +166,8 @@ def test_a_dialog_sent_several_times_at_once_is_carried_out_once() -> None:
     def add() -> int:
         browser = Client()
         browser.cookies = cookies
-        answer = send(browser, product, "add_stock", opening=opening, amount=3, reason="found")
-        status: int = answer.status_code
+        response = send(browser, product, "add_stock", opening=opening, amount=3, reason="found")
+        status: int = response.status_code
         return status
 
     assert at_once([add] * 8) == [302] * 8
@@ -179,10 +179,10 @@ def test_a_refused_dialog_can_be_sent_again(manager: Client, cup: Product) -> No
     opening = uuid4().hex
     refused = send(manager, cup, "remove_stock", opening=opening, amount=21, reason="loss")
 
-    answer = send(manager, cup, "remove_stock", opening=opening, amount=20, reason="loss")
+    response = send(manager, cup, "remove_stock", opening=opening, amount=20, reason="loss")
 
     assert f'name="opening" value="{opening}"' in refused.content.decode()
-    assert answer.status_code == 302
+    assert response.status_code == 302
     assert Product.objects.get().quantity == 5
 
 
@@ -205,9 +205,9 @@ def test_a_dialog_with_an_invalid_opening_id_is_not_carried_out(
 ) -> None:
     before = stored()
 
-    answer = send(manager, cup, "add_stock", opening=opening, amount=3, reason="found")
+    response = send(manager, cup, "add_stock", opening=opening, amount=3, reason="found")
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
     assert stored() == before
 
 
@@ -218,9 +218,9 @@ def test_a_dialog_sent_by_htmx_reloads_the_page_it_was_opened_from(
 
     for page, shown in [(listed, listed), ("https://elsewhere.example/", url(cup, "change"))]:
         headers = {"HX-Request": "true", "HX-Current-URL": page}
-        answer = send(manager, cup, "add_stock", amount=1, reason="found", headers=headers)
+        response = send(manager, cup, "add_stock", amount=1, reason="found", headers=headers)
 
-        assert (answer.status_code, answer["HX-Redirect"]) == (200, shown)
+        assert (response.status_code, response["HX-Redirect"]) == (200, shown)
 
 
 @pytest.mark.parametrize("number", ["0", "x", "-1", "9" * 18, "9" * 400, "%00"])
@@ -241,20 +241,20 @@ def test_a_dialog_for_an_unknown_product_is_not_found(manager: Client, number: s
 def test_a_dialog_fulfills_or_releases_a_reservation(
     order: Reservation, name: str, fields: dict[str, Any], status: str
 ) -> None:
-    answer = send(log_in("Grace", CLERK), order, name, note="by phone", **fields)
+    response = send(log_in("Grace", CLERK), order, name, note="by phone", **fields)
 
     order.refresh_from_db()
     event = StockEvent.objects.latest("pk")
-    assert (answer.status_code, order.status) == (302, status)
+    assert (response.status_code, order.status) == (302, status)
     assert (event.actor, event.reservation_id) == ("Grace", order.pk)
     assert event.reason.endswith("by phone")
 
 
 def test_a_dialog_extends_a_reservation(manager: Client, order: Reservation) -> None:
-    answer = send(manager, order, "extend", minutes=30)
+    response = send(manager, order, "extend", minutes=30)
 
     order.refresh_from_db()
-    assert answer.status_code == 302
+    assert response.status_code == 302
     assert order.expires_at is not None
 
 
@@ -266,11 +266,11 @@ def test_a_closed_reservation_offers_no_dialog_and_refuses_one(
     stock.release(reservation_id=order.pk, by=ACTOR)
 
     closed = manager.get(url(order, "change"))
-    answer = send(manager, order, "fulfill")
+    response = send(manager, order, "fulfill")
 
     assert fulfill in offered.content.decode()
     assert fulfill not in closed.content.decode()
-    assert f"Reservation {order.pk} is already released." in answer.content.decode()
+    assert f"Reservation {order.pk} is already released." in response.content.decode()
 
 
 def test_the_product_page_shows_ledger_chart_and_reservations(
@@ -370,9 +370,9 @@ def test_a_bulk_count_is_refused_as_a_whole_with_an_error_for_each_product(
     before = stored()
 
     counts = counts_of((cup, 4, 25), (pot, 7, 25), (mug, 9, 25))
-    answer = act(manager, "enter_counts", [cup, pot, mug], **counts)
+    response = act(manager, "enter_counts", [cup, pot, mug], **counts)
 
-    page = answer.content.decode()
+    page = response.content.decode()
     assert "CUP cannot be set to 4: 5 are reserved" in page
     assert "POT has 26 on hand, not 25. Check the count and try again." in page
     assert f'name="seen-{pot.pk}" value="26"' in page
@@ -384,9 +384,9 @@ def test_a_bulk_count_is_refused_as_a_whole_with_an_error_for_each_product(
 def test_a_bulk_count_accepts_only_whole_numbers(manager: Client, cup: Product, count: str) -> None:
     before = stored()
 
-    answer = act(manager, "enter_counts", [cup], **counts_of((cup, count, 25)))
+    response = act(manager, "enter_counts", [cup], **counts_of((cup, count, 25)))
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
     assert stored() == before
 
 

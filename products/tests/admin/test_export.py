@@ -52,14 +52,14 @@ def export(client: Client, model: str = "product", form: str = CSV, **query: str
     return client.get(reverse(f"admin:products_{model}_export", query={**query, "format": form}))
 
 
-def csv_of(answer: Any) -> list[list[str]]:
-    assert answer["Content-Type"] == "text/csv"
-    text = answer.getvalue().decode("utf-8-sig")
+def csv_of(response: Any) -> list[list[str]]:
+    assert response["Content-Type"] == "text/csv"
+    text = response.getvalue().decode("utf-8-sig")
     return list(csv.reader(io.StringIO(text, newline="")))
 
 
-def xlsx_of(answer: Any) -> list[list[Any]]:
-    workbook = load_workbook(io.BytesIO(answer.getvalue()))
+def xlsx_of(response: Any) -> list[list[Any]]:
+    workbook = load_workbook(io.BytesIO(response.getvalue()))
     return [[cell.value for cell in row] for row in workbook.worksheets[0].rows]
 
 
@@ -70,12 +70,12 @@ def test_an_export_uses_the_filters_and_the_search_of_the_list(viewer: Client) -
     ProductFactory.create(sku="JUG", name="Red jug", quantity=0, minimum_stock_level=1)
     cup.refresh_from_db()
 
-    answer = export(viewer, q="blue", low_stock__exact="1")
+    response = export(viewer, q="blue", low_stock__exact="1")
 
     time = cup.updated_at.isoformat().replace("+00:00", "Z")
     values = ["CUP", "Blue cup", "", "10", "4", "6", "8", "true", "false", time]
-    assert csv_of(answer) == [HEADER, values]
-    assert 'filename="Product-' in answer["Content-Disposition"]
+    assert csv_of(response) == [HEADER, values]
+    assert 'filename="Product-' in response["Content-Disposition"]
 
 
 def test_xlsx_cells_hold_numbers_as_numbers(viewer: Client) -> None:
@@ -93,9 +93,9 @@ def test_xlsx_cells_hold_numbers_as_numbers(viewer: Client) -> None:
 def test_an_export_escapes_formulas(viewer: Client, form: str, text: str) -> None:
     ProductFactory.create(sku="CUP", name=text, description=text)
 
-    answer = export(viewer, form=form)
+    response = export(viewer, form=form)
 
-    _, row = csv_of(answer) if form == CSV else xlsx_of(answer)
+    _, row = csv_of(response) if form == CSV else xlsx_of(response)
     assert row[1].startswith("'")
     assert row[2].startswith("'")
 
@@ -249,18 +249,18 @@ def test_the_export_links_of_a_list_keep_its_search(viewer: Client) -> None:
 
 @pytest.mark.parametrize("form", ["", "0", "CSV", "json"])
 def test_an_unknown_format_is_refused(viewer: Client, form: str) -> None:
-    answer = export(viewer, form=form)
+    response = export(viewer, form=form)
 
-    assert answer.status_code == 302
-    assert "Choose CSV or XLSX." in viewer.get(answer.url).content.decode()
+    assert response.status_code == 302
+    assert "Choose CSV or XLSX." in viewer.get(response.url).content.decode()
 
 
 def test_an_unknown_filter_is_refused_as_in_the_list(viewer: Client) -> None:
     for query in ({"low_stock__exact": "x"}, {"archived__exact": "x"}, {"nothing": "1"}):
-        answer = export(viewer, **query)
+        response = export(viewer, **query)
 
-        assert answer.status_code == 302
-        assert str(viewer.get(answer.url)["Location"]).endswith("?e=1")
+        assert response.status_code == 302
+        assert str(viewer.get(response.url)["Location"]).endswith("?e=1")
 
 
 @pytest.mark.parametrize("model", ["product", "reservation"])
@@ -268,11 +268,11 @@ def test_an_export_needs_the_permission_to_view_its_list(model: str) -> None:
     ProductFactory.create(sku="CUP")
     other = {"product": "view_reservation", "reservation": "view_product"}[model]
 
-    answers = [
+    responses = [
         export(browser_of("Vera", f"view_{model}"), model).status_code,
         export(browser_of("Olga", other), model).status_code,
         export(Client(), model).status_code,
     ]
 
-    assert answers == [200, 403, 302]
+    assert responses == [200, 403, 302]
     assert get_user_model().objects.count() == 2

@@ -76,9 +76,9 @@ def changes_of(preview: Any) -> list[tuple[Any, ...]]:
     ]
 
 
-def file_error_of(answer: Any) -> str:
+def file_error_of(response: Any) -> str:
     """Return the error message for a file that could not be read."""
-    [message] = answer.context["form"].errors["file"]
+    [message] = response.context["form"].errors["file"]
     return message
 
 
@@ -118,9 +118,9 @@ def test_stock_changes_are_previewed_and_then_made_in_order(manager: Client) -> 
     ]
     assert stored() == before
 
-    answer = manager.post(confirm_url(preview), follow=True)
+    response = manager.post(confirm_url(preview), follow=True)
 
-    assert "Imported 3 rows" in answer.content.decode()
+    assert "Imported 3 rows" in response.content.decode()
     events = StockEvent.objects.filter(product=cup, version__gt=2).order_by("version")
     assert [(e.type, e.quantity_change, e.reason, e.reference) for e in events] == [
         ("InventoryAdded", 5, "delivery", "po-7"),
@@ -252,10 +252,10 @@ def test_concurrent_confirmations_import_once() -> None:
     for window in windows:
         window.force_login(get_user_model().objects.get(username="Ada"))
 
-    answers = at_once([partial(window.post, url) for window in windows])
+    responses = at_once([partial(window.post, url) for window in windows])
 
     assert Product.objects.get().quantity == 9
-    targets = Counter(getattr(answer, "url", answer) for answer in answers)
+    targets = Counter(getattr(response, "url", response) for response in responses)
     assert targets == {
         reverse("admin:products_product_changelist"): 1,
         url_of("adjustments"): 3,
@@ -589,10 +589,10 @@ NOT_XLSX = "The file cannot be read as XLSX. Open it in a spreadsheet program an
 def test_an_unreadable_file_is_refused_with_a_reason(
     manager: Client, make: Callable[[], bytes], message: str
 ) -> None:
-    answer = upload(manager, "adjustments", make())
+    response = upload(manager, "adjustments", make())
 
-    assert answer.status_code == 200
-    assert message in file_error_of(answer)
+    assert response.status_code == 200
+    assert message in file_error_of(response)
 
 
 def test_a_form_without_a_file_is_refused(manager: Client) -> None:
@@ -632,11 +632,11 @@ def test_each_import_needs_its_permissions(
     before = stored()
 
     listed = browser.get(reverse("admin:products_product_changelist"))
-    answers = [browser.get(url_of(kind)), upload(browser, kind, content), browser.post(forged)]
+    responses = [browser.get(url_of(kind)), upload(browser, kind, content), browser.post(forged)]
 
     assert (url_of(kind) in listed.content.decode()) == allowed
     expected = [200, 200, 302] if allowed else [403, 403, 403]
-    assert [answer.status_code for answer in answers] == expected
+    assert [response.status_code for response in responses] == expected
     assert (stored() == before) != allowed
 
 

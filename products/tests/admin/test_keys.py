@@ -35,15 +35,15 @@ def issue(browser: Client, **fields: str) -> Any:
     return browser.post(ADD, {"name": "shop", "role": "operate", **fields})
 
 
-def key_shown(answer: Any) -> str:
-    found = re.search(r'id="key"[^>]* value="([^"]+)"', answer.content.decode())
+def key_shown(response: Any) -> str:
+    found = re.search(r'id="key"[^>]* value="([^"]+)"', response.content.decode())
     assert found
     return found[1]
 
 
-def errors_of(answer: Any) -> Any:
-    assert answer.status_code == 200
-    return answer.context["adminform"].form.errors
+def errors_of(response: Any) -> Any:
+    assert response.status_code == 200
+    return response.context["adminform"].form.errors
 
 
 def page_of(api_key: ApiKey) -> str:
@@ -82,20 +82,20 @@ def test_an_issued_key_works_and_the_ledger_records_its_name(manager: Client) ->
 
 
 def test_the_page_of_a_new_key_shows_a_working_curl_command(manager: Client) -> None:
-    answer = issue(manager)
+    response = issue(manager)
 
-    line = re.search(r'id="curl"[^>]* value="([^"]+)"', answer.content.decode())
+    line = re.search(r'id="curl"[^>]* value="([^"]+)"', response.content.decode())
     assert line
     assert line[1].replace("&quot;", '"') == (
-        f'curl -H "Authorization: Api-Key {key_shown(answer)}" http://testserver/v1/products'
+        f'curl -H "Authorization: Api-Key {key_shown(response)}" http://testserver/v1/products'
     )
 
 
 def test_a_key_is_shown_once_and_stored_nowhere(
     manager: Client, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    answer = issue(manager)
-    _, _, secret = key_shown(answer).partition(".")
+    response = issue(manager)
+    _, _, secret = key_shown(response).partition(".")
 
     pages = [manager.get(path) for path in (LIST, page_of(ApiKey.objects.get()), "/admin/")]
     stored = [
@@ -105,10 +105,10 @@ def test_a_key_is_shown_once_and_stored_nowhere(
     ]
     cookies = [cookie.OutputString() for cookie in manager.cookies.values()]
 
-    assert "no-store" in answer["Cache-Control"]
+    assert "no-store" in response["Cache-Control"]
     assert all(secret not in page.content.decode() for page in pages)
     assert stored
-    assert secret not in repr(stored) + repr(cookies) + repr(list(answer.items()))
+    assert secret not in repr(stored) + repr(cookies) + repr(list(response.items()))
     assert secret not in "".join(capfd.readouterr())
 
 
@@ -123,9 +123,9 @@ def test_resending_the_form_issues_no_second_key(manager: Client) -> None:
 
 @pytest.mark.parametrize("name", ["", " ", "a\tb", "x" * 51, "a\0b"])
 def test_an_invalid_name_is_refused(manager: Client, name: str) -> None:
-    answer = issue(manager, name=name)
+    response = issue(manager, name=name)
 
-    assert errors_of(answer)["name"]
+    assert errors_of(response)["name"]
     assert not ApiKey.objects.exists()
 
 
@@ -157,9 +157,9 @@ def test_the_form_of_a_key_changes_only_its_expiry(manager: Client) -> None:
     api_key = ApiKeyFactory.create(name="shop", role="read")
     form = {**expiry(timezone.now() + timedelta(days=1)), "name": "other", "role": "manage"}
 
-    answer = manager.post(page_of(api_key), {**form, "revoked": "on"})
+    response = manager.post(page_of(api_key), {**form, "revoked": "on"})
 
-    assert answer.status_code == 302
+    assert response.status_code == 302
     api_key.refresh_from_db()
     assert (api_key.name, api_key.role, api_key.revoked) == ("shop", "read", False)
     assert api_key.expiry_date
@@ -193,8 +193,8 @@ def test_the_list_shows_and_filters_by_status(manager: Client) -> None:
     ApiKeyFactory.create(name="ended", revoked=True)
 
     def listed(status: str) -> set[str]:
-        answer = manager.get(LIST, {"state": status})
-        return {api_key.name for api_key in answer.context["cl"].result_list}
+        response = manager.get(LIST, {"state": status})
+        return {api_key.name for api_key in response.context["cl"].result_list}
 
     assert listed("active") == {"working", "timeless"}
     assert listed("expired") == {"over"}
@@ -219,8 +219,8 @@ def test_a_revoked_key_never_works_again(manager: Client) -> None:
     api_key = ApiKeyFactory.create()
     assert status_with(api_key.text) == 200
 
-    answer = revoke(manager, api_key)
-    assert (answer.status_code, status_with(api_key.text)) == (302, 401)
+    response = revoke(manager, api_key)
+    assert (response.status_code, status_with(api_key.text)) == (302, 401)
     manager.post(page_of(api_key), {"revoked": ""})
     revoke(manager, api_key)
 

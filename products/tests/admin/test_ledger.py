@@ -33,15 +33,15 @@ def staff() -> Client:
 
 def listed(client: Client, **parameters: str) -> list[tuple[str, int]]:
     """Return the SKU and version of each event on the page, in order."""
-    answer = client.get(PAGE, parameters)
-    assert answer.status_code == 200
-    return [(event.sku, event.version) for event in answer.context["cl"].result_list]
+    response = client.get(PAGE, parameters)
+    assert response.status_code == 200
+    return [(event.sku, event.version) for event in response.context["cl"].result_list]
 
 
 def exported(client: Client, **parameters: str) -> list[dict[str, str]]:
-    answer = client.get(EXPORT, parameters)
-    assert answer.status_code == 200
-    return list(csv.DictReader(io.StringIO(answer.getvalue().decode("utf-8-sig"), newline="")))
+    response = client.get(EXPORT, parameters)
+    assert response.status_code == 200
+    return list(csv.DictReader(io.StringIO(response.getvalue().decode("utf-8-sig"), newline="")))
 
 
 def test_the_newest_event_comes_first(staff: Client) -> None:
@@ -152,11 +152,11 @@ def test_the_date_filter_covers_whole_utc_days(staff: Client) -> None:
 def test_an_invalid_date_is_reported_and_keeps_the_other_filters(staff: Client, page: str) -> None:
     ProductFactory.create(sku="CUP")
 
-    answer = staff.get(page, {"actor": "nobody", "occurred_at_from": "29.11.2026"}, follow=True)
+    response = staff.get(page, {"actor": "nobody", "occurred_at_from": "29.11.2026"}, follow=True)
 
-    assert answer.request["QUERY_STRING"] == "actor=nobody"
-    assert "is not a date. Enter one such as 2026-11-29." in answer.content.decode()
-    assert list(answer.context["cl"].result_list) == []
+    assert response.request["QUERY_STRING"] == "actor=nobody"
+    assert "is not a date. Enter one such as 2026-11-29." in response.content.decode()
+    assert list(response.context["cl"].result_list) == []
 
 
 def test_a_lookup_without_an_index_is_refused(staff: Client) -> None:
@@ -249,10 +249,10 @@ def test_an_export_of_too_many_events_is_refused(
     assert len(exported(staff)) == 1
     stock.add(sku="CUP", amount=1, by=ANN)
 
-    answer = staff.get(EXPORT, {"q": "CUP"}, follow=True)
+    response = staff.get(EXPORT, {"q": "CUP"}, follow=True)
 
-    assert "by a shorter range of dates" in answer.content.decode()
-    assert answer.redirect_chain == [(f"{PAGE}?q=CUP", 302)]
+    assert "by a shorter range of dates" in response.content.decode()
+    assert response.redirect_chain == [(f"{PAGE}?q=CUP", 302)]
     assert len(exported(staff, actor="Ann")) == 1
 
 
@@ -274,8 +274,8 @@ def test_the_ledger_needs_its_permission() -> None:
 def test_an_event_cannot_be_changed(staff: Client) -> None:
     event = ProductFactory.create().events.get()
 
-    answer = staff.post(
+    response = staff.post(
         reverse("admin:products_stockevent_change", args=[event.pk]), {"reason": "x"}
     )
 
-    assert answer.status_code == 403
+    assert response.status_code == 403

@@ -40,10 +40,10 @@ def ada() -> User:
 def log_in(name: str = "Ada", password: str = "wrong", address: str = "192.0.2.1") -> str:
     """Try to log in. Return `in`, `wrong` or `wait`."""
     form = {"username": name, "password": password}
-    answer = Client(REMOTE_ADDR=address).post(LOGIN, form)
-    if answer.status_code == 302:
+    response = Client(REMOTE_ADDR=address).post(LOGIN, form)
+    if response.status_code == 302:
         return "in"
-    text = answer.content.decode()
+    text = response.content.decode()
     if re.search(r"Too many failed logins\. Try again in [1-9][0-9]* seconds\.", text):
         return "wait"
     assert "Please enter the correct username and password" in text
@@ -68,8 +68,8 @@ def test_the_message_says_how_long_to_wait() -> None:
     for _ in range(3):
         log_in()
 
-    answer = Client().post(LOGIN, {"username": "Ada", "password": "wrong"})
-    wait = re.search(r"Try again in (\d+) seconds", answer.content.decode())
+    response = Client().post(LOGIN, {"username": "Ada", "password": "wrong"})
+    wait = re.search(r"Try again in (\d+) seconds", response.content.decode())
 
     assert wait
     assert 0 < int(wait[1]) <= 1200
@@ -79,16 +79,16 @@ def test_the_message_says_how_long_to_wait() -> None:
 
 @pytest.mark.usefixtures("ada", "limits")
 def test_a_name_is_limited_from_all_addresses_together() -> None:
-    answers = [log_in(address=f"192.0.2.{number}") for number in range(4)]
+    responses = [log_in(address=f"192.0.2.{number}") for number in range(4)]
 
-    assert answers == ["wrong", "wrong", "wrong", "wait"]
+    assert responses == ["wrong", "wrong", "wrong", "wait"]
 
 
 @pytest.mark.usefixtures("ada", "limits")
 def test_an_address_is_limited_for_all_names_together() -> None:
-    answers = [log_in(name=f"name-{number}") for number in range(6)]
+    responses = [log_in(name=f"name-{number}") for number in range(6)]
 
-    assert answers == [*["wrong"] * 5, "wait"]
+    assert responses == [*["wrong"] * 5, "wait"]
     assert log_in(password=RIGHT) == "wait"
     assert log_in(password=RIGHT, address="192.0.2.2") == "in"
 
@@ -104,8 +104,8 @@ def test_a_successful_login_does_not_reset_the_limits() -> None:
     """Otherwise a user could guess the passwords of others between their own logins."""
     User.objects.create_user(username="Eve", password=RIGHT, is_staff=True)
 
-    answers = [log_in(), log_in(), log_in("Eve", RIGHT), log_in("Bob"), log_in("Bob")]
-    assert answers == ["wrong", "wrong", "in", "wrong", "wrong"]
+    responses = [log_in(), log_in(), log_in("Eve", RIGHT), log_in("Bob"), log_in("Bob")]
+    assert responses == ["wrong", "wrong", "in", "wrong", "wrong"]
 
     assert [log_in("Eve", RIGHT), log_in(), log_in("Eve", RIGHT)] == ["in", "wrong", "wait"]
 
@@ -125,14 +125,14 @@ def test_responses_do_not_reveal_which_names_exist() -> None:
     User.objects.create_user(username="customer", password=RIGHT)
     User.objects.create_user(username="gone", password=RIGHT, is_staff=True, is_active=False)
 
-    def answers(name: str, password: str, address: str) -> list[str]:
+    def responses(name: str, password: str, address: str) -> list[str]:
         return [log_in(name, password, address) for _ in range(4)]
 
     expected = ["wrong", "wrong", "wrong", "wait"]
-    assert answers("Ada", "wrong", "192.0.2.1") == expected
-    assert answers("nobody", "wrong", "192.0.2.2") == expected
-    assert answers("customer", RIGHT, "192.0.2.3") == expected
-    assert answers("gone", RIGHT, "192.0.2.4") == expected
+    assert responses("Ada", "wrong", "192.0.2.1") == expected
+    assert responses("nobody", "wrong", "192.0.2.2") == expected
+    assert responses("customer", RIGHT, "192.0.2.3") == expected
+    assert responses("gone", RIGHT, "192.0.2.4") == expected
 
 
 @pytest.mark.usefixtures("ada", "limits")
@@ -161,6 +161,6 @@ def test_the_default_limit_is_ten_wrong_passwords_a_minute() -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("ada", "limits")
 def test_concurrent_attempts_do_not_exceed_the_limit() -> None:
-    answers = at_once([log_in] * 16)
+    responses = at_once([log_in] * 16)
 
-    assert Counter(answers) == {"wrong": 3, "wait": 13}
+    assert Counter(responses) == {"wrong": 3, "wait": 13}

@@ -63,9 +63,9 @@ def test_a_rename_from_a_form_opened_before_a_reserve_leaves_stock_alone(staff: 
     form = form_of(product, name="Renamed")
     stock.reserve(sku=product.sku, amount=7, by=ACTOR)
 
-    answer = staff.post(change_url(product), form)
+    response = staff.post(change_url(product), form)
 
-    assert answer.status_code == 302
+    assert response.status_code == 302
     product.refresh_from_db()
     assert (product.name, product.levels) == ("Renamed", (10, 7, 0))
 
@@ -94,10 +94,10 @@ def test_the_ledger_records_the_user_who_changed_a_minimum(staff: Client) -> Non
 def test_an_invalid_value_is_refused(staff: Client, changes: dict[str, object]) -> None:
     product = ProductFactory.create()
 
-    answer = staff.post(change_url(product), form_of(product, **changes))
+    response = staff.post(change_url(product), form_of(product, **changes))
 
-    assert answer.status_code == 200
-    assert answer.context["adminform"].form.errors
+    assert response.status_code == 200
+    assert response.context["adminform"].form.errors
     product.refresh_from_db()
     assert (product.name, product.minimum_stock_level) == (f"Product {product.sku}", 0)
 
@@ -172,10 +172,10 @@ def test_staff_without_permissions_see_no_products() -> None:
 def test_a_nul_character_in_a_filter_is_refused(staff: Client) -> None:
     staff.raise_request_exception = False
 
-    answer = staff.get(reverse("admin:products_product_changelist"), {"sku": "a\0"})
+    response = staff.get(reverse("admin:products_product_changelist"), {"sku": "a\0"})
 
     # SQLite accepts the character and finds no row.
-    assert answer.status_code == (200 if connection.vendor == "sqlite" else 400)
+    assert response.status_code == (200 if connection.vendor == "sqlite" else 400)
 
 
 def test_an_unreachable_database_gives_503(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ def test_an_unreachable_database_gives_503(staff: Client, monkeypatch: pytest.Mo
 
     assert [page.status_code, to_script.status_code] == [503, 503]
     assert page["Retry-After"] == to_script["Retry-After"]
-    assert "The database does not answer." in page.content.decode()
+    assert "The database does not respond." in page.content.decode()
     assert to_script.json()["code"] == "database_unavailable"
 
 

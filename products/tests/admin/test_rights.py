@@ -133,10 +133,10 @@ def test_each_page_opens_for_users_with_its_permission(
     row = rows[apps.get_model(".".join(page.split("_")[:2]))] if of_a_row else None
     path = reverse(f"admin:{page}", args=[quote(row.pk)] if row else [])
 
-    answers = [browser_of(user_kind).get(path) for user_kind in USERS]
+    responses = [browser_of(user_kind).get(path) for user_kind in USERS]
 
-    assert tuple(answer.status_code for answer in answers) == OPENED_BY[page]
-    assert answers[0]["Location"] == f"{reverse('admin:login')}?next={path}"
+    assert tuple(response.status_code for response in responses) == OPENED_BY[page]
+    assert responses[0]["Location"] == f"{reverse('admin:login')}?next={path}"
 
 
 @pytest.mark.parametrize(
@@ -250,18 +250,18 @@ def actions_of(route: str) -> list[str]:
 
 def forge(browser: Client, rows: dict[type[Model], Model]) -> dict[str, Any]:
     """Send a request that would change data to every admin page, and return the responses."""
-    answers = {}
+    responses = {}
     for route in sorted(set(patterns(admin.site.get_urls()))):
         if "logout" in route:
             continue
         path, row = path_of(route, rows), rows[model_of(route) or Product]
         opened = {"opening": uuid4().hex, "_save": "Save"}
         sent = {**FORGED, **counts(), **files(), **opened}
-        answers[path] = read(browser.post(path, sent))
+        responses[path] = read(browser.post(path, sent))
         for action in actions_of(route):
             chosen = {"action": action, "_selected_action": str(row.pk), "index": "0"}
-            answers[f"{path} {action}"] = browser.post(path, {**FORGED, **counts(), **chosen})
-    return answers
+            responses[f"{path} {action}"] = browser.post(path, {**FORGED, **counts(), **chosen})
+    return responses
 
 
 def counts() -> dict[str, Any]:
@@ -286,11 +286,11 @@ def open_all(browser: Client, rows: dict[type[Model], Model]) -> dict[str, Any]:
     return {path: read(browser.get(path)) for path in sorted(paths)}
 
 
-def read(answer: Any) -> Any:
+def read(response: Any) -> Any:
     """Read an export to its end, since it would block the next one. Return the response."""
-    if answer.streaming:
-        answer.getvalue()
-    return answer
+    if response.streaming:
+        response.getvalue()
+    return response
 
 
 def access_data() -> dict[str, Any]:
@@ -309,8 +309,8 @@ def everything() -> dict[str, Any]:
     return {**stored(), **access_data(), "keys": list(ApiKey.objects.order_by("pk").values_list())}
 
 
-def assert_no_fault(answers: dict[str, Any]) -> None:
-    faults = {path: answer for path, answer in answers.items() if answer.status_code >= 500}
+def assert_no_fault(responses: dict[str, Any]) -> None:
+    faults = {path: response for path, response in responses.items() if response.status_code >= 500}
     assert not faults
 
 
@@ -333,13 +333,13 @@ def test_forged_requests_without_permissions_change_nothing(
     browser = browser_of(user_kind)
     before = everything()
 
-    answers = forge(browser, rows)
+    responses = forge(browser, rows)
 
     assert everything() == before
-    assert_no_fault(answers)
-    for path, answer in answers.items():
+    assert_no_fault(responses)
+    for path, response in responses.items():
         if model_of(path.removeprefix("/admin/")):
-            assert answer.status_code in REFUSED[user_kind], path
+            assert response.status_code in REFUSED[user_kind], path
 
 
 @pytest.mark.slow
@@ -348,10 +348,10 @@ def test_opening_pages_changes_nothing(rows: dict[type[Model], Model], user_kind
     browser = browser_of(user_kind)
     before = everything()
 
-    answers = open_all(browser, rows)
+    responses = open_all(browser, rows)
 
     assert everything() == before
-    assert_no_fault(answers)
+    assert_no_fault(responses)
 
 
 @pytest.mark.slow
@@ -359,9 +359,9 @@ def test_forged_requests_of_a_clerk_count_and_edit_nothing(rows: dict[type[Model
     browser = browser_of("Stock clerk")
     users, keys = access_data(), list(ApiKey.objects.values_list())
 
-    answers = forge(browser, rows)
+    responses = forge(browser, rows)
 
-    assert_no_fault(answers)
+    assert_no_fault(responses)
     assert (access_data(), list(ApiKey.objects.values_list())) == (users, keys)
     product = Product.objects.get()
     assert (product.name, product.levels.minimum_stock_level) == ("Product CUP", 0)
@@ -374,9 +374,9 @@ def test_forged_requests_of_a_manager_change_no_permissions(rows: dict[type[Mode
     browser = browser_of("Stock manager")
     before = access_data()
 
-    answers = forge(browser, rows)
+    responses = forge(browser, rows)
 
-    assert_no_fault(answers)
+    assert_no_fault(responses)
     assert access_data() == before
 
 
@@ -388,9 +388,9 @@ def test_permission_to_change_users_does_not_open_their_pages(
     manager = User.objects.get(username="Stock manager")
     manager.user_permissions.set(Permission.objects.filter(content_type__app_label="auth"))
 
-    answer = browser.post(reverse("admin:auth_user_change", args=[manager.pk]), FORGED)
+    response = browser.post(reverse("admin:auth_user_change", args=[manager.pk]), FORGED)
 
-    assert answer.status_code == 403
+    assert response.status_code == 403
     assert not User.objects.filter(is_superuser=True).exists()
 
 
@@ -402,10 +402,10 @@ def test_the_forged_requests_change_data_for_a_superuser(
     browser = browser_of("superuser")
     before = everything()
 
-    answers = forge(browser, rows)
+    responses = forge(browser, rows)
 
     after = everything()
-    assert_no_fault(answers)
+    assert_no_fault(responses)
     changed = {name for name in after if after[name] != before[name]}
     assert changed >= {"Product", "StockEvent", "ReservationLine", "keys", "users", "groups"}
     kinds = Counter(StockEvent.objects.values_list("type", flat=True))
@@ -417,7 +417,7 @@ def test_requests_without_a_csrf_token_are_refused(rows: dict[type[Model], Model
     browser = browser_of("superuser", enforce_csrf_checks=True)
     before = everything()
 
-    answers = forge(browser, rows)
+    responses = forge(browser, rows)
 
     assert everything() == before
-    assert {answer.status_code for answer in answers.values()} == {403}
+    assert {response.status_code for response in responses.values()} == {403}

@@ -300,9 +300,9 @@ def test_a_refused_role_does_not_learn_which_products_exist(
     ProductFactory.create(sku="CUP")
     reader = client_as(Role.READ)
 
-    answers = [reader.post(f"/v1/products/{sku}/add").json() for sku in ("CUP", "NOPE", "no sku")]
+    responses = [reader.post(f"/v1/products/{sku}/add").json() for sku in ("CUP", "NOPE", "no sku")]
 
-    assert {answer["code"] for answer in answers} == {"permission_denied"}
+    assert {response["code"] for response in responses} == {"permission_denied"}
 
 
 @pytest.mark.parametrize("viewset", [ProductViewSet, ReservationViewSet])

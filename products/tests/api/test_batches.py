@@ -24,15 +24,17 @@ def test_operations_are_applied_in_order_as_one_event_each(api: APIClient) -> No
     ProductFactory.create(sku="CUP", quantity=5)
     ProductFactory.create(sku="POT", quantity=5)
 
-    answer = apply(
+    response = apply(
         api,
         {"operation": "remove", "sku": "POT", "amount": 5, "reason": "sold", "reference": "o-1"},
         {"operation": "add", "sku": "CUP", "amount": 10},
         {"operation": "adjust", "sku": "CUP", "quantity": 7, "reason": "stocktake"},
     )
 
-    assert answer.status_code == 200
-    assert [(row["sku"], row["quantity"], row["version"]) for row in answer.json()["results"]] == [
+    assert response.status_code == 200
+    assert [
+        (row["sku"], row["quantity"], row["version"]) for row in response.json()["results"]
+    ] == [
         ("POT", 0, 2),
         ("CUP", 7, 3),
         ("CUP", 7, 3),
@@ -49,7 +51,7 @@ def test_one_refused_line_refuses_all_and_the_error_names_each(api: APIClient) -
     ProductFactory.create(sku="CUP", quantity=5)
     before = stored()
 
-    answer = apply(
+    response = apply(
         api,
         {"operation": "add", "sku": "CUP", "amount": 1},
         {"operation": "remove", "sku": "CUP", "amount": 7},
@@ -63,7 +65,7 @@ def test_one_refused_line_refuses_all_and_the_error_names_each(api: APIClient) -
         },
     )
 
-    body = assert_problem(answer, 409, "insufficient_stock")
+    body = assert_problem(response, 409, "insufficient_stock")
     assert [(line["index"], line["code"]) for line in body["lines"]] == [
         (1, "insufficient_stock"),
         (2, "product_not_found"),
@@ -100,9 +102,9 @@ def test_a_wrong_line_is_named(api: APIClient, operation: Any, field: str) -> No
 
 @pytest.mark.parametrize("body", [{}, {"operations": []}, {"operations": {}}, {"operations": None}])
 def test_a_body_without_operations_is_refused(api: APIClient, body: Any) -> None:
-    answer = api.post("/v1/operations", body, format="json")
+    response = api.post("/v1/operations", body, format="json")
 
-    assert assert_problem(answer, 400, "invalid")["errors"][0]["field"] == "operations"
+    assert assert_problem(response, 400, "invalid")["errors"][0]["field"] == "operations"
 
 
 def test_at_most_a_thousand_lines_are_accepted(api: APIClient) -> None:
@@ -110,9 +112,9 @@ def test_at_most_a_thousand_lines_are_accepted(api: APIClient) -> None:
     line = {"operation": "add", "sku": "CUP", "amount": 1}
 
     assert_problem(apply(api, *[line] * 1001), 400, "invalid")
-    answer = apply(api, *[line] * 1000)
+    response = apply(api, *[line] * 1000)
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
     assert Product.objects.get(sku="CUP").levels == (1000, 0, 0)
 
 
@@ -164,9 +166,9 @@ def test_an_operation_takes_4_statements(
     api.get("/v1/products/CUP")
 
     with CaptureQueriesContext(connection) as captured:
-        answer = api.post(f"/v1/products/CUP/{operation}", body, format="json")
+        response = api.post(f"/v1/products/CUP/{operation}", body, format="json")
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
     # On SQLite the write takes two statements.
     assert len(captured) <= 4 + (connection.vendor == "sqlite")
 
@@ -180,12 +182,12 @@ def test_an_operation_with_an_idempotency_key_takes_at_most_8_statements(
     ProductFactory.create(sku="CUP")
 
     with CaptureQueriesContext(connection) as captured:
-        answer = api.post(
+        response = api.post(
             f"/v1/products/CUP/{operation}",
             body,
             format="json",
             headers={"Idempotency-Key": "key-1"},
         )
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
     assert len(captured) <= 8

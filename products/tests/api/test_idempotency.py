@@ -61,10 +61,10 @@ def test_a_key_that_is_deleted_during_the_request_is_claimed_again(
         return find(**wanted)
 
     monkeypatch.setattr(IdempotencyKey.objects, "filter", find_late)
-    answer = send(api, path, {"amount": 1})
+    response = send(api, path, {"amount": 1})
 
-    assert answer.status_code == 200
-    assert "Idempotent-Replayed" not in answer
+    assert response.status_code == 200
+    assert "Idempotent-Replayed" not in response
     assert Product.objects.get(pk=product.pk).quantity == 8
 
 
@@ -140,7 +140,7 @@ def test_aliases_of_a_request_are_the_same_request(api: APIClient) -> None:
     first = send(api, f"/v1{path}", {"amount": 1})
     again = [send(api, path, {"amount": 1}), send(api, path, {"amount": 1}, method="patch")]
 
-    assert [answer.content for answer in again] == [first.content] * 2
+    assert [response.content for response in again] == [first.content] * 2
     assert Product.objects.get(pk=product.pk).quantity == 9
 
 
@@ -150,8 +150,10 @@ def test_keys_of_two_clients_are_independent(
     product = ProductFactory.create(quantity=10)
 
     for _ in range(2):
-        answer = send(client_as(Role.OPERATE), f"/v1/products/{product.sku}/remove", {"amount": 1})
-        assert answer.status_code == 200
+        response = send(
+            client_as(Role.OPERATE), f"/v1/products/{product.sku}/remove", {"amount": 1}
+        )
+        assert response.status_code == 200
 
     assert Product.objects.get(pk=product.pk).quantity == 8
 
@@ -164,9 +166,9 @@ def test_a_refusal_after_overdue_units_were_released_has_no_effect(api: APIClien
     before = stored()
     removal = {"operation": "remove", "sku": "CUP", "amount": 4}
 
-    answer = send(api, "/v1/operations", {"operations": [removal, removal]})
+    response = send(api, "/v1/operations", {"operations": [removal, removal]})
 
-    assert_problem(answer, 409, "insufficient_stock")
+    assert_problem(response, 409, "insufficient_stock")
     assert stored() == before
 
 
@@ -178,13 +180,13 @@ def test_only_one_of_several_simultaneous_creations_of_a_sku_succeeds() -> None:
         client.credentials(HTTP_AUTHORIZATION=f"Api-Key {ApiKeyFactory.create().text}")
         requests.append(partial(send, client, "/v1/products", {"sku": "CUP", "name": str(number)}))
 
-    answers: list[Any] = at_once(requests)
+    responses: list[Any] = at_once(requests)
     again: list[Any] = at_once(requests)
 
-    assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 7}
-    for answer, second in zip(answers, again, strict=True):
-        assert second.status_code == answer.status_code
-        assert (second.content == answer.content) == (answer.status_code == 201)
+    assert Counter(response.status_code for response in responses) == {201: 1, 409: 7}
+    for response, second in zip(responses, again, strict=True):
+        assert second.status_code == response.status_code
+        assert (second.content == response.content) == (response.status_code == 201)
 
 
 def test_an_edit_takes_no_key(api: APIClient) -> None:
@@ -192,8 +194,8 @@ def test_an_edit_takes_no_key(api: APIClient) -> None:
     ProductFactory.create(sku="CUP")
 
     for name in ("Mug", "Pot"):
-        answer = send(api, "/v1/products/CUP", {"name": name}, method="patch")
-        assert (answer.status_code, answer.json()["name"]) == (200, name)
+        response = send(api, "/v1/products/CUP", {"name": name}, method="patch")
+        assert (response.status_code, response.json()["name"]) == (200, name)
 
     assert not IdempotencyKey.objects.exists()
 
@@ -228,9 +230,9 @@ def test_an_unexpected_exception_leaves_no_claim(
 def test_a_key_must_be_printable_and_short(api: APIClient, key: str) -> None:
     product = ProductFactory.create()
 
-    answer = send(api, f"/v1/products/{product.sku}/add", {"amount": 1}, key=key)
+    response = send(api, f"/v1/products/{product.sku}/add", {"amount": 1}, key=key)
 
-    errors = assert_problem(answer, 400, "invalid")["errors"]
+    errors = assert_problem(response, 400, "invalid")["errors"]
     assert [error["field"] for error in errors] == ["Idempotency-Key"]
 
 
@@ -244,13 +246,13 @@ def test_16_requests_at_once_under_each_of_25_keys() -> None:
     def ask(key: str) -> tuple[int, bytes, bool]:
         api = APIClient()
         api.credentials(HTTP_AUTHORIZATION=credentials)
-        answer = send(api, path, {"amount": 1}, key=key)
-        return answer.status_code, answer.content, "Idempotent-Replayed" in answer
+        response = send(api, path, {"amount": 1}, key=key)
+        return response.status_code, response.content, "Idempotent-Replayed" in response
 
     for number in range(25):
-        answers: list[Any] = at_once([partial(ask, f"key-{number}")] * 16)
-        [body] = {body for _, body, _ in answers}
-        assert Counter(answers) == {(200, body, False): 1, (200, body, True): 15}
+        responses: list[Any] = at_once([partial(ask, f"key-{number}")] * 16)
+        [body] = {body for _, body, _ in responses}
+        assert Counter(responses) == {(200, body, False): 1, (200, body, True): 15}
 
     assert Product.objects.get(pk=product.pk).reserved_quantity == 25
     assert Reservation.objects.count() == 25

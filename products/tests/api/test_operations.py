@@ -28,8 +28,8 @@ def post(api: APIClient, path: str, body: dict[str, Any] | None = None) -> dict[
     response = api.post(path, body or {}, format="json")
     assert response.status_code in (200, 201), response.content
     assert response["Content-Type"] == "application/json"
-    answer: dict[str, Any] = response.json()
-    return answer
+    product: dict[str, Any] = response.json()
+    return product
 
 
 def levels(product: dict[str, Any]) -> tuple[int, int, int]:
@@ -157,11 +157,11 @@ def test_add_and_remove_return_the_product(
 def test_reserve_returns_the_product_and_the_reservation(api: APIClient) -> None:
     ProductFactory.create(sku="CUP", quantity=25)
 
-    answer = post(api, "/v1/products/CUP/reserve", {"amount": 3, "reference": "order-1"})
+    response = post(api, "/v1/products/CUP/reserve", {"amount": 3, "reference": "order-1"})
 
-    reservation = answer.pop("reservation")
-    assert levels(answer) == (25, 3, 22)
-    assert answer == api.get("/v1/products/CUP").json()
+    reservation = response.pop("reservation")
+    assert levels(response) == (25, 3, 22)
+    assert response == api.get("/v1/products/CUP").json()
     assert isinstance(reservation["id"], int)
     assert without_times(reservation) == {
         "id": reservation["id"],

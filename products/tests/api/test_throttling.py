@@ -65,12 +65,12 @@ def ask_wrongly(times: int = 1, authorization: str = "Api-Key wrong.key", **meta
     return ask(APIClient(HTTP_AUTHORIZATION=authorization, **meta), times)
 
 
-def count_each(answers: Sequence[object]) -> Counter[object]:
+def count_each(responses: Sequence[object]) -> Counter[object]:
     """Count the statuses in lists of statuses. Other results are exceptions."""
     return Counter(
         status
-        for answer in answers
-        for status in (answer if isinstance(answer, list) else [repr(answer)])
+        for response in responses
+        for status in (response if isinstance(response, list) else [repr(response)])
     )
 
 
@@ -239,9 +239,9 @@ def test_of_simultaneous_requests_exactly_the_allowed_number_succeeds(key_rate: 
     key_rate("20/h")
     credentials = f"Api-Key {ApiKeyFactory.create().text}"
 
-    answers = at_once([lambda: ask(APIClient(HTTP_AUTHORIZATION=credentials), 2)] * 32)
+    responses = at_once([lambda: ask(APIClient(HTTP_AUTHORIZATION=credentials), 2)] * 32)
 
-    assert count_each(answers) == {200: 20, 429: 44}
+    assert count_each(responses) == {200: 20, 429: 44}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -250,9 +250,9 @@ def test_of_simultaneous_invalid_keys_exactly_the_allowed_number_gets_401(
 ) -> None:
     failure_rate("5/h")
 
-    answers = at_once([lambda: ask_wrongly(2)] * 16)
+    responses = at_once([lambda: ask_wrongly(2)] * 16)
 
-    assert count_each(answers) == {401: 5, 429: 27}
+    assert count_each(responses) == {401: 5, 429: 27}
 
 
 @pytest.mark.slow
@@ -262,13 +262,13 @@ def test_server_processes_count_together() -> None:
 
     with running_server(API_THROTTLE_RATE="20/h") as server:
         server.wait_for_workers()
-        answers = at_once([partial(server.request, "GET", "/v1/products", headers=key)] * 64)
+        responses = at_once([partial(server.request, "GET", "/v1/products", headers=key)] * 64)
 
     outcomes = Counter(
-        (answer.status, answer.body.get("code"), "retry-after" in answer.headers)
-        if isinstance(answer, Reply)
-        else repr(answer)
-        for answer in answers
+        (response.status, response.body.get("code"), "retry-after" in response.headers)
+        if isinstance(response, Reply)
+        else repr(response)
+        for response in responses
     )
     assert outcomes == {(200, None, False): 20, (429, "throttled", True): 44}
 
@@ -310,13 +310,13 @@ def test_an_address_may_send_30_invalid_keys_and_then_one_every_two_seconds() ->
     assert ask_wrongly(30) == [401] * 30
 
     # While this runs, one more is allowed every two seconds.
-    refused = next(answer for answer in _wrong_answers() if answer.status_code == 429)
+    refused = next(response for response in _wrong_responses() if response.status_code == 429)
 
     assert_problem(refused, 429, "throttled")
     assert refused["Retry-After"] in ("1", "2")
 
 
-def _wrong_answers() -> Iterator[Any]:
+def _wrong_responses() -> Iterator[Any]:
     api = APIClient(HTTP_AUTHORIZATION="Api-Key wrong.key")
     return (api.get("/v1/products") for _ in count())
 

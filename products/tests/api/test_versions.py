@@ -62,23 +62,23 @@ def test_a_change_is_made_only_if_the_product_matches(
 def test_if_match_accepts_the_forms_of_the_rfc(api: APIClient, if_match: str, status: int) -> None:
     ProductFactory.create(sku="CUP")
 
-    answer = send(api, "post", "/v1/products/CUP/add", {"amount": 1}, if_match)
+    response = send(api, "post", "/v1/products/CUP/add", {"amount": 1}, if_match)
 
-    assert answer.status_code == status
+    assert response.status_code == status
 
 
 def test_if_match_on_an_unknown_product_is_not_found(api: APIClient) -> None:
-    answer = send(api, "post", "/v1/products/NOPE/add", {"amount": 1}, "*")
+    response = send(api, "post", "/v1/products/NOPE/add", {"amount": 1}, "*")
 
-    assert_problem(answer, 404, "product_not_found")
+    assert_problem(response, 404, "product_not_found")
 
 
 def test_if_match_is_checked_before_the_reservation(api: APIClient) -> None:
     body = {"amount": 1, "reservation": 404}
 
-    answer = send(api, "post", "/v1/products/NOPE/release", body, "*")
+    response = send(api, "post", "/v1/products/NOPE/release", body, "*")
 
-    assert_problem(answer, 404, "product_not_found")
+    assert_problem(response, 404, "product_not_found")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -111,8 +111,8 @@ def test_levels_at_a_time_come_from_the_ledger(api: APIClient) -> None:
     for event in events:
         # The last of several events at the same time counts.
         last = [one for one in events if one.occurred_at == event.occurred_at][-1]
-        answer = api.get("/v1/products/CUP", {"as_of": event.occurred_at.isoformat()}).json()
-        assert answer == {
+        response = api.get("/v1/products/CUP", {"as_of": event.occurred_at.isoformat()}).json()
+        assert response == {
             "sku": "CUP",
             "as_of": event.occurred_at.isoformat().replace("+00:00", "Z"),
             "quantity": last.quantity,
@@ -135,9 +135,9 @@ def test_times_are_accepted_in_the_forms_of_other_languages(api: APIClient, text
     moment = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
     product_with_past("CUP", [(moment, 7), (moment + timedelta(microseconds=1), 1)])
 
-    answer = api.get("/v1/products/CUP", {"as_of": text}).json()
+    response = api.get("/v1/products/CUP", {"as_of": text}).json()
 
-    assert (answer["quantity"], answer["as_of"]) == (7, "2026-11-20T09:30:00Z")
+    assert (response["quantity"], response["as_of"]) == (7, "2026-11-20T09:30:00Z")
 
 
 def test_a_product_is_not_found_before_its_creation(api: APIClient) -> None:
@@ -150,9 +150,9 @@ def test_a_product_is_not_found_before_its_creation(api: APIClient) -> None:
 def test_a_time_in_the_future_returns_the_current_levels(api: APIClient) -> None:
     ProductFactory.create(sku="CUP", quantity=7)
 
-    answer = api.get("/v1/products/CUP", {"as_of": "9999-12-31T23:59:59Z"})
+    response = api.get("/v1/products/CUP", {"as_of": "9999-12-31T23:59:59Z"})
 
-    assert answer.json()["quantity"] == 7
+    assert response.json()["quantity"] == 7
 
 
 @pytest.mark.parametrize(

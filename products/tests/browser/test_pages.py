@@ -32,9 +32,9 @@ def test_every_page_opens_without_console_errors(page: Page, ada: User, color_sc
     log_in(page, ada)
 
     for path in PAGES:
-        answer = page.goto(path)
-        assert answer is not None
-        assert answer.ok, path
+        response = page.goto(path)
+        assert response is not None
+        assert response.ok, path
         expect(page.get_by_role("heading", level=1)).to_be_visible()
     open_product(page, "CUP")
 
@@ -63,9 +63,9 @@ def test_a_key_pasted_into_the_docs_authorizes_requests(page: Page) -> None:
     operation.get_by_role("button", name="Try it out").click()
     operation.get_by_role("button", name="Execute").click()
 
-    answer = operation.locator(".live-responses-table")
-    expect(answer.locator(".response-col_status").last).to_contain_text("200")
-    expect(answer).to_contain_text("Tall cup")
+    response = operation.locator(".live-responses-table")
+    expect(response.locator(".response-col_status").last).to_contain_text("200")
+    expect(response).to_contain_text("Tall cup")
 
 
 def test_a_wrong_password_is_refused(page: Page, ada: User) -> None:

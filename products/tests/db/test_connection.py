@@ -144,14 +144,14 @@ def test_a_lock_that_is_held_too_long_gets_busy(
         cursor.execute(held)
 
     if method == "get":
-        answer = api.get(path)
+        response = api.get(path)
     else:
-        answer = api.post(
+        response = api.post(
             f"{path}/add", {"amount": 1}, format="json", headers={"Idempotency-Key": "order-1"}
         )
 
-    assert_problem(answer, 503, "busy")
-    assert int(answer["Retry-After"]) >= 1
+    assert_problem(response, 503, "busy")
+    assert int(response["Retry-After"]) >= 1
     another.rollback()
     assert api.get(path).json()["quantity"] == 25
 
@@ -214,7 +214,7 @@ def test_requests_that_wait_for_a_product_do_not_block_other_products(
         waiting = [executor.submit(add, taken) for _ in range(4)]
         served = [add(free) for _ in range(5)]
         another.rollback()
-        waited = [answer.result() for answer in waiting]
+        waited = [response.result() for response in waiting]
 
     assert served == [200] * 5
     assert waited == [200] * 4
@@ -251,12 +251,12 @@ def test_a_statement_that_takes_too_long_is_busy(another: BaseDatabaseWrapper) -
         server.wait_for_workers()
         with another.cursor() as cursor:
             cursor.execute(ROW)
-        answer = server.request("POST", f"{path}/add", {"amount": 1}, key)
+        response = server.request("POST", f"{path}/add", {"amount": 1}, key)
         another.rollback()
         after = server.request("POST", f"{path}/add", {"amount": 1}, key)
 
-    assert (answer.status, answer.body["code"]) == (503, "busy")
-    assert int(answer.headers["retry-after"]) >= 1
+    assert (response.status, response.body["code"]) == (503, "busy")
+    assert int(response.headers["retry-after"]) >= 1
     assert (after.status, after.body["quantity"]) == (200, 26)
 
 
@@ -304,20 +304,20 @@ def test_a_database_that_hangs_gets_503_and_the_service_recovers(proxy: Proxy) -
         live = partial(server.request, "GET", "/health/live")
         at_once(reads * 3)
         with proxy.frozen():
-            answers = at_once([*reads, *adds, *[ready] * 4, live])
+            responses = at_once([*reads, *adds, *[ready] * 4, live])
         # Connections that were being opened may need another attempt.
         recovered = [reads[0]() for _ in range(5)][-1]
         after = at_once(reads * 3)
 
-    assert [_kind(answer) for answer in answers] == [(503, "database_unavailable")] * 12 + [
+    assert [_kind(response) for response in responses] == [(503, "database_unavailable")] * 12 + [
         (200, None)
     ]
     assert recovered.status == 200
-    assert [_kind(answer) for answer in after] == [(200, None)] * 12
+    assert [_kind(response) for response in after] == [(200, None)] * 12
 
 
-def _kind(answer: object) -> object:
-    return (answer.status, answer.body.get("code")) if isinstance(answer, Reply) else answer
+def _kind(response: object) -> object:
+    return (response.status, response.body.get("code")) if isinstance(response, Reply) else response
 
 
 @on_postgresql
@@ -431,7 +431,7 @@ def test_an_unusable_sqlite_file_gets_503(
     api.raise_request_exception = False
     monkeypatch.setattr(stock, "add", lambda **_: break_it(tmp_path / "db.sqlite3"))
 
-    answer = api.post("/v1/products/CUP/add", {"amount": 1}, format="json")
+    response = api.post("/v1/products/CUP/add", {"amount": 1}, format="json")
 
-    assert_problem(answer, 503, code)
-    assert int(answer["Retry-After"]) >= 1
+    assert_problem(response, 503, code)
+    assert int(response["Retry-After"]) >= 1

@@ -82,11 +82,11 @@ def test_no_other_actor_sets_the_time() -> None:
 def test_the_api_takes_no_time(api: APIClient, field: str) -> None:
     product = ProductFactory.create(quantity=5)
 
-    answer = api.post(
+    response = api.post(
         f"/v1/products/{product.sku}/add",
         {"amount": 1, field: "2026-11-02T09:00:00Z"},
         format="json",
     )
 
-    assert answer.status_code == 400
-    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert response.status_code == 400
+    assert [error["field"] for error in response.json()["errors"]] == [field]

@@ -129,11 +129,11 @@ def test_levels_of_the_past_can_be_asked_for(api: APIClient) -> None:
     product = Product.objects.order_by("-version")[0]
     two_weeks_ago = timezone.now() - timedelta(days=14)
 
-    answer = api.get(f"/v1/products/{product.sku}", {"as_of": two_weeks_ago.isoformat()}).json()
+    response = api.get(f"/v1/products/{product.sku}", {"as_of": two_weeks_ago.isoformat()}).json()
 
     last = StockEvent.objects.filter(product=product, occurred_at__lte=two_weeks_ago).latest("pk")
-    assert 1 < answer["version"] == last.version < product.version
-    assert answer["quantity"] == last.quantity
+    assert 1 < response["version"] == last.version < product.version
+    assert response["quantity"] == last.quantity
 
 
 def test_the_same_time_gives_the_same_history() -> None:

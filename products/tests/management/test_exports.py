@@ -150,8 +150,8 @@ def test_a_json_product_matches_the_api(api: APIClient) -> None:
 
     [exported] = objects_of(run("export_products", "--format", "jsonl"))
 
-    answer = api.get("/v1/products/CUP").json()
-    assert exported.items() <= answer.items()
+    response = api.get("/v1/products/CUP").json()
+    assert exported.items() <= response.items()
     assert set(exported) == set(HEADER)
 
 

@@ -67,13 +67,13 @@ def run(line: str, variables: dict[str, str]) -> tuple[int, Any]:
     return response.status_code, response.json()
 
 
-def shows(shown: Any, answer: Any) -> bool:
+def shows(shown: Any, response: Any) -> bool:
     """Return whether the response contains everything that is shown."""
     if isinstance(shown, dict):
-        return all(name in answer and shows(part, answer[name]) for name, part in shown.items())
+        return all(name in response and shows(part, response[name]) for name, part in shown.items())
     if isinstance(shown, list):
-        return len(shown) == len(answer) and all(map(shows, shown, answer))
-    return bool(shown == answer)
+        return len(shown) == len(response) and all(map(shows, shown, response))
+    return bool(shown == response)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -85,10 +85,10 @@ def test_each_request_gets_the_response_shown(document: str) -> None:
         "RESERVATION": "",
     }
     for line, status, shown in steps_of(document):
-        answered, answer = run(line, variables)
+        answered, response = run(line, variables)
 
-        assert answered == status, (line, answer)
-        assert shows(shown, answer), (line, answer)
+        assert answered == status, (line, response)
+        assert shows(shown, response), (line, response)
         newest = Reservation.objects.order_by("pk").last()
         variables["RESERVATION"] = str(newest.pk) if newest else ""
 

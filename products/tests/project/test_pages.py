@@ -9,9 +9,9 @@ ICON = "/static/products/favicon.svg"
 
 @pytest.mark.django_db
 def test_browsers_find_the_favicon(client: Client) -> None:
-    answer = client.get("/favicon.ico")
+    response = client.get("/favicon.ico")
 
-    assert (answer.status_code, answer["Location"]) == (302, ICON)
+    assert (response.status_code, response["Location"]) == (302, ICON)
     icon = client.get(ICON)
     assert icon["Content-Type"] == "image/svg+xml"
     assert icon.getvalue().startswith(b"<svg")

@@ -46,11 +46,13 @@ def test_64_clients_of_20_units_over_several_processes(
     product = ProductFactory.create(quantity=20)
     path = f"/v1/products/{product.sku}/{operation}"
 
-    answers = at_once([partial(server.request, "POST", path, {"amount": 1}, key)] * 64)
+    responses = at_once([partial(server.request, "POST", path, {"amount": 1}, key)] * 64)
 
     outcomes = Counter(
-        (answer.status, answer.body.get("code")) if isinstance(answer, Reply) else repr(answer)
-        for answer in answers
+        (response.status, response.body.get("code"))
+        if isinstance(response, Reply)
+        else repr(response)
+        for response in responses
     )
     assert outcomes == {(200, None): 20, (409, "insufficient_stock"): 44}
     stored = Product.objects.get(pk=product.pk)
@@ -114,11 +116,11 @@ def test_requests_are_utf_8_even_if_they_name_another_charset(
     ):
         named = {**key, "Content-Type": f"application/json; charset={charset}"}
         created = server.request("POST", "/v1/products", {**product, "sku": f"TEA-{number}"}, named)
-        answer = server.request("GET", found, headers=named)
+        response = server.request("GET", found, headers=named)
         refused = server.request("GET", "/v1/products?search=%5Cud800%ff", headers=named)
 
         assert (created.status, created.body["name"]) == (201, product["name"])
-        assert len(answer.body["results"]) == number + 1
+        assert len(response.body["results"]) == number + 1
         assert (refused.status, refused.body["code"]) == (400, "invalid")
 
     odd = {"Content-Type": "a/b; c*=foo''x"}
@@ -145,10 +147,10 @@ def _remove_while_workers_are_killed(
             request_id = f"client-{client}-{number}"
             # A killed worker may or may not have committed the change.
             with suppress(OSError, HTTPException):
-                answer = server.request(
+                response = server.request(
                     "POST", path, {"amount": 1}, {**key, "X-Request-ID": request_id}
                 )
-                assert answer.status == 200
+                assert response.status == 200
                 answered.append(request_id)
 
     def kill_workers() -> None:
@@ -191,11 +193,11 @@ def test_service_heals_after_the_database_dropped_every_connection(
         assert cursor.fetchone()[0] >= WORKERS
 
     noticed = [server.request("GET", path, headers=key).status for _ in range(50)]
-    after = [answer for answer in at_once([read] * 12) if isinstance(answer, Reply)]
+    after = [response for response in at_once([read] * 12) if isinstance(response, Reply)]
 
     assert set(noticed) <= {200, 503}
     assert noticed.count(503) <= WORKERS * THREADS_PER_WORKER
-    assert [answer.status for answer in after] == [200] * 12
+    assert [response.status for response in after] == [200] * 12
 
 
 def test_unavailable_database_gives_503() -> None:
@@ -217,27 +219,27 @@ def test_body_without_length_is_refused(server: Server, key: dict[str, str]) -> 
     reserved = server.request("POST", path, {"amount": 5}, key).body["reservation"]["id"]
     chunk = json.dumps({"lines": [{"sku": product.sku, "amount": 1}]})
 
-    answer = server.request(
+    response = server.request(
         "POST",
         f"/v1/reservations/{reserved}/fulfill",
         f"{len(chunk):x}\r\n{chunk}\r\n0\r\n\r\n",
         {**key, "Transfer-Encoding": "chunked"},
     )
 
-    assert (answer.status, answer.body["code"]) == (411, "length_required")
+    assert (response.status, response.body["code"]) == (411, "length_required")
     assert Product.objects.get(pk=product.pk).quantity == 20
 
 
 def test_unknown_path_gives_a_complete_problem(server: Server) -> None:
-    answer = server.request("POST", "/nope", {})
+    response = server.request("POST", "/nope", {})
 
-    assert (answer.status, answer.body["code"]) == (404, "not_found")
+    assert (response.status, response.body["code"]) == (404, "not_found")
 
 
 def test_http_2_is_not_supported(server: Server) -> None:
     """With HTTP/2, WSGI cannot distinguish a body without a length from an empty body."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
         client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
-        answer = client.recv(100)
+        response = client.recv(100)
 
-    assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
+    assert response == b"" or response.startswith(b"HTTP/1.1 400")

@@ -31,17 +31,17 @@ def test_archiving_is_an_event_and_changes_the_etag(api: APIClient) -> None:
     ProductFactory.create(sku="CUP")
     before = api.get("/v1/products/CUP")
 
-    answer = archive(api, "CUP")
+    response = archive(api, "CUP")
 
-    assert answer.status_code == 200
-    assert answer.json() == {
+    assert response.status_code == 200
+    assert response.json() == {
         **before.json(),
         "archived": True,
         "version": 2,
-        "updated_at": answer.json()["updated_at"],
+        "updated_at": response.json()["updated_at"],
     }
-    assert (before["ETag"], answer["ETag"]) == ('"1"', '"2"')
-    assert api.get("/v1/products/CUP").json() == answer.json()
+    assert (before["ETag"], response["ETag"]) == ('"1"', '"2"')
+    assert api.get("/v1/products/CUP").json() == response.json()
 
 
 @pytest.mark.parametrize(
@@ -96,9 +96,9 @@ def test_add_and_reserve_refuse_an_archived_product(
     ProductFactory.create(sku="NEW")
     before = stored()
 
-    answer = api.post(f"/v1/{path}", body, format="json")
+    response = api.post(f"/v1/{path}", body, format="json")
 
-    problem = assert_problem(answer, 409, "product_archived")
+    problem = assert_problem(response, 409, "product_archived")
     refused = {"sku": "OLD", "code": "product_archived", "requested": 1, "available": 20}
     if has_lines:
         assert problem["lines"] == [{"index": 1, **refused}]
@@ -133,7 +133,7 @@ def test_units_of_an_archived_product_can_be_counted_and_removed(
 
 
 def test_an_archived_product_can_be_restored(api: APIClient, old: Product) -> None:
-    answer = archive(api, "OLD", archived=False)
+    response = archive(api, "OLD", archived=False)
 
-    assert answer.json()["archived"] is False
+    assert response.json()["archived"] is False
     assert api.post("/v1/products/OLD/reserve", {"amount": 20}, format="json").status_code == 200

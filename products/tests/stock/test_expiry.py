@@ -45,15 +45,15 @@ def expire() -> str:
 def test_a_reservation_expires_after_the_given_seconds(api: APIClient) -> None:
     product = ProductFactory.create(quantity=5)
 
-    answer = api.post(
+    response = api.post(
         f"/v1/products/{product.sku}/reserve", {"amount": 2, "expires_in": 900}, format="json"
     ).json()["reservation"]
 
-    reservation = Reservation.objects.get(pk=answer["id"])
+    reservation = Reservation.objects.get(pk=response["id"])
     assert reservation.expires_at is not None
     held_for = reservation.expires_at - reservation.created_at
     assert timedelta(seconds=900) <= held_for < timedelta(seconds=930)
-    assert answer["expires_at"].endswith("Z")
+    assert response["expires_at"].endswith("Z")
 
 
 @pytest.mark.parametrize("expires_in", [0, -1, 1.5, "60", True, None, 1_000_000_001])
@@ -161,9 +161,9 @@ def test_an_overdue_reservation_cannot_be_used(api: APIClient, action: str, swep
     before = levels_of(product)
 
     body = {"expires_in": 60} if action == "extend" else {}
-    answer = api.post(f"/v1/reservations/{held.pk}/{action}", body, format="json")
+    response = api.post(f"/v1/reservations/{held.pk}/{action}", body, format="json")
 
-    assert_problem(answer, 410, "reservation_expired")
+    assert_problem(response, 410, "reservation_expired")
     assert levels_of(product) == before
 
 
@@ -330,13 +330,13 @@ def test_extend_moves_the_expiry_without_an_event(api: APIClient) -> None:
     product = ProductFactory.create(quantity=5)
     held = stock.reserve(sku=product.sku, amount=3, expires_in=60, by=ACTOR)
 
-    answer = api.post(f"/v1/reservations/{held.pk}/extend", {"expires_in": 7200}, format="json")
+    response = api.post(f"/v1/reservations/{held.pk}/extend", {"expires_in": 7200}, format="json")
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
     extended = Reservation.objects.get(pk=held.pk)
     assert extended.expires_at is not None
     assert extended.expires_at > timezone.now() + timedelta(hours=1)
-    assert answer.json()["lines"][0]["open"] == 3
+    assert response.json()["lines"][0]["open"] == 3
     assert Product.objects.get(pk=product.pk).version == 2
 
 

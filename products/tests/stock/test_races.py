@@ -198,9 +198,9 @@ def test_a_caller_that_cannot_acquire_the_lock_in_time_gets_busy(api: APIClient)
     def ask() -> tuple[int, str]:
         locked.wait(timeout=60)
         api.raise_request_exception = False
-        answer = api.post(f"/v1/products/{product.sku}/add", {"amount": 1}, format="json")
+        response = api.post(f"/v1/products/{product.sku}/add", {"amount": 1}, format="json")
         answered.set()
-        return answer.status_code, answer.json()["code"]
+        return response.status_code, response.json()["code"]
 
     assert at_once([hold_the_lock, ask]) == [None, (503, "busy")]
 
