@@ -28,8 +28,8 @@ class BatchForm(forms.Form):
         self.products = products
         super().__init__(*args)
 
-    def carry_out(self, by: stock.Actor) -> str:
-        """Make the change and return a success message. Raises `StockError`."""
+    def apply(self, by: stock.Actor) -> str:
+        """Apply the change and return a success message. Raises `StockError`."""
         raise NotImplementedError
 
     def refuse(self, error: stock.StockError) -> None:
@@ -43,7 +43,7 @@ class MinimumForm(BatchForm):
 
     minimum_stock_level = WholeNumberField(min_value=0, label="Minimum")
 
-    def carry_out(self, by: stock.Actor) -> str:
+    def apply(self, by: stock.Actor) -> str:
         minimum = self.cleaned_data["minimum_stock_level"]
         edits = [
             stock.Edit(sku=product.sku, minimum_stock_level=minimum) for product in self.products
@@ -91,7 +91,7 @@ class CountsForm(BatchForm):
             raise forms.ValidationError("Enter a count for at least one product.")
         return self.cleaned_data
 
-    def carry_out(self, by: stock.Actor) -> str:
+    def apply(self, by: stock.Actor) -> str:
         reason = joined(self.cleaned_data["reason"], self.cleaned_data["note"])
         counts = [
             stock.Adjust(
@@ -145,18 +145,18 @@ class BatchActions(InventoryAdmin):
         queryset: QuerySet[Product],
         form_class: type[BatchForm],
     ) -> HttpResponse | None:
-        """Show the form or carry it out. Return `None` to show the list again."""
+        """Show the form or apply it. Return None to show the list again."""
         products = list(queryset.order_by("sku")[: MAX_SELECTED + 1])
         if len(products) > MAX_SELECTED:
             self.message_user(
                 request, f"Select at most {MAX_SELECTED:,} products.", level=messages.ERROR
             )
             return None
-        sent = "carry_out" in request.POST
+        sent = "apply" in request.POST
         form = form_class(products, *([request.POST] if sent else []))
         if sent and form.is_valid():
             try:
-                self.message_user(request, form.carry_out(actor_of(request)))
+                self.message_user(request, form.apply(actor_of(request)))
             except stock.StockError as error:
                 form.refuse(error)
             else:

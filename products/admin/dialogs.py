@@ -1,6 +1,6 @@
 """Dialogs that change stock. Each is a form and one call of `products.stock`.
 
-They run outside the admin's transactions, since `stock` owns its own and retries them.
+They run outside the admin's transactions, because `stock` opens and retries its own.
 """
 
 import re
@@ -87,8 +87,8 @@ class Dialog(BaseDialogForm):
         """Read the current row from the database."""
         raise NotImplementedError
 
-    def carry_out(self, by: stock.Actor) -> str:
-        """Make the change and return a success message. Raises `StockError`."""
+    def apply(self, by: stock.Actor) -> str:
+        """Apply the change and return a success message. Raises `StockError`."""
         raise NotImplementedError
 
     def refuse(self, error: stock.StockError) -> None:
@@ -115,7 +115,7 @@ def dialog_action(
 ) -> Callable[..., HttpResponse]:
     """Return an admin action called `name` that opens the dialog.
 
-    It is offered to users for whom the page's `has_<permission>_permission` is true.
+    The page offers it to users for whom `has_<permission>_permission` returns true.
     """
     dialog = ActionDialog(
         title=form_class.title,
@@ -126,7 +126,7 @@ def dialog_action(
 
     def run(model_admin: Any, request: HttpRequest, form: Dialog, object_id: str) -> HttpResponse:
         try:
-            message = form.carry_out(actor_of(request))
+            message = form.apply(actor_of(request))
         except stock.StockError as error:
             form.refuse(error)
             context = {"dialog": dialog, "form": form, "form_submit_text": form_class.submit}
@@ -175,7 +175,7 @@ class ProductDialog(Dialog):
 
 
 class MoveDialog(ProductDialog):
-    """A dialog that adds or removes units, once for each time it is opened.
+    """A dialog that adds or removes units, at most once each time it is opened.
 
     If the response is lost, the dialog stays open and can be sent again. See ADR 13.
     """
@@ -190,7 +190,7 @@ class MoveDialog(ProductDialog):
 
     field_order = ("amount", "reason", "note", "reference")
 
-    def carry_out(self, by: stock.Actor) -> str:
+    def apply(self, by: stock.Actor) -> str:
         sku, amount = self.product.sku, self.cleaned_data["amount"]
         opening = self.cleaned_data["opening"].hex
         # The first submission counts, even if a later one has another amount.
@@ -211,7 +211,7 @@ class MoveDialog(ProductDialog):
             once=once,
         )
         if response.is_replay:
-            return "This change was already saved. It was not made again."
+            return "This change was already saved. Nothing was changed again."
         return str(response.body, "utf-8")
 
 
@@ -247,7 +247,7 @@ class AdjustDialog(ProductDialog):
         super().load()
         self.fields["expected_quantity"].initial = self.product.quantity
 
-    def carry_out(self, by: stock.Actor) -> str:
+    def apply(self, by: stock.Actor) -> str:
         product = stock.adjust(
             sku=self.product.sku,
             quantity=self.cleaned_data["quantity"],
@@ -291,7 +291,7 @@ class FulfillDialog(ReservationDialog):
 
     note = NoteField()
 
-    def carry_out(self, by: stock.Actor) -> str:
+    def apply(self, by: stock.Actor) -> str:
         stock.fulfill(reservation_id=self.reservation.pk, reason=self.full_reason(), by=by)
         return f"Fulfilled reservation {self.reservation}."
 
@@ -303,7 +303,7 @@ class ReleaseDialog(ReservationDialog):
     reason = ReasonField("release")
     note = NoteField()
 
-    def carry_out(self, by: stock.Actor) -> str:
+    def apply(self, by: stock.Actor) -> str:
         stock.release(reservation_id=self.reservation.pk, reason=self.full_reason(), by=by)
         return f"Released reservation {self.reservation}."
 
@@ -316,7 +316,7 @@ class ExtendDialog(ReservationDialog):
         min_value=1, max_value=MAX_MINUTES, initial=60, label="Minutes from now"
     )
 
-    def carry_out(self, by: stock.Actor) -> str:
+    def apply(self, by: stock.Actor) -> str:
         minutes = self.cleaned_data["minutes"]
         stock.extend(reservation_id=self.reservation.pk, expires_in=minutes * 60, by=by)
         return (

@@ -1,7 +1,7 @@
-"""Imports from CSV and XLSX, with a preview. All changes of a file are made, or none.
+"""Imports from CSV and XLSX, with a preview. All changes of a file are applied, or none.
 
-The preview only reads, and stores its changes in a `PendingImport`. Confirming it makes these
-changes in one call of `stock`, which checks them again. See ADR 9.
+The preview changes no stock. It stores its changes in a `PendingImport`. Confirming it applies
+them in one call of `stock`, which checks them again. See ADR 9.
 """
 
 import dataclasses
@@ -108,10 +108,10 @@ class Import:
         """Return the effect of each line on the current stock, and add errors to the lines."""
         raise NotImplementedError
 
-    def carry_out(
+    def apply(
         self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.StoredResponse]
     ) -> Any:
-        """Make all changes or none. Raises `stock.StockError` with every refused line."""
+        """Apply all changes or none. Raises `stock.StockError` with every refused line."""
         raise NotImplementedError
 
 
@@ -149,7 +149,7 @@ class ProductImport(Import):
                 return PreviewRow(line, "Changed", _edits(edit, product))
         return PreviewRow(line, "" if line.problems else "Unchanged", [])
 
-    def carry_out(
+    def apply(
         self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.StoredResponse]
     ) -> Any:
         return stock.save_products(changes, by=by, once=once)
@@ -211,7 +211,7 @@ class AdjustmentImport(Import):
         ]
         return PreviewRow(line, label, differences, note)
 
-    def carry_out(
+    def apply(
         self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.StoredResponse]
     ) -> Any:
         return stock.apply(changes, by=by, once=once)
@@ -267,7 +267,7 @@ class ImportAdmin(InventoryAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show links to the imports that the user may make."""
+        """Show links to the imports that the user may run."""
         allowed = [kind for kind in IMPORTS.values() if request.user.has_perms(kind.permissions)]
         return super().changelist_view(request, {**(extra_context or {}), "imports": allowed})
 
@@ -287,7 +287,7 @@ class ImportAdmin(InventoryAdmin):
         return self._preview(request, kind, lines)
 
     def confirm_view(self, request: HttpRequest, name: str, pk: int) -> HttpResponse:
-        """Make the changes of a preview, all or none, and only once."""
+        """Apply the changes of a preview, all or none, and only once."""
         kind = _kind(request, name)
         user: Any = request.user
         oldest = SecondsFromNow(-KEPT_FOR_SECONDS)
@@ -300,7 +300,7 @@ class ImportAdmin(InventoryAdmin):
         by = actor_of(request)
         once = once_for(by, f"import {pk}", lambda _: f"Imported {rows}.")
         try:
-            response = kind.carry_out([line.change for line in lines], by=by, once=once)
+            response = kind.apply([line.change for line in lines], by=by, once=once)
         except stock.StockError as refusal:
             for index, problem in refusal.lines:
                 lines[index].problems.append(problem)
@@ -313,7 +313,8 @@ class ImportAdmin(InventoryAdmin):
 
     def _not_pending(self, request: HttpRequest, kind: Import) -> HttpResponse:
         messages.warning(
-            request, "This import was already made, or its preview has expired. Check the ledger."
+            request,
+            "This import was already applied, or its preview has expired. Check the ledger.",
         )
         return redirect("admin:products_product_import", kind.name)
 

@@ -103,7 +103,7 @@ class RevokeDialog(Dialog):
             raise Http404
         self.api_key = api_key
 
-    def carry_out(self, by: stock.Actor) -> str:
+    def apply(self, by: stock.Actor) -> str:
         self.api_key.revoked = True
         self.api_key.save(update_fields=["revoked"])
         LogEntry.objects.log_actions(

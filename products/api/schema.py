@@ -64,8 +64,8 @@ _IDEMPOTENCY_KEY = OpenApiParameter(
     {"type": "string", "pattern": f"^[!-~]{{1,{MAX_IDEMPOTENCY_KEY_LENGTH}}}$"},
     OpenApiParameter.HEADER,
     description=(
-        "Makes a retry safe, such as `order-1001`. A request that is sent again with the same key "
-        "gets the first response again and is not carried out again."
+        "Your own id for this request, such as `order-1001`. A request that is repeated with the "
+        "same key gets the first response again and is not applied again."
     ),
 )
 _IF_MATCH = OpenApiParameter(

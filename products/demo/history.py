@@ -272,10 +272,10 @@ class _History:
     def _abandon_basket(self, at: datetime) -> None:
         """Hold units for half an hour, and let the hold expire."""
         expiry = at + 30 * _MINUTE
-        sweep = expiry + self._random.randint(1, 59) * _MINUTE / 60
-        if sweep < self._now - _HOUR:
+        expired_at = expiry + self._random.randint(1, 59) * _MINUTE / 60
+        if expired_at < self._now - _HOUR:
             self._hold(f"basket-{next(self._baskets)}", 30 * _MINUTE, at)
-            self._queue_change(sweep, _expire)
+            self._queue_change(expired_at, _expire)
 
     # ---------------------------------------------------------------------- current reservations
 

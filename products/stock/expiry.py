@@ -1,4 +1,4 @@
-"""The sweep: expire overdue reservations and return their units."""
+"""Expire overdue reservations, whose units then become available again."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -10,28 +10,28 @@ from products.stock.runner import Verb, run
 
 
 class ExpiryResult(NamedTuple):
-    """The reservations of one sweep."""
+    """The outcome of one call of `expire_overdue`."""
 
     found: int
     """The number of overdue reservations that were found."""
     expired: int
-    """The number of reservations of which this sweep has expired units."""
+    """The number of reservations whose units were expired."""
     skipped: set[int]
     """The ids of reservations that still hold units, because others have locked them or a
     product."""
 
 
 def expire_overdue(*, limit: int, excluding: Collection[int] = (), by: Actor) -> ExpiryResult:
-    """Expire overdue reservations and return their units, in the order of their expiry.
+    """Expire overdue reservations, in the order of their expiry.
 
     Expires at most `limit` lines, but at least one whole reservation, so that locks are held
     briefly. Skips reservations that others have locked: pass `skipped` as `excluding` to the
     next call.
     """
-    return run(_Sweep(limit, excluding), by=by)
+    return run(_ExpireOverdue(limit, excluding), by=by)
 
 
-class _Sweep(Verb[LockedOverdue, ExpiryResult]):
+class _ExpireOverdue(Verb[LockedOverdue, ExpiryResult]):
     def __init__(self, limit: int, excluding: Collection[int]) -> None:
         self.wants = OverdueReservations(limit, excluding)
 

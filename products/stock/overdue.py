@@ -1,4 +1,4 @@
-"""Expire overdue reservations of products that are short, without waiting for the next sweep.
+"""Expire overdue reservations of products that are short, without waiting for `expire_overdue`.
 
 ADR 17 has the reasons.
 """

@@ -34,7 +34,7 @@ def double_apply(patch: Any) -> None:
 
 
 def late_fulfill(patch: Any) -> None:
-    """Accept overdue reservations until the sweep has expired them."""
+    """Accept overdue reservations until `expire_overdue` has expired them."""
     from products.ledger.locking import LockedReservation
     from products.models import Reservation
     from products.stock import reservations

@@ -6,8 +6,8 @@ set: by the developer, or for pytest-xdist workers, which share their parent's s
 programs use ``running_postgres()``.
 
 Each server has an owner process. The name of the server's folder contains the pid and the start
-time of the owner. A folder is created with its name, so a concurrent sweep always knows the owner
-of a folder. The sweep removes the servers of killed owners.
+time of the owner. Each start removes the servers of killed owners. A folder has this name from its
+creation on, so no concurrent start mistakes it for the folder of a killed owner.
 """
 
 import atexit
@@ -68,7 +68,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 @contextlib.contextmanager
 def running_postgres(*, fsync: bool = False) -> Iterator[str]:
     """Yield the URL of an empty database on a new server. With `fsync`, commits are durable."""
-    _sweep()
+    _clean_up()
     owner = os.getpid()
     prefix = f"{PREFIX}{owner}-{_start_time(owner)}-"
     folder = Path(tempfile.mkdtemp(prefix=prefix))
@@ -223,7 +223,7 @@ def _give_to_server_user(path: Path) -> None:
         os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
 
 
-def _sweep() -> None:
+def _clean_up() -> None:
     """Remove the servers of killed owners. Keep folders that cannot be identified."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         owner = OWNER.fullmatch(folder.name)
@@ -235,7 +235,7 @@ def _is_own_directory(path: Path) -> bool:
     """Return whether the path is a directory of this user, and not a link."""
     try:
         status = path.lstat()
-    except FileNotFoundError:  # another sweep was faster
+    except FileNotFoundError:  # another process has removed it
         return False
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
 

@@ -508,13 +508,13 @@ class Machine(RuleBasedStateMachine):
             self.model.reservations[number]["overdue"] = True
 
     @rule(batch=st.sampled_from([1, 2, 1000]))
-    def sweep(self, batch: int) -> None:
+    def expire_reservations(self, batch: int) -> None:
         call_command("expire_reservations", batch=batch, stdout=StringIO())
 
-        # The order of the sweep is read from the ledger.
+        # The ledger has the order in which the reservations expired.
         for sku, number in self._expired_since(self.model):
             self.model.expire(number, sku)
-            self.reached["swept"] += 1
+            self.reached["expired by the command"] += 1
         assert not any(self.model.overdue(sku) for sku in self.model.products)
 
     @precondition(lambda self: self.done)
@@ -745,7 +745,7 @@ OUTCOMES = {
     "422 idempotency_key_reused",
     *("200 replayed", "201 replayed", "200 after refusal", "409 insufficient_stock after refusal"),
     "overdue units expired",
-    "swept",
+    "expired by the command",
 }
 
 

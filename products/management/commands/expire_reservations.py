@@ -20,7 +20,7 @@ BATCH = 1_000
 
 class Command(InventoryCommand):
     help = (
-        "Release the units of overdue reservations, in short transactions.\n\n"
+        "Expire overdue reservations, so that their units become available again.\n\n"
         "Run it every minute, or once with --every 60. Several runs at the same time are safe."
     )
 
@@ -30,7 +30,7 @@ class Command(InventoryCommand):
             type=whole_number,
             default=BATCH,
             metavar="N",
-            help=f"reservation lines to release in one transaction (default: {BATCH})",
+            help=f"reservation lines to expire in one transaction (default: {BATCH})",
         )
         parser.add_argument(
             "--every",
@@ -49,7 +49,7 @@ class Command(InventoryCommand):
                 time.sleep(max(every, 1))
 
     def _try_to_expire(self, batch: int) -> None:
-        """Expire once, without a report of nothing. A busy database only delays the work."""
+        """Expire once, and report only if there was work. A busy database only delays it."""
         try:
             if Reservation.objects.overdue().exists():
                 self._expire(batch)
@@ -67,11 +67,11 @@ class Command(InventoryCommand):
         skipped: set[int] = set()
         try:
             while True:
-                swept = stock.expire_overdue(limit=max(batch, 1), excluding=skipped, by=by)
-                if not swept.found:
+                result = stock.expire_overdue(limit=max(batch, 1), excluding=skipped, by=by)
+                if not result.found:
                     break
-                total += swept.expired
-                skipped |= swept.skipped
+                total += result.expired
+                skipped |= result.skipped
         finally:
             said = f"{total} reservation{pluralize(total)} expired."
             if skipped:

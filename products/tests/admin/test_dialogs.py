@@ -336,7 +336,7 @@ def test_a_bulk_action_sets_the_minimum_of_several_products(manager: Client, cup
     pot = ProductFactory.create(sku="POT", quantity=3)
 
     asked = act(manager, "set_minimum", [cup, pot])
-    done = act(manager, "set_minimum", [cup, pot], minimum_stock_level=10, carry_out="")
+    done = act(manager, "set_minimum", [cup, pot], minimum_stock_level=10, apply="")
 
     assert "2 products selected" in asked.content.decode()
     assert done.status_code == 302
@@ -346,7 +346,7 @@ def test_a_bulk_action_sets_the_minimum_of_several_products(manager: Client, cup
 
 
 def counts_of(*counts: tuple[Product, Any, int]) -> dict[str, Any]:
-    fields: dict[str, Any] = {"reason": "stocktake", "note": "", "carry_out": ""}
+    fields: dict[str, Any] = {"reason": "stocktake", "note": "", "apply": ""}
     for product, count, seen in counts:
         fields |= {f"count-{product.pk}": count, f"seen-{product.pk}": seen}
     return fields
@@ -401,7 +401,7 @@ def test_users_without_the_permission_change_nothing(cup: Product, order: Reserv
         assert send(viewer, order, name, minutes=1, reason="cancelled").status_code == 403
     adjust: dict[str, Any] = {"quantity": 1, "reason": "stocktake", "expected_quantity": 25}
     assert send(clerk, cup, "adjust_stock", **adjust).status_code == 403
-    act(viewer, "set_minimum", [cup], minimum_stock_level=10, carry_out="")
+    act(viewer, "set_minimum", [cup], minimum_stock_level=10, apply="")
     act(clerk, "enter_counts", [cup], **counts_of((cup, 1, 25)))
 
     assert stored() == before

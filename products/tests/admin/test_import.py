@@ -239,7 +239,7 @@ def test_confirming_a_preview_twice_imports_once(manager: Client) -> None:
     manager.post(confirm_url(preview))
     again = manager.post(confirm_url(preview), follow=True)
 
-    assert "already made" in again.content.decode()
+    assert "already applied" in again.content.decode()
     assert Product.objects.get().quantity == 9
 
 

@@ -167,7 +167,7 @@ REFUSED = {
 # All fields of the forms in the back office, and some others.
 FORGED = {
     "post": "yes",
-    "carry_out": "yes",
+    "apply": "yes",
     "select_across": "0",
     "name": "Forged",
     "description": "Forged",

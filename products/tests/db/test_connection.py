@@ -158,7 +158,7 @@ def test_a_lock_that_is_held_too_long_gets_busy(
 
 @on_postgresql
 @pytest.mark.usefixtures("_impatient")
-def test_the_sweep_reports_its_result_before_an_error(
+def test_expire_reservations_reports_its_result_before_an_error(
     another: BaseDatabaseWrapper,
 ) -> None:
     product = ProductFactory.create()

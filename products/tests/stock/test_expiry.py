@@ -1,4 +1,4 @@
-"""Reservations with an expiry: overdue ones, the sweep, and extending them."""
+"""Reservations with an expiry: expiring overdue ones, and extending."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -66,7 +66,7 @@ def test_an_invalid_expiry_is_refused(api: APIClient, expires_in: object) -> Non
     assert [error["field"] for error in problem["errors"]] == ["expires_in"]
 
 
-def test_units_of_an_overdue_reservation_can_be_reserved_before_the_sweep() -> None:
+def test_units_of_an_overdue_reservation_can_be_reserved_before_it_expires() -> None:
     product = ProductFactory.create(quantity=5)
     held = overdue(Line(product.sku, 5))
 
@@ -151,12 +151,14 @@ def test_an_operation_that_is_not_short_expires_nothing() -> None:
     assert levels_of(product) == (2, 2)
 
 
-@pytest.mark.parametrize("swept", [False, True])
+@pytest.mark.parametrize("is_expired", [False, True])
 @pytest.mark.parametrize("action", ["fulfill", "release", "extend"])
-def test_an_overdue_reservation_cannot_be_used(api: APIClient, action: str, swept: bool) -> None:
+def test_an_overdue_reservation_cannot_be_used(
+    api: APIClient, action: str, is_expired: bool
+) -> None:
     product = ProductFactory.create(quantity=5)
     held = overdue(Line(product.sku, 2))
-    if swept:
+    if is_expired:
         expire()
     before = levels_of(product)
 
@@ -208,7 +210,7 @@ def test_release_of_a_product_takes_the_next_reservation_if_one_expires_meanwhil
     assert next_one.lines.get().released == 2
 
 
-def test_the_sweep_expires_all_overdue_reservations_and_no_others() -> None:
+def test_expire_overdue_expires_all_overdue_reservations_and_no_others() -> None:
     product = ProductFactory.create(quantity=100)
     for _ in range(5):
         overdue(Line(product.sku, 2))
@@ -220,27 +222,27 @@ def test_the_sweep_expires_all_overdue_reservations_and_no_others() -> None:
     assert levels_of(product) == (100, 7)
 
 
-def test_a_sweep_expires_the_earliest_reservations_up_to_its_limit_of_lines() -> None:
+def test_expire_overdue_starts_with_the_earliest_and_stops_at_its_limit_of_lines() -> None:
     cup, pot = ProductFactory.create(), ProductFactory.create()
     orders = [overdue(Line(cup.sku, 1), Line(pot.sku, 1)) for _ in range(3)]
     for age, order in enumerate(orders):
         ended = timezone.now() - timedelta(hours=1 + age)
         Reservation.objects.filter(pk=order.pk).update(expires_at=ended)
 
-    swept = [stock.expire_overdue(limit=3, by=ACTOR) for _ in range(2)]
+    results = [stock.expire_overdue(limit=3, by=ACTOR) for _ in range(2)]
 
-    assert swept == [(1, 1, set())] * 2
+    assert results == [(1, 1, set())] * 2
     expired = Reservation.objects.filter(status="expired")
     assert set(expired) == {orders[2], orders[1]}
 
 
-@pytest.mark.parametrize("swept", [False, True])
-def test_a_partly_fulfilled_reservation_can_expire(swept: bool) -> None:
+@pytest.mark.parametrize("is_expired", [False, True])
+def test_a_partly_fulfilled_reservation_can_expire(is_expired: bool) -> None:
     product = ProductFactory.create(quantity=5)
     held = stock.reserve(sku=product.sku, amount=3, expires_in=3600, by=ACTOR)
     stock.fulfill(reservation_id=held.pk, lines=[Line(product.sku, 1)], by=ACTOR)
     Reservation.objects.update(expires_at=timezone.now() - timedelta(minutes=1))
-    if swept:
+    if is_expired:
         expire()
 
     with pytest.raises(stock.ReservationExpired):
@@ -305,7 +307,7 @@ def test_several_short_lines_of_a_product_get_the_units_that_they_need() -> None
     assert levels_of(product) == (0, 0)
 
 
-def test_an_overdue_reservation_without_lines_does_not_stop_the_sweep() -> None:
+def test_an_overdue_reservation_without_lines_is_ignored() -> None:
     """The service creates no such reservation, but a manual change of the database might."""
     Reservation.objects.create(expires_at=timezone.now() - timedelta(minutes=1))
 
@@ -361,7 +363,7 @@ only_postgresql = pytest.mark.skipif(
 
 @only_postgresql
 @pytest.mark.django_db(transaction=True)
-def test_the_sweep_skips_locked_products_and_reservations() -> None:
+def test_expire_overdue_skips_locked_products_and_reservations() -> None:
     first, second = ProductFactory.create(quantity=9), ProductFactory.create(quantity=9)
     overdue(Line(first.sku, 1))
     order = overdue(Line(first.sku, 1), Line(second.sku, 1))
@@ -402,10 +404,10 @@ def test_a_file_does_not_wait_for_a_locked_overdue_reservation(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_concurrent_sweeps_and_callers_do_not_deadlock_or_lose_units(
+def test_concurrent_expiries_and_callers_do_not_deadlock_or_lose_units(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Sweeps and short callers expire the same overdue orders of shared products."""
+    """The command and callers that need units expire the same orders of shared products."""
     products = [ProductFactory.create(quantity=20) for _ in range(4)]
     lines = [Line(product.sku, 1) for product in products]
     for number in range(20):
@@ -420,6 +422,6 @@ def test_concurrent_sweeps_and_callers_do_not_deadlock_or_lose_units(
 
     assert [outcome for outcome in outcomes if isinstance(outcome, Exception)] == []
     assert "retrying the transaction" not in caplog.text
-    expire()  # Expires the reservations that the sweeps have skipped because of locks.
+    expire()  # Expires the reservations that were skipped because of locks.
     assert expire() == "0 reservations expired.\n"
     assert {levels_of(product) for product in products} == {(10, 8)}
