@@ -29,7 +29,7 @@ class SwaggerView(SpectacularSwaggerView):
     template_name = "products/swagger.html"
 
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return _from_here_only(super().get(request, *args, **kwargs))
+        return _without_foreign_assets(super().get(request, *args, **kwargs))
 
 
 class RedocView(SpectacularRedocView):
@@ -37,10 +37,10 @@ class RedocView(SpectacularRedocView):
     template_name = "products/redoc.html"
 
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return _from_here_only(super().get(request, *args, **kwargs))
+        return _without_foreign_assets(super().get(request, *args, **kwargs))
 
 
-def _from_here_only(page: Response) -> Response:
-    """Let the page load nothing from other machines."""
+def _without_foreign_assets(page: Response) -> Response:
+    """Let the page load nothing from other hosts."""
     page["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     return page

@@ -48,14 +48,14 @@ HEADERS: dict[str, dict[str, Any]] = {
 }
 
 DESCRIPTIONS = {
-    "ErrorCode": "The reason of an error, for programs. The guide explains each code.",
+    "ErrorCode": "The reason for an error, for programs. The guide explains each code.",
     "EventSource": "Where a change came from: the API, the back office or a command.",
     "EventType": (
         "The kind of change. `InventoryReleased` includes units of expired reservations. "
-        "`LowStockDetected` and `LowStockResolved` follow the event that made a product low on "
-        "stock, or ended that."
+        "`LowStockDetected` follows the event that made a product low on stock. "
+        "`LowStockResolved` follows the event after which it is no longer low."
     ),
-    "OperationRequest": "An add, a remove or an adjust, as `operation` says.",
+    "OperationRequest": "An add, a remove or an adjust. `operation` names its kind.",
     "ProductOrLevels": "A product, or its stock levels at a time in the past.",
     "ReservationStatus": (
         "`open` while the reservation holds any unit. After that, `fulfilled` if any unit was "

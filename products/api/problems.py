@@ -37,9 +37,9 @@ ERROR_KINDS = {
     "product_not_found": ErrorKind(404, "No product has this SKU."),
     "reservation_not_found": ErrorKind(404, "No reservation has this id."),
     "method_not_allowed": ErrorKind(405, "The path does not take this method. See `Allow`."),
-    "insufficient_stock": ErrorKind(409, "`requested` is more than is `available`."),
+    "insufficient_stock": ErrorKind(409, "`requested` is greater than `available`."),
     "insufficient_reserved": ErrorKind(
-        409, "More units were to be released or fulfilled than are open."
+        409, "The request releases or fulfills more units than are open."
     ),
     "below_reserved": ErrorKind(409, "A count is below the reserved quantity."),
     "quantity_changed": ErrorKind(409, "The quantity is not the `expected_quantity`."),
@@ -47,7 +47,7 @@ ERROR_KINDS = {
         409, f"The quantity would become larger than {MAX_UNITS:,} units."
     ),
     "duplicate_sku": ErrorKind(409, "A product with this SKU already exists."),
-    "product_archived": ErrorKind(409, "An archived product takes no add and no reserve."),
+    "product_archived": ErrorKind(409, "Units of an archived product cannot be added or reserved."),
     "reservation_closed": ErrorKind(409, "The reservation has no open units left."),
     "reservation_expired": ErrorKind(410, "The reservation has expired."),
     "length_required": ErrorKind(411, "The request body has no `Content-Length`."),
@@ -91,7 +91,7 @@ _CODE_OF_STATUS = {
 
 
 def problem(*, code: str, detail: str, instance: str, **known: Any) -> dict[str, Any]:
-    """Return the body of an error. `known` adds members such as `sku`."""
+    """Return the body of an error. `known` holds more members, such as `sku`."""
     return {
         "type": f"urn:inventory:problem:{code}",
         "title": _title(code),

@@ -1,4 +1,4 @@
-"""The response of the actions."""
+"""The JSON response of the views."""
 
 from typing import Any
 

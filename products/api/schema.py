@@ -116,19 +116,19 @@ _PAGE_SIZE = OpenApiParameter(
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """What the document says about one operation."""
+    """The description of one operation in the document."""
 
     name: str
     summary: str
     description: str
     path: str
-    """The path of the examples."""
+    """The path in the examples."""
     response: Any
     """The serializer of the response."""
     success: str = ""
-    """The description of the response. A list needs none."""
+    """The description of the response. Lists have a common one."""
     example: dict[str, Any]
-    """The response in the example. Of a list, one row."""
+    """The response in the example. For a list, one row."""
     status: int = 200
     request: type[BaseSerializer[Any]] | None = None
     requests: Mapping[str, Any] = field(default_factory=dict)
@@ -136,10 +136,10 @@ class Operation:
     mistake: Exception = field(default_factory=lambda: unknown_parameter("size"))
     """The error of an invalid request."""
     errors: Sequence[Exception] = ()
-    """The other errors that only some operations have."""
+    """Errors of this operation that not all operations have."""
     parameters: Sequence[OpenApiParameter] = ()
     is_repeatable: bool = False
-    """Whether it takes an `Idempotency-Key`."""
+    """Whether it accepts an `Idempotency-Key`."""
     methods: Sequence[str] | None = None
 
     def described(self, tag: str, role: Role) -> Callable[[Any], Any]:
@@ -255,7 +255,7 @@ _ADD = _change(
     ProductAddSerializer,
     {"amount": 0},
     summary="Add units",
-    description="Adds units that came in, for example by a delivery.",
+    description="Adds units, such as those of a delivery, to the quantity on hand.",
     requests={"delivery": {"amount": 10, "reason": "delivery", "reference": "po-7"}},
     example=examples.product(quantity=35, version=8),
     errors=[examples.PRODUCT_ARCHIVED, examples.STOCK_LIMIT_EXCEEDED],
@@ -266,7 +266,7 @@ _REMOVE = _change(
     ProductRemoveSerializer,
     {"amount": 0},
     summary="Remove units",
-    description="Removes units that went out, for example by breakage. Takes available units only.",
+    description="Removes available units, such as broken ones, from the quantity on hand.",
     requests={"breakage": {"amount": 3, "reason": "breakage"}},
     example=examples.product(quantity=22, version=8),
     errors=[examples.INSUFFICIENT_STOCK],
@@ -350,9 +350,9 @@ products = described(
             summary="Edit a product",
             description=(
                 "Changes the name, the description, the minimum or `archived`. Stock levels stay "
-                "the same. An archived product is left out of lists and takes no add and no "
-                "reserve. Its open reservations can still be fulfilled or released, and its units "
-                "removed or counted."
+                "the same. An archived product is left out of lists, and its units cannot be added "
+                "or reserved. Its open reservations can still be fulfilled or released, and its "
+                "units removed or counted."
             ),
             requests={"minimum": {"minimum_stock_level": 10}, "archive": {"archived": True}},
             example=examples.product(minimum_stock_level=10, version=8),
@@ -368,7 +368,7 @@ products = described(
             {"amount": 0},
             summary="Reserve units",
             description=(
-                "Reserves units for an order of one product. The `reference` is not unique: two "
+                "Reserves units of one product for an order. The `reference` is not unique: two "
                 "requests reserve twice, unless they have the same `Idempotency-Key`."
             ),
             requests={
@@ -541,8 +541,8 @@ reservations = described(
             ReservationFulfillSerializer,
             summary="Fulfill a reservation",
             description=(
-                "Ships reserved units: all that are open, or the given lines. The quantity on hand "
-                "and the reserved quantity both fall."
+                "Ships reserved units: all open units, or the given lines. Lowers the quantity on "
+                "hand and the reserved quantity."
             ),
             requests={
                 "all": {},
@@ -561,7 +561,7 @@ reservations = described(
             ReservationReleaseSerializer,
             summary="Release a reservation",
             description=(
-                "Makes reserved units available again: all that are open, or the given lines."
+                "Makes reserved units available again: all open units, or the given lines."
             ),
             requests={
                 "all": {},
@@ -579,8 +579,8 @@ reservations = described(
             name="extend",
             summary="Extend a reservation",
             description=(
-                "Sets the time of expiry, counted from now. It may be sooner than before. A "
-                "reservation that did not expire gets a time of expiry. No stock event is recorded."
+                "Makes the reservation expire `expires_in` seconds from now, which may be sooner "
+                "than before. Records no stock event."
             ),
             path=f"{_RESERVATIONS}/{RESERVATION_ID}/extend",
             request=ReservationExtendSerializer,
@@ -612,8 +612,8 @@ operations = described(
             summary="Apply several operations",
             description=(
                 "Applies up to 1,000 adds, removes and adjusts in the given order: all of them, or "
-                "none. Each is one stock event. If any operation is refused, the error names every "
-                "refused one. An adjust requires the role `count`."
+                "none. Each is one stock event. If any is refused, the error names every refused "
+                "operation. An adjust requires the role `count`."
             ),
             path=_OPERATIONS,
             request=OperationsSerializer,
@@ -700,7 +700,7 @@ def health(
         responses={
             200: OpenApiResponse(
                 HealthSerializer,
-                description="The service is well.",
+                description="The check succeeded.",
                 examples=[OpenApiExample("response", {"status": "ok"}, response_only=True)],
             ),
             **_error_responses(errors, path),

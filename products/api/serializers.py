@@ -65,7 +65,7 @@ class StrictSerializer(FieldWithoutValidators, serializers.Serializer):
 
 
 class StrictSerializerExtension(OpenApiSerializerExtension):
-    """Says in the OpenAPI document that no other fields are allowed."""
+    """Documents that no other fields are allowed."""
 
     target_class = StrictSerializer
     match_subclasses = True
@@ -153,7 +153,7 @@ class ProductAdjustSerializer(StrictSerializer):
 
 
 class DomainObjectSerializer(StrictSerializer):
-    """A serializer that returns an object of `products.stock`.
+    """A serializer that returns a request object of `products.stock`.
 
     The object checks its values by the same rules as the fields. The fields run only if the object
     refuses a value, to report every wrong field.
@@ -220,7 +220,7 @@ class ReservationReleaseSerializer(ReservationFulfillSerializer):
 
 
 class ReservationExtendSerializer(StrictSerializer):
-    """The new time of expiry."""
+    """The time until the reservation expires."""
 
     expires_in = DurationField(help_text="Seconds from now until the reservation expires.")
 
@@ -321,7 +321,7 @@ class OperationsSerializer(StrictSerializer):
 class ProductSerializer(serializers.Serializer):
     """A product and its stock levels, in units."""
 
-    sku = serializers.CharField(help_text="The SKU, the identity of the product.")
+    sku = serializers.CharField(help_text="The SKU, which identifies the product.")
     name = serializers.CharField(help_text="The name.")
     description = serializers.CharField(help_text="The description. May be empty.")
     quantity = serializers.IntegerField(help_text="Units on hand.")
@@ -336,7 +336,7 @@ class ProductSerializer(serializers.Serializer):
         help_text="Whether `available_quantity` is below `minimum_stock_level`.",
     )
     archived = serializers.BooleanField(
-        help_text="Whether the product is retired. It then takes no add and no reserve."
+        help_text="Whether the product is retired. Its units can then not be added or reserved."
     )
     version = serializers.IntegerField(
         help_text="The number of stock events of the product. Each change raises it. See `ETag`."
@@ -372,7 +372,7 @@ class ReservationLineSerializer(serializers.Serializer):
     fulfilled = serializers.IntegerField(help_text="Units shipped.")
     released = serializers.IntegerField(help_text="Units released.")
     expired = serializers.IntegerField(
-        help_text="Units that became available again after the reservation expired."
+        help_text="Units that became available again because the reservation expired."
     )
     open = serializers.IntegerField(help_text="Units still held.")
 
@@ -397,7 +397,7 @@ class ReservationSerializer(serializers.Serializer):
         Reservation.Status.choices, source="loaded_status", help_text="The status."
     )
     expires_at = serializers.DateTimeField(
-        allow_null=True, help_text="The time of expiry. Null if the reservation does not expire."
+        allow_null=True, help_text="When the reservation expires. Null if it does not expire."
     )
     created_at = serializers.DateTimeField(help_text="The time of creation.")
     lines = ReservationLineSerializer(
@@ -528,13 +528,13 @@ class StockEventSerializer(serializers.Serializer):
 
 @extend_schema_serializer(many=False)
 class EventFeedSerializer(serializers.Serializer):
-    """Part of the change feed."""
+    """A page of the change feed."""
 
     results = StockEventSerializer(
         source="events", many=True, help_text="The events, oldest first. May be empty."
     )
     cursor = serializers.CharField(
-        help_text="The place after these events. Send it as `after` with the next request."
+        help_text="The position after these events. Send it as `after` with the next request."
     )
     more = serializers.BooleanField(help_text="Whether more events are ready to be read.")
 
@@ -554,9 +554,9 @@ class FieldErrorSerializer(serializers.Serializer):
         "parameter or header. Null for the whole body.",
     )
     code = serializers.CharField(
-        help_text="The mistake, for programs: `required`, `unknown`, `min_value`, ..."
+        help_text="The error, for programs: `required`, `unknown`, `min_value`, ..."
     )
-    detail = serializers.CharField(help_text="The mistake, for people.")
+    detail = serializers.CharField(help_text="The error, for people.")
 
 
 _SKU = "The SKU that the error is about."

@@ -1,4 +1,4 @@
-"""The reasons for which a request to change stock is refused."""
+"""The errors of requests to change stock that are refused."""
 
 from collections.abc import Iterable
 
@@ -32,7 +32,7 @@ class StockError(Exception):
 
     @property
     def shortages(self) -> "list[Shortage]":
-        """The refused lines whose missing units overdue reservations may hold."""
+        """The refused lines that lack units, which overdue reservations may hold."""
         return shortages_among([error for _, error in self.lines] or [self])
 
 
@@ -76,7 +76,7 @@ class InsufficientStock(StockError):
 
 
 class InsufficientReserved(StockError):
-    """More units were to be fulfilled or released than are open."""
+    """The request fulfills or releases more units than are open."""
 
     code = "insufficient_reserved"
 
@@ -167,7 +167,7 @@ class ReservationNotFound(StockError):
 
 
 class ReservationExpired(StockError):
-    """The time of the reservation is over. Its units may not have been returned yet."""
+    """The reservation has expired. Its units may still be reserved until `expire_overdue` runs."""
 
     code = "reservation_expired"
 
