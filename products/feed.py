@@ -78,8 +78,8 @@ def latest() -> FeedPage:
 
 def cursor_after(event: StockEvent) -> str:
     """Return the cursor of a reader that has read `event` last."""
-    moment = (event.occurred_at - _EPOCH) // timedelta(microseconds=1)
-    return f"{event.pk}-{moment}"
+    microseconds = (event.occurred_at - _EPOCH) // timedelta(microseconds=1)
+    return f"{event.pk}-{microseconds}"
 
 
 def _id_in(cursor: str) -> int:

@@ -55,7 +55,7 @@ class WholeNumber:
             raise ValidationError(self.too_high, code="max_value")
 
 
-_MOMENT = re.compile(
+_TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?"
     r"(Z|[+-][0-9]{2}:[0-5][0-9])",
     re.IGNORECASE | re.ASCII,
@@ -68,7 +68,7 @@ def parse_time(text: str) -> datetime:
     Go and .NET write nanoseconds: digits below a microsecond are cut off.
     """
     try:
-        if not _MOMENT.fullmatch(text):
+        if not _TIME.fullmatch(text):
             raise ValueError
         return datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError) as error:

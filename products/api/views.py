@@ -241,11 +241,11 @@ class ProductViewSet(InventoryViewSet):
         as_of = request.query_params.get("as_of")
         if as_of is None:
             return self._respond(product)
-        moment = filters.parse_time("as_of", as_of)
-        event = product.events.as_of(moment)
+        at = filters.parse_time("as_of", as_of)
+        event = product.events.as_of(at)
         if event is None:
             raise stock.ProductNotFound(sku)
-        return JSONResponse(ProductLevelsSerializer({"as_of": moment, "event": event}).data)
+        return JSONResponse(ProductLevelsSerializer({"as_of": at, "event": event}).data)
 
     def partial_update(self, request: Request, sku: str) -> HttpResponse:
         edited = self.read(ProductEditSerializer)

@@ -22,7 +22,7 @@ from products.db.errors import busy, is_disconnect
 Result = TypeVar("Result")
 
 
-class _MomentLoader(Loader):
+class _TimeLoader(Loader):
     """Read a time in UTC, the time zone of the connection. Faster than Django's own loader."""
 
     timezone = UTC  # Django compares this to decide whether to replace the loader.
@@ -46,7 +46,7 @@ class Connection(psycopg.Connection[Any]):
     @classmethod
     def connect(cls, *args: Any, **kwargs: Any) -> Self:
         connection = super().connect(*args, **kwargs)
-        connection.adapters.register_loader("timestamptz", _MomentLoader)
+        connection.adapters.register_loader("timestamptz", _TimeLoader)
         return connection
 
     def wait(

@@ -21,7 +21,7 @@ Writer = Callable[[TextIOBase, Sequence[str], Iterable[Row]], int]
 """Writes a header with the column names, then the rows. Returns the number of rows."""
 
 
-def moment(value: datetime) -> str:
+def rfc3339(value: datetime) -> str:
     """Format a time as RFC 3339, such as 2026-11-20T09:30:00Z."""
     return value.isoformat().replace("+00:00", "Z")
 
@@ -36,7 +36,7 @@ def cell(value: Any) -> str | int:
         case int():
             return value
         case datetime():
-            return moment(value)
+            return rfc3339(value)
         case dict():
             return json.dumps(value)
     return escape_formula(str(value))
@@ -73,7 +73,7 @@ def write_json_lines(file: TextIOBase, names: Sequence[str], rows: Iterable[Row]
 
     The output is ASCII, so that a Unicode line separator in a text does not end the line.
     """
-    encode = json.JSONEncoder(default=moment).encode
+    encode = json.JSONEncoder(default=rfc3339).encode
     count = 0
     for row in rows:
         members = {

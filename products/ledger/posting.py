@@ -299,19 +299,19 @@ class Posting:
         has_receivers = events.stock_event.has_listeners(StockEvent)
         waits = waits or has_receivers
         if is_sqlite():
-            ids, moment = sqlite.write(self._write)
+            ids, occurred_at = sqlite.write(self._write)
         else:
             sql, parameters = statements.compose(self._write)
             written = execute_prepared(sql, parameters, commits=commits, waits=waits)
             if not waits:
                 return False
-            [(moment, ids, *opened)] = written
+            [(occurred_at, ids, *opened)] = written
             if self._opened:
-                _set_generated(self._opened[0], moment, *opened)
+                _set_generated(self._opened[0], occurred_at, *opened)
         for product in self._changed.values():
-            product.updated_at = moment
+            product.updated_at = occurred_at
         if has_receivers:
-            self._publish(ids, moment)
+            self._publish(ids, occurred_at)
         return commits and not is_sqlite()
 
     def _create_products(self) -> None:
@@ -346,10 +346,10 @@ class Posting:
         closed = [held for held in reservations.values() if held.status != Reservation.Status.OPEN]
         return _rows(Reservation, statements.STATUS_COLUMNS, closed) if closed else None
 
-    def _publish(self, ids: Iterable[int], moment: datetime) -> None:
+    def _publish(self, ids: Iterable[int], occurred_at: datetime) -> None:
         events.publish_on_commit(
             [
-                event.row(pk=pk, by=self._by, occurred_at=moment)
+                event.row(pk=pk, by=self._by, occurred_at=occurred_at)
                 for pk, event in zip(ids, self._events, strict=True)
             ]
         )
@@ -366,13 +366,13 @@ def _opening(reservation: Reservation, expires_in: int | None) -> Opening:
 
 def _set_generated(
     reservation: Reservation,
-    moment: datetime,
+    occurred_at: datetime,
     pk: int,
     expires_at: datetime | None,
     line_ids: Sequence[int],
 ) -> None:
     """Set the ids and times that the database has generated for a new reservation."""
-    reservation.pk, reservation.expires_at, reservation.created_at = pk, expires_at, moment
+    reservation.pk, reservation.expires_at, reservation.created_at = pk, expires_at, occurred_at
     for line, line_id in zip(reservation.loaded_lines, line_ids, strict=True):
         line.pk, line.reservation = line_id, reservation
 

@@ -43,16 +43,16 @@ def write(change: Write) -> tuple[list[int], datetime]:
             sql = statements.update_statuses(change.statuses.sql, change.statuses.columns)
             cursor.execute(sql, change.statuses.parameters)
         cursor.execute(
-            statements.insert_events(change.events.sql, moment="%s" if backdated_to else None),
+            statements.insert_events(change.events.sql, at="%s" if backdated_to else None),
             [*change.event_parameters, *backdated_to, *change.events.parameters],
         )
-        ids, moments = zip(*cursor.fetchall(), strict=True)
+        ids, times = zip(*cursor.fetchall(), strict=True)
         convert: Any = connection.ops
-        moment = convert.convert_datetimefield_value(moments[0], None, connection)
-        sql = statements.update_products(change.levels.sql, change.levels.columns, moment="%s")
-        cursor.execute(sql, [_as_text(moment), *change.levels.parameters])
-    return list(ids), moment
+        occurred_at = convert.convert_datetimefield_value(times[0], None, connection)
+        sql = statements.update_products(change.levels.sql, change.levels.columns, at="%s")
+        cursor.execute(sql, [_as_text(occurred_at), *change.levels.parameters])
+    return list(ids), occurred_at
 
 
-def _as_text(moment: datetime) -> Any:
-    return Product._meta.get_field("updated_at").get_db_prep_save(moment, connection)
+def _as_text(time: datetime) -> Any:
+    return Product._meta.get_field("updated_at").get_db_prep_save(time, connection)

@@ -28,7 +28,7 @@ NEW_RESERVATION = 0
 """A placeholder for the id of the reservation that the same statement opens."""
 
 NOW = "STATEMENT_TIMESTAMP()"
-_GIVEN_TIME = "(SELECT moment FROM given)"
+_GIVEN_TIME = "(SELECT given_time FROM given)"
 
 
 class Rows(NamedTuple):
@@ -122,22 +122,22 @@ def _type(model: type[Model], column: str) -> str | None:
 
 
 def insert_events(
-    events: str, *, reservation_id: str = "event.reservation_id", moment: str | None = None
+    events: str, *, reservation_id: str = "event.reservation_id", at: str | None = None
 ) -> str:
     """Return the SQL that inserts events; by default, they happen now."""
     selected = [f"event.{name}" for name in EVENT_COLUMNS]
     selected[EVENT_COLUMNS.index("reservation_id")] = reservation_id
     return f"""
         INSERT INTO {StockEvent._meta.db_table}
-            ({", ".join(EVENT_COLUMNS)}, actor, source, request_id{", occurred_at" * bool(moment)})
-        SELECT {", ".join(selected)}, %s, %s, %s{f", {moment}" if moment else ""}
+            ({", ".join(EVENT_COLUMNS)}, actor, source, request_id{", occurred_at" * bool(at)})
+        SELECT {", ".join(selected)}, %s, %s, %s{f", {at}" if at else ""}
         FROM {events} AS event
         RETURNING id, occurred_at
     """
 
 
-def update_products(rows: str, columns: Sequence[str], *, moment: str = NOW) -> str:
-    return _update(Product, rows, columns, also=f", updated_at = {moment}")
+def update_products(rows: str, columns: Sequence[str], *, at: str = NOW) -> str:
+    return _update(Product, rows, columns, also=f", updated_at = {at}")
 
 
 def update_lines(rows: str, columns: Sequence[str]) -> str:
@@ -169,7 +169,7 @@ def _write_sql(
 ) -> str:
     parts, now = [], NOW
     if is_backdated:
-        parts.append("given AS (SELECT %s::timestamptz AS moment)")
+        parts.append("given AS (SELECT %s::timestamptz AS given_time)")
         now = _GIVEN_TIME
     reservation_id = "event.reservation_id"
     selected, source = f"SELECT {now}, ARRAY(SELECT id FROM event ORDER BY id)", ""
@@ -188,10 +188,10 @@ def _write_sql(
     if statuses:
         parts.append(f"closed AS ({update_statuses(*statuses)})")
     inserted = insert_events(
-        events[0], reservation_id=reservation_id, moment=now if is_backdated else None
+        events[0], reservation_id=reservation_id, at=now if is_backdated else None
     )
     parts.append(f"event AS ({inserted})")
-    parts.append(f"level AS ({update_products(*levels, moment=now)})")
+    parts.append(f"level AS ({update_products(*levels, at=now)})")
     return f"WITH {', '.join(parts)} {selected}{source}"
 
 

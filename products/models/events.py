@@ -20,9 +20,9 @@ MAX_REQUEST_ID_LENGTH = 128
 
 
 class StockEventQuerySet(models.QuerySet["StockEvent"]):
-    def as_of(self, moment: datetime) -> "StockEvent | None":
+    def as_of(self, time: datetime) -> "StockEvent | None":
         """Return the last event up to a time. Filter the queryset by product first."""
-        return self.filter(occurred_at__lte=moment).order_by("-version").first()
+        return self.filter(occurred_at__lte=time).order_by("-version").first()
 
 
 class StockEvent(models.Model):

@@ -40,7 +40,7 @@ def product_with_past(sku: str, changes: Collection[tuple[datetime, int]]) -> Pr
         sku=sku, name=sku, name_words="", quantity=total, version=len(changes)
     )
     level = 0
-    for version, (moment, change) in enumerate(changes, start=1):
+    for version, (occurred_at, change) in enumerate(changes, start=1):
         level += change
         created, other = StockEvent.Type.PRODUCT_CREATED, StockEvent.Type.ADJUSTED
         StockEvent.objects.create(
@@ -53,7 +53,7 @@ def product_with_past(sku: str, changes: Collection[tuple[datetime, int]]) -> Pr
             reserved_quantity=0,
             actor=ACTOR.name,
             source=ACTOR.source,
-            occurred_at=moment,
+            occurred_at=occurred_at,
         )
     return product
 

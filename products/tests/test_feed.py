@@ -121,9 +121,13 @@ def assert_cursor_is_refused(api: APIClient, cursor: str) -> None:
 
 def test_a_cursor_of_another_ledger_is_refused(api: APIClient) -> None:
     ProductFactory.create(sku="CUP")
-    event_id, moment = map(int, read(api)["cursor"].split("-"))
+    event_id, microseconds = map(int, read(api)["cursor"].split("-"))
 
-    for unknown in (f"{event_id + 1}-{moment}", f"{event_id}-{moment + 1}", str(event_id)):
+    for unknown in (
+        f"{event_id + 1}-{microseconds}",
+        f"{event_id}-{microseconds + 1}",
+        str(event_id),
+    ):
         assert_cursor_is_refused(api, unknown)
 
 

@@ -579,17 +579,17 @@ class Machine(RuleBasedStateMachine):
         rows = response.json()["results"]
         assert_holds([_without_note(event) for event in reversed(ledger)], rows)
         # Compared as datetimes: the text of a full second has no fraction.
-        moments = [datetime.fromisoformat(event["occurred_at"]) for event in rows]
-        moment = moments[position % len(rows)]
+        times = [datetime.fromisoformat(event["occurred_at"]) for event in rows]
+        time = times[position % len(rows)]
 
-        then = self.api.get(path, {"as_of": moment.isoformat()})
+        then = self.api.get(path, {"as_of": time.isoformat()})
 
         # Events of one request may have the same time. Then the last one counts.
-        version = sum(one <= moment for one in moments)
+        version = sum(one <= time for one in times)
         assert then.json()["version"] == version
         for level in ("quantity", "reserved_quantity"):
             assert then.json()[level] == ledger[version - 1][level]
-        before = moments[-1] - timedelta(microseconds=1)
+        before = times[-1] - timedelta(microseconds=1)
         not_yet = self.api.get(path, {"as_of": before.isoformat()})
         assert_problem(not_yet, 404, "product_not_found")
 

@@ -125,17 +125,17 @@ def label(day: datetime) -> str:
 
 def test_the_chart_shows_units_in_and_out_per_utc_day(staff: Client) -> None:
     today = timezone.now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    moment = timedelta(microseconds=1)
+    microsecond = timedelta(microseconds=1)
     first = today - timedelta(days=29)
     yesterday = today - timedelta(days=1)
     product_with_past(
         "CUP",
         [
-            (first - moment, 1_000),
+            (first - microsecond, 1_000),
             (first, 50),
             (yesterday, -7),
             (yesterday + timedelta(hours=5), -2),
-            (today - moment, 4),
+            (today - microsecond, 4),
             (today, -30),
         ],
     )

@@ -617,7 +617,7 @@ NO_CURSORS = (
 )
 NO_BOOLEANS = "TRUE", "True", "1", "0", "yes", "null", "%00", "", "true,false"
 NO_ORDERS = "name", "SKU", "-", "id", "sku,-sku", "--sku", "quantity", "", "%00"
-NO_MOMENTS = (
+NOT_TIMES = (
     *("", "now", "0", "1795242656", "2026-11-20", "2026-11-20T09:30:00", "2026-11-20 09:30:00Z"),
     *("2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-11-20T25:00:00Z", "%00", "Z"),
     *("0000-01-01T00:00:00Z", "0001-01-01T00:00:00%2B14:00", "2026-11-20T09:30:00%2B99:00"),
@@ -630,7 +630,7 @@ NO_NOTES = "", "%00", "a%00b", "x" * 256, "%ff", "a%ED%A0%80"
 BAD_QUERIES = [
     *((path, "page_size", NO_SIZES) for path in PAGED),
     *((path, "cursor", NO_CURSORS) for path in PAGED),
-    ("/v1/products/CUP", "as_of", NO_MOMENTS),
+    ("/v1/products/CUP", "as_of", NOT_TIMES),
     ("/v1/reservations/1", "as_of", ("2026-11-20T09:30:00Z",)),
     *(
         (path, name, ("1", ""))

@@ -132,8 +132,8 @@ def test_levels_at_a_time_come_from_the_ledger(api: APIClient) -> None:
     ],
 )
 def test_times_are_accepted_in_the_forms_of_other_languages(api: APIClient, text: str) -> None:
-    moment = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
-    product_with_past("CUP", [(moment, 7), (moment + timedelta(microseconds=1), 1)])
+    time = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+    product_with_past("CUP", [(time, 7), (time + timedelta(microseconds=1), 1)])
 
     response = api.get("/v1/products/CUP", {"as_of": text}).json()
 

@@ -19,8 +19,8 @@ MONDAY = datetime(2026, 11, 2, 9, tzinfo=UTC)
 TUESDAY = MONDAY + timedelta(days=1)
 
 
-def at(moment: datetime) -> BackdatedActor:
-    return BackdatedActor("past", StockEvent.Source.COMMAND, at=moment)
+def at(time: datetime) -> BackdatedActor:
+    return BackdatedActor("past", StockEvent.Source.COMMAND, at=time)
 
 
 def times_of(product: Product) -> list[datetime]:

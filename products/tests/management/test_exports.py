@@ -207,15 +207,15 @@ def test_filters_events_by_sku_and_type(words: list[str], wanted: list[tuple[str
 
 
 def test_adjacent_periods_share_no_event() -> None:
-    moments = ["2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z"]
-    past = [(datetime.fromisoformat(moment), 1) for moment in moments]
+    times = ["2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z"]
+    past = [(datetime.fromisoformat(time), 1) for time in times]
     product_with_past("CUP", past)
     export = partial(run, "export_events", "--format", "jsonl")
 
-    first = objects_of(export("--until", moments[1]))
+    first = objects_of(export("--until", times[1]))
     # The same time in another time zone.
-    second = objects_of(export("--since", "2026-03-02T05:30:00+05:30", "--until", moments[2]))
-    third = objects_of(export("--since", moments[2]))
+    second = objects_of(export("--since", "2026-03-02T05:30:00+05:30", "--until", times[2]))
+    third = objects_of(export("--since", times[2]))
 
     assert [[event["version"] for event in events] for events in (first, second, third)] == [
         [1],

@@ -36,7 +36,7 @@ LOOKUPS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def moment(microsecond: int) -> datetime:
+def at(microsecond: int) -> datetime:
     return datetime(2026, 11, 22, 10, 30, 0, microsecond, tzinfo=UTC)
 
 
@@ -47,9 +47,9 @@ def moment(microsecond: int) -> datetime:
 @pytest.mark.parametrize("asked", MICROSECONDS)
 def test_times_are_compared_to_the_microsecond(lookup: str, asked: int) -> None:
     for stored in MICROSECONDS:
-        BulkRun.objects.create(reference=stored, applied=stored, ended_at=moment(stored))
+        BulkRun.objects.create(reference=stored, applied=stored, ended_at=at(stored))
 
-    found = BulkRun.objects.filter(**{f"ended_at__{lookup}": moment(asked)})
+    found = BulkRun.objects.filter(**{f"ended_at__{lookup}": at(asked)})
 
     compare = LOOKUPS[lookup]
     assert {run.applied for run in found} == {
@@ -59,13 +59,13 @@ def test_times_are_compared_to_the_microsecond(lookup: str, asked: int) -> None:
 
 @pytest.mark.parametrize("microsecond", MICROSECONDS)
 def test_a_time_is_returned_as_it_was_stored(microsecond: int) -> None:
-    run = BulkRun.objects.create(reference="order", ended_at=moment(microsecond))
+    run = BulkRun.objects.create(reference="order", ended_at=at(microsecond))
 
     run.refresh_from_db()
 
-    assert run.ended_at == moment(microsecond)
-    assert BulkRun.objects.filter(ended_at__in=[moment(microsecond)]).exists()
-    assert BulkRun.objects.filter(ended_at__range=[moment(microsecond)] * 2).exists()
+    assert run.ended_at == at(microsecond)
+    assert BulkRun.objects.filter(ended_at__in=[at(microsecond)]).exists()
+    assert BulkRun.objects.filter(ended_at__range=[at(microsecond)] * 2).exists()
 
 
 @pytest.mark.parametrize("lookup", LOOKUPS)
@@ -91,9 +91,7 @@ def test_times_of_the_database_are_compared_with_each_other(lookup: str, off: in
 
 
 @only_sqlite
-@pytest.mark.parametrize(
-    "value", [moment(0), moment(1), moment(500_000), Now(), SecondsFromNow(60), None]
-)
+@pytest.mark.parametrize("value", [at(0), at(1), at(500_000), Now(), SecondsFromNow(60), None])
 def test_the_text_has_six_digits_on_sqlite(value: Any) -> None:
     BulkRun.objects.create(reference="order", ended_at=value)
 
@@ -161,13 +159,13 @@ MIGRATION = import_module("products.migrations.0014_moments")
 
 # As Django and SQLite's clock wrote times before the migration. PostgreSQL reads both forms.
 WRITTEN = {
-    "2026-11-22 10:30:00": moment(0),
-    "2026-11-22 10:30:00.000": moment(0),
-    "2026-11-22 10:30:00.000001": moment(1),
-    "2026-11-22 10:30:00.499999": moment(499_999),
-    "2026-11-22 10:30:00.500": moment(500_000),
-    "2026-11-22 10:30:00.500000": moment(500_000),
-    "2026-11-22 10:30:00.999": moment(999_000),
+    "2026-11-22 10:30:00": at(0),
+    "2026-11-22 10:30:00.000": at(0),
+    "2026-11-22 10:30:00.000001": at(1),
+    "2026-11-22 10:30:00.499999": at(499_999),
+    "2026-11-22 10:30:00.500": at(500_000),
+    "2026-11-22 10:30:00.500000": at(500_000),
+    "2026-11-22 10:30:00.999": at(999_000),
 }
 
 
