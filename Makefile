@@ -19,7 +19,7 @@ PROCESSES ?= 2
 IN_PROCESSES := --numprocesses $(PROCESSES) --dist worksteal
 ON_SQLITE := DATABASE_URL=sqlite:///test.sqlite3
 
-# The settings with which `check --deploy` judges the service as in production.
+# Production settings for `check --deploy`.
 PRODUCTION := DEBUG=off SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))') \
 	ALLOWED_HOSTS=inventory.example.com SECURE_HSTS_SECONDS=31536000
 

@@ -26,7 +26,7 @@ def main() -> None:
 
 
 def _make_output_tolerant() -> None:
-    """Let no command fail because its output is closed, or lacks a character."""
+    """Keep commands from failing if the output is closed or cannot encode a character."""
     if sys.stdout is None:
         # Stays open for as long as the process runs.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115

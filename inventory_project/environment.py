@@ -48,7 +48,7 @@ def number(name: str, *, default: int, minimum: int = 0, maximum: int = 10**9) -
     value = text(name)
     if not value:
         return default
-    # `int` would also take 1_000 and other digits than these.
+    # `int` would also accept 1_000 and the digits of other scripts.
     if not re.fullmatch(r"[0-9]{1,10}", value) or not minimum <= int(value) <= maximum:
         limit = f"from {minimum} to {maximum}" if maximum < 10**9 else f"of {minimum} or more"
         raise wrong(name, f"a whole number {limit}")
@@ -143,6 +143,6 @@ def _is_postgresql_option(option: str) -> bool:
 
 
 def wrong(name: str, description: str, value: str | None = None) -> ImproperlyConfigured:
-    """Return the error of a variable that is not what the description says."""
+    """Return the error for a variable that does not match the description."""
     found = text(name) if value is None else value
     return ImproperlyConfigured(f"{name} must be {description}, not {found!r}.")

@@ -4,7 +4,7 @@ import logging
 
 
 class PlainFormatter(logging.Formatter):
-    """Writes a short line for each request of the API, and the message of all else."""
+    """Writes a short line for each request of the API. Other records show only their message."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")

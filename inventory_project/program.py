@@ -1,4 +1,4 @@
-"""Runs the programs of this project. Failures that users can mend are printed in one line."""
+"""Run the programs of this project. Print failures that users can fix in one line."""
 
 import socket
 import sys
@@ -51,10 +51,10 @@ def explain(error: BaseException) -> Failure | None:
 
 
 def require_free_address(host: str, port: int, *, hint: str) -> None:
-    """End the program with one line if nothing can listen at the address."""
+    """Exit with a message of one line if the program cannot listen on the address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
-        # As servers do: a connection that has just ended does not block the port.
+        # As servers do. Otherwise a connection that has just ended would block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

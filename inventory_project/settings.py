@@ -161,8 +161,8 @@ API_THROTTLE_RATE = (
     or None
 )
 
-# The number of proxies in front of the service that append to X-Forwarded-For. None would trust
-# any value that a client sends.
+# The number of proxies in front of the service that append to X-Forwarded-For. With None, REST
+# framework would trust any value that a client sends.
 NUM_PROXIES = environment.number("NUM_PROXIES", default=0)
 
 REST_FRAMEWORK = {

@@ -163,7 +163,7 @@ class ApiKeyAdmin(InventoryAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        # A new key must be copied from the next page, so saving leads to no other form.
+        # Saving always shows the new key, so the other buttons would not do what they say.
         one_button = {"show_save_and_add_another": False, "show_save_and_continue": False}
         return super().changeform_view(
             request, object_id, form_url, {**(extra_context or {}), **one_button}
@@ -205,7 +205,7 @@ class ApiKeyAdmin(InventoryAdmin):
             "title": "API key",
             "opts": self.opts,
             "api_key": obj,
-            "curl": f'curl -H "Authorization: Api-Key {obj.text}" '
+            "curl": f'curl -H "Authorization: Bearer {obj.text}" '
             f"{request.build_absolute_uri('/v1/products')}",
         }
         return TemplateResponse(request, "admin/products/apikey_issued.html", context)

@@ -147,7 +147,7 @@ class ProductAdmin(BatchActions, ImportAdmin, ProductExportAdmin, WithoutTransac
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         product = self.get_object(request, object_id) if object_id else None
-        # Errors of the form are at the top of the page, so the history is left out.
+        # After an error, the form must be at the top of the page. The history would push it down.
         history = _history(product) if product and request.method == "GET" else {}
         return super().changeform_view(
             request, object_id, form_url, {**(extra_context or {}), **history}

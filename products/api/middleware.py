@@ -47,7 +47,7 @@ def _is_host_ours(request: HttpRequest) -> bool:
 
 
 class ProblemResponses:
-    """Replace Django's error pages by problems.
+    """Replace Django's error pages with problem responses.
 
     Django sends them for requests that reach no view of the API: unknown paths, unknown hosts and
     errors in middleware. The admin keeps its pages, except for dialogs that a script sends.

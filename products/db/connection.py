@@ -10,9 +10,7 @@ from weakref import WeakValueDictionary
 
 import psycopg
 from django.conf import settings
-from django.db import (
-    connection,
-)
+from django.db import connection
 from psycopg.abc import Buffer, PQGen
 from psycopg.adapt import Loader
 from psycopg.pq import TransactionStatus
@@ -23,7 +21,7 @@ Result = TypeVar("Result")
 
 
 class _TimeLoader(Loader):
-    """Read a time in UTC, the time zone of the connection. Faster than Django's own loader."""
+    """Read a time in UTC, the time zone of the connection. It is faster than Django's loader."""
 
     timezone = UTC  # Django compares this to decide whether to replace the loader.
 
@@ -112,7 +110,7 @@ def per_sku_queue(skus: Collection[str]) -> Iterator[None]:
 
 
 def wait_for_locks(seconds: int) -> None:
-    """Set the lock timeout and the planner of a file's transaction, on PostgreSQL."""
+    """Set the lock timeout and the planner options for the transaction of a file, on PostgreSQL."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"SET LOCAL lock_timeout = '{seconds}s'; "

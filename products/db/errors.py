@@ -58,7 +58,7 @@ def is_busy(error: Exception) -> bool:
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Return whether the database is busy, away or broken. A wrong statement does not count."""
+    """Return whether the database is busy, away or broken, as opposed to a wrong statement."""
     return (
         isinstance(error, OperationalError | InterfaceError)
         or sqlstate_of(error) == _READ_ONLY

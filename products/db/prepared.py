@@ -21,12 +21,7 @@ from weakref import WeakKeyDictionary
 
 import psycopg
 from django.conf import settings
-from django.db import (
-    DEFAULT_DB_ALIAS,
-    DatabaseError,
-    DataError,
-    connections,
-)
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, DataError, connections
 from psycopg import generators
 from psycopg.abc import PQGen
 from psycopg.adapt import Transformer

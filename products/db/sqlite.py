@@ -8,9 +8,7 @@ from functools import cache
 from typing import Any
 
 from django.conf import settings
-from django.db import (
-    connection,
-)
+from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 

@@ -20,7 +20,7 @@ class Access(NamedTuple):
 
 
 def prepare(file: Path) -> Access:
-    """Return the access that `file` keeps, after replacing what does not work."""
+    """Return the access stored in `file`. Replace a key or a password that does not work."""
     kept = json.loads(file.read_text()) if file.exists() else {}
     access = Access(
         api_key=_working_key(kept.get("api_key", "")),

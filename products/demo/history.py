@@ -1,8 +1,8 @@
 """Thirty days in the life of a small wholesaler, as demo data.
 
 The real orders of `orders.csv` are placed, shipped and cancelled, among deliveries, counts, edits
-and short holds. Every change goes through `products.stock`, backdated to its time. The same time
-of loading gives the same history.
+and short holds. Every change goes through `products.stock`, backdated to its time. Loading at the
+same time gives the same history.
 """
 
 import heapq
@@ -347,7 +347,7 @@ def _command(name: str, at: datetime) -> BackdatedActor:
 
 
 def _ship(order: Reservation, lines: Sequence[stock.Line] | None, at: datetime) -> None:
-    """Ship the given lines of an order, or all that is open."""
+    """Ship the given lines of an order, or all open units."""
     by = _warehouse(at)
     stock.fulfill(
         reservation_id=order.pk, lines=lines, reason="shipped", reference=order.reference, by=by

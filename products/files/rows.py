@@ -21,7 +21,7 @@ _NAMELESS = (
 
 
 class UnreadableFile(Exception):
-    """A file whose rows cannot be read. The message is for the person who sent the file."""
+    """A file whose rows cannot be read. The message is for the user."""
 
 
 class InvalidCell(NamedTuple):
@@ -82,7 +82,7 @@ class Columns(NamedTuple):
     ignored: Collection[str] = ()
     """Columns that are allowed and not read."""
     renamed: Mapping[str, str] = {}
-    """Maps our name of a column to its name in the header. The header must have all."""
+    """Maps our name of a column to its name in the header. The header must have all these names."""
     allow_others: bool = False
     """Whether any other column is allowed and not read."""
 

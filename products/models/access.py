@@ -14,7 +14,7 @@ MAX_IDEMPOTENCY_KEY_LENGTH = 255
 MAX_THROTTLE_BUCKET_LENGTH = 64
 
 MIN_CLAIM_HOURS = 24
-"""The least time for which a claim is kept, and a request can be repeated."""
+"""Claims are kept for at least this long. Until then, a request can be repeated safely."""
 
 
 class Role(models.TextChoices):

@@ -53,7 +53,7 @@ class StockEvent(models.Model):
     product = models.ForeignKey(
         Product, on_delete=models.PROTECT, related_name="events", db_index=False
     )
-    # A copy of the product's SKU, which never changes: saves a page of the ledger the join.
+    # A copy of the product's SKU, which never changes. Pages of the ledger need no join.
     sku = SkuField("SKU", max_length=MAX_SKU_LENGTH)
     version = models.BigIntegerField()
     type = models.CharField(max_length=20, choices=Type)

@@ -12,7 +12,7 @@ from products.db.prepared import array
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of a text in the form of the search: case-folded, without punctuation."""
+    """Return the words of a text as the search compares them: case-folded, without punctuation."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return re.findall(r"[^\W_]+", folded)
 
@@ -21,7 +21,8 @@ class MomentField(models.DateTimeField):
     """A `DateTimeField` whose text on SQLite always has six digits after the second.
 
     SQLite compares times as text. Django leaves out `.000000`, and SQLite's clock writes three
-    digits, so the same time could have several texts. A check refuses all other texts (ADR 4).
+    digits, so the same time could have several texts. A check constraint refuses all other texts
+    (ADR 4).
     """
 
     def db_check(self, connection: BaseDatabaseWrapper) -> str | None:

@@ -111,9 +111,9 @@ def _check_products(products: list[Product]) -> list[Difference]:
 
 
 def _check_account(product: Product, account: Account) -> Iterator[Difference]:
-    def differs(code: str, words: str, actual: int, expected: int) -> Iterator[Difference]:
+    def differs(code: str, template: str, actual: int, expected: int) -> Iterator[Difference]:
         if actual != expected:
-            yield Difference(product.sku, code, words.format(actual, expected))
+            yield Difference(product.sku, code, template.format(actual, expected))
 
     yield from differs(
         "quantity",

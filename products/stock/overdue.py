@@ -25,10 +25,10 @@ def lines_for(
     *,
     whole: bool,
 ) -> list[ReservationLine]:
-    """Return the overdue lines that may end the shortages, oldest first.
+    """Return the overdue lines whose units can cover the shortages, oldest first.
 
-    If the request must be met as a `whole`, return no lines unless they cover every shortage.
-    Otherwise return the lines of each product whose shortage they cover.
+    With `whole`, return no lines unless they cover every shortage. Otherwise return the lines of
+    each product whose shortage they cover.
 
     Only lines of locked products are returned. Locking another product of the same reservation now
     would break the lock order.

@@ -60,7 +60,7 @@ class Command(BulkCommand):
             "--rejects",
             metavar="FILE",
             help="with --keep-going: write the refused lines to FILE, each with its error; correct "
-            "FILE and import it",
+            "FILE and apply it",
         )
         parser.add_argument(
             "--reference",

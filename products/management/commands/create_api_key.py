@@ -11,7 +11,7 @@ from products.models import ApiKey, Role
 class Command(InventoryCommand):
     help = (
         "Create an API key and print it. Nothing else is printed, so the output can be\n"
-        "stored directly. Only a hash is kept: the key cannot be shown again."
+        "stored directly. Only a hash is stored: the key cannot be shown again."
     )
     examples = (
         'create_api_key "Order service" --role operate',
@@ -24,8 +24,8 @@ class Command(InventoryCommand):
             "--role",
             required=True,
             choices=Role.values,
-            help="read: only read. operate: also add, remove, reserve, release and fulfill. count: "
-            "also set stock levels. manage: also create and edit products",
+            help="read: view data. operate: also add, remove, reserve, release, fulfill and "
+            "extend. count: also set stock to a count. manage: also create and edit products",
         )
 
     def handle(self, *args: Any, name: str, role: str, **options: Any) -> None:

@@ -13,15 +13,15 @@ class Command(InventoryCommand):
     help = (
         "Replay the ledger and compare it with stock levels, versions and open\n"
         "reservations. Print each difference. It is safe while the service runs.\n\n"
-        "Exit status: 0 without differences, 1 with differences, also repaired ones."
+        "Exit status: 0 if there is no difference, 1 if there is any, even a repaired one."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--repair",
             action="store_true",
-            help="correct each product with a difference by an InventoryAdjusted event. Units on "
-            "hand stay the same; reserved units become those of its open reservations",
+            help="record an InventoryAdjusted event for each product with a difference. Its units "
+            "on hand stay the same; its reserved units become those of its open reservations",
         )
 
     def handle(self, *args: Any, repair: bool, **options: Any) -> None:

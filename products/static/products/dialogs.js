@@ -32,7 +32,7 @@ document.addEventListener("htmx:beforeRequest", () => {
 });
 
 document.addEventListener("htmx:sendError", () => {
-  showError("The server did not respond. Try again. The change will not be made twice.");
+  showError("The server did not respond. Try again. The change will not be applied twice.");
 });
 
 document.addEventListener("htmx:responseError", ({ detail }) => {

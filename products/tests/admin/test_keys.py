@@ -87,7 +87,7 @@ def test_the_page_of_a_new_key_shows_a_working_curl_command(manager: Client) -> 
     line = re.search(r'id="curl"[^>]* value="([^"]+)"', response.content.decode())
     assert line
     assert line[1].replace("&quot;", '"') == (
-        f'curl -H "Authorization: Api-Key {key_shown(response)}" http://testserver/v1/products'
+        f'curl -H "Authorization: Bearer {key_shown(response)}" http://testserver/v1/products'
     )
 
 
