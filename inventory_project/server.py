@@ -8,7 +8,7 @@ import os
 from inventory_project import program
 
 # More threads than connections in a worker's pool: if all connections wait for the database, the
-# other threads still serve 503 and /health/live.
+# other threads can still respond with 503, and serve /health/live.
 THREADS_PER_WORKER = 8
 SECONDS_TO_FINISH = 15
 

@@ -163,7 +163,7 @@ class ApiKeyAdmin(InventoryAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        # Saving always shows the new key, so the other buttons would not do what they say.
+        # Saving always shows the new key, so the other buttons would be misleading.
         one_button = {"show_save_and_add_another": False, "show_save_and_continue": False}
         return super().changeform_view(
             request, object_id, form_url, {**(extra_context or {}), **one_button}

@@ -22,7 +22,7 @@ from products.tests.flush import flush, rows_of_migrate
 
 hypothesis.settings.register_profile(
     "test",
-    # The same cases in each run, so that a new failure comes from a change of the code.
+    # The same cases in each run, so that only a change of the code can cause a new failure.
     derandomize=True,
     deadline=None,
     max_examples=50,

@@ -1,7 +1,8 @@
 """Empty the test database after a transactional test.
 
 Django's flush truncates every table and then recreates permissions, groups and triggers. This one
-only deletes existing rows. It keeps the rows that `migrate` has made, unless a test changed them.
+only deletes existing rows. It keeps the rows that `migrate` has created, unless a test changed
+them.
 """
 
 from typing import Any

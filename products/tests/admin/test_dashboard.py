@@ -276,7 +276,7 @@ def test_each_part_of_the_page_needs_its_permission(
     assert ("Latest events" in page.content.decode()) == has_chart
 
 
-def test_a_user_without_permissions_is_told_to_ask_for_access() -> None:
+def test_a_user_without_permissions_sees_how_to_get_access() -> None:
     product = ProductFactory.create()
 
     page = browser_of("Ada").get(PAGE)

@@ -57,7 +57,7 @@ def url(row: Any, name: str) -> str:
 def send(
     client: Client, row: Any, name: str, *, headers: dict[str, str] | None = None, **fields: Any
 ) -> Any:
-    """Submit a dialog that was opened for this purpose."""
+    """Open a dialog and submit it."""
     sent = {"_form_submitted": "1", "note": "", "opening": uuid4().hex, **fields}
     return client.post(url(row, name), sent, headers=headers)
 
@@ -140,7 +140,7 @@ def test_a_dialog_shows_why_a_change_is_refused(
 @pytest.mark.parametrize(
     ("name", "reason", "left"), [("add_stock", "found", 28), ("remove_stock", "loss", 22)]
 )
-def test_a_dialog_sent_again_after_a_lost_response_is_carried_out_once(
+def test_a_dialog_sent_again_after_a_lost_response_is_applied_once(
     manager: Client, cup: Product, name: str, reason: str, left: int
 ) -> None:
     page = manager.get(url(cup, name)).content.decode()
@@ -158,7 +158,7 @@ def test_a_dialog_sent_again_after_a_lost_response_is_carried_out_once(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_dialog_sent_several_times_at_once_is_carried_out_once() -> None:
+def test_a_dialog_sent_several_times_at_once_is_applied_once() -> None:
     product = ProductFactory.create(sku="CUP", quantity=25)
     cookies = log_in("Ada", MANAGER).cookies
     opening = uuid4().hex
@@ -200,7 +200,7 @@ def test_the_same_opening_id_is_separate_for_each_user_and_product(
 
 
 @pytest.mark.parametrize("opening", ["", "x", "0" * 33, "a\0b"])
-def test_a_dialog_with_an_invalid_opening_id_is_not_carried_out(
+def test_a_dialog_with_an_invalid_opening_id_is_not_applied(
     manager: Client, cup: Product, opening: str
 ) -> None:
     before = stored()

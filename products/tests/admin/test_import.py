@@ -98,7 +98,7 @@ def saved(workbook: Workbook) -> bytes:
 # ---------------------------------------------------------------------------------- stock changes
 
 
-def test_stock_changes_are_previewed_and_then_made_in_order(manager: Client) -> None:
+def test_stock_changes_are_previewed_and_then_applied_in_order(manager: Client) -> None:
     cup = ProductFactory.create(sku="CUP", quantity=10)
     stock.reserve(sku="CUP", amount=4, by=ACTOR)
     before = stored()

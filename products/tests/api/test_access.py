@@ -172,7 +172,7 @@ def test_a_key_revoked_by_another_process_is_refused_after_the_next_look_up(
     client = client_with(f"Api-Key {key.text}")
     client.get("/v1/products")
 
-    ApiKey.objects.update(revoked=True)  # Sends no signal, as another process.
+    ApiKey.objects.update(revoked=True)  # Sends no signal, like a change by another process.
     trusted = client.get("/v1/products")
     over = {digest: found._replace(until=0) for digest, found in access._found.items()}
     monkeypatch.setattr(access, "_found", over)  # 30 seconds later.

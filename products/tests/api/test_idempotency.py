@@ -77,7 +77,7 @@ def test_a_creation_is_replayed_with_its_location(api: APIClient) -> None:
     assert (again["Location"], again.content) == (first["Location"], first.content)
 
 
-def test_a_refused_request_is_carried_out_when_it_is_sent_again(api: APIClient) -> None:
+def test_a_refused_request_is_applied_when_it_is_repeated(api: APIClient) -> None:
     product = ProductFactory.create(quantity=1)
     path = f"/v1/products/{product.sku}/remove"
 
@@ -158,7 +158,7 @@ def test_keys_of_two_clients_are_independent(
     assert Product.objects.get(pk=product.pk).quantity == 8
 
 
-def test_a_refusal_after_overdue_units_were_released_has_no_effect(api: APIClient) -> None:
+def test_a_refusal_after_overdue_units_expired_has_no_effect(api: APIClient) -> None:
     """The first line gets the overdue units. The second is still short."""
     ProductFactory.create(sku="CUP", quantity=5)
     held = stock.reserve(sku="CUP", amount=5, expires_in=60, by=ACTOR)
@@ -238,7 +238,7 @@ def test_a_key_must_be_printable_and_short(api: APIClient, key: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_16_requests_at_once_under_each_of_25_keys() -> None:
+def test_16_concurrent_requests_with_the_same_key_are_applied_once() -> None:
     product = ProductFactory.create(quantity=1000)
     credentials = f"Api-Key {ApiKeyFactory.create().text}"
     path = f"/v1/products/{product.sku}/reserve"

@@ -205,7 +205,7 @@ def test_a_product_looks_the_same_in_a_list_as_alone(api: APIClient) -> None:
     assert rows(api, "/v1/products") == rows(api, "/v1/products/low-stock") == [alone]
 
 
-def test_sku_filter_finds_the_named_products_that_exist(api: APIClient) -> None:
+def test_the_sku_filter_finds_the_named_products_that_exist(api: APIClient) -> None:
     for sku in ("A", "B", "B-1", "C"):
         ProductFactory.create(sku=sku)
 

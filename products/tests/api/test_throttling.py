@@ -1,6 +1,6 @@
 """Throttling: API keys by `API_THROTTLE_RATE`, and addresses that send invalid keys.
 
-The tests let time pass by moving the use of a bucket into the past. Rates are per hour, so that the
+The tests let time pass by moving the stored usage into the past. Rates are per hour, so that the
 duration of a test does not matter.
 """
 

@@ -35,7 +35,7 @@ def send(api: APIClient, method: str, path: str, body: Any, if_match: str) -> An
 
 
 @pytest.mark.parametrize(("method", "action", "body"), CHANGES)
-def test_a_change_is_made_only_if_the_product_matches(
+def test_a_change_is_applied_only_if_the_product_matches(
     api: APIClient, method: str, action: str, body: dict[str, Any]
 ) -> None:
     product = ProductFactory.create(sku="CUP", quantity=10)
@@ -82,7 +82,7 @@ def test_if_match_is_checked_before_the_reservation(api: APIClient) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_only_one_of_several_changes_with_the_same_if_match_is_made() -> None:
+def test_only_one_of_several_changes_with_the_same_if_match_is_applied() -> None:
     ProductFactory.create(sku="CUP", quantity=0)
     credentials = f"Api-Key {ApiKeyFactory.create().text}"
 

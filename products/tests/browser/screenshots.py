@@ -1,4 +1,4 @@
-"""Takes the pictures in docs/screenshots from demo data. Run it by `make screenshots`."""
+"""Take the screenshots in docs/screenshots of the demo data, with `make screenshots`."""
 
 from io import StringIO
 from pathlib import Path

@@ -145,7 +145,7 @@ new MutationObserver((_, observer) => {
 """
 
 
-def test_a_dialog_submitted_at_once_is_carried_out(page: Page, ada: User) -> None:
+def test_a_dialog_submitted_at_once_is_applied(page: Page, ada: User) -> None:
     """A scanner may submit a dialog before htmx has processed its form."""
     product = ProductFactory.create(sku="CUP", quantity=10)
     log_in(page, ada)
@@ -159,7 +159,7 @@ def test_a_dialog_submitted_at_once_is_carried_out(page: Page, ada: User) -> Non
     assert (product.quantity, product.version) == (13, 2)
 
 
-def test_a_dialog_sent_again_after_a_lost_response_is_carried_out_once(
+def test_a_dialog_sent_again_after_a_lost_response_is_applied_once(
     page: Page, ada: User, console_errors: list[str]
 ) -> None:
     product = ProductFactory.create(sku="CUP", quantity=10)

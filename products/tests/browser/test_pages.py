@@ -41,7 +41,7 @@ def test_every_page_opens_without_console_errors(page: Page, ada: User, color_sc
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])
 def test_the_docs_open_without_console_errors(page: Page, path: str) -> None:
-    """The fixture `page` checks the console, and that no other machine was asked."""
+    """The fixture `page` checks the console, and that the page makes no requests to other hosts."""
     page.goto(path)
 
     expect(page.get_by_role("heading", name="Inventory service")).to_be_visible()

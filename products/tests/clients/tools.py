@@ -1,4 +1,4 @@
-"""Running the tools of the example clients."""
+"""Run the tools of the example clients."""
 
 import os
 import re

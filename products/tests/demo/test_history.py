@@ -1,4 +1,4 @@
-"""The demo data: thirty days of changes, written through the one door."""
+"""The demo data: thirty days of changes, written through `products.stock`."""
 
 from datetime import UTC, timedelta
 from io import StringIO

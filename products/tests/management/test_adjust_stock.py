@@ -159,7 +159,7 @@ def test_the_exit_status_tells_refusals_from_bad_input(words: list[str], status:
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_a_change_is_made_even_if_its_output_cannot_be_written(
+def test_a_change_is_applied_even_if_its_output_cannot_be_written(
     cup: Product, closed_pipe: int
 ) -> None:
     ended = manage("adjust_stock", "CUP", "--add", "5", stdout=closed_pipe)

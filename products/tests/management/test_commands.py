@@ -61,7 +61,7 @@ def test_demo_access_stays_the_same(access_file: Path) -> None:
     assert ApiKey.objects.count() == 1
 
 
-def test_demo_access_is_made_again_for_another_database(access_file: Path) -> None:
+def test_demo_access_is_created_again_for_another_database(access_file: Path) -> None:
     access_file.write_text(json.dumps({"api_key": "from.elsewhere", "password": "elsewhere"}))
 
     assert "elsewhere" not in run("demo_access")

@@ -1,4 +1,4 @@
-"""Failures that users can mend: each program says in one line what to do."""
+"""Failures that users can fix: each program names the remedy in one line."""
 
 import os
 import socket

@@ -92,7 +92,7 @@ def test_make_run_serves_demo_data_and_ends_with_ctrl_c(project: Path) -> None:
     port = free_port()
 
     with running(project, port) as (process, log):
-        # A page that the browser asks for by itself leaves no line behind the login.
+        # Browsers request the icon unasked. No line about it follows the login.
         assert urlopen(f"http://127.0.0.1:{port}/favicon.ico").status == 200
         said = log.read_text()
         listed = finish([sys.executable, "manage.py", "low_stock"], project)

@@ -40,7 +40,7 @@ def key(transactional_db: None) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("operation", ["remove", "reserve"])
-def test_64_clients_of_20_units_over_several_processes(
+def test_64_clients_of_several_processes_get_exactly_20_units(
     server: Server, key: dict[str, str], operation: str
 ) -> None:
     product = ProductFactory.create(quantity=20)
@@ -127,7 +127,7 @@ def test_requests_are_utf_8_even_if_they_name_another_charset(
     assert server.request("GET", "/health?a=1", headers=odd).status == 200
 
 
-def test_killed_workers_lose_no_answered_change(key: dict[str, str]) -> None:
+def test_killed_workers_lose_no_acknowledged_change(key: dict[str, str]) -> None:
     """Kill the workers one after another while clients remove units."""
     with running_server() as server:
         _remove_while_workers_are_killed(server, server.wait_for_workers(), key)
@@ -139,7 +139,7 @@ def _remove_while_workers_are_killed(
 ) -> None:
     product = ProductFactory.create(quantity=10_000)
     path = f"/v1/products/{product.sku}/remove"
-    answered: list[str] = []
+    acknowledged: list[str] = []
     killed = threading.Event()
 
     def remove_until_all_are_killed(client: int) -> None:
@@ -151,13 +151,13 @@ def _remove_while_workers_are_killed(
                     "POST", path, {"amount": 1}, {**key, "X-Request-ID": request_id}
                 )
                 assert response.status == 200
-                answered.append(request_id)
+                acknowledged.append(request_id)
 
     def kill_workers() -> None:
         started = time.monotonic()
         for worker in workers:
-            seen = len(answered)
-            while len(answered) < seen + 20:
+            seen = len(acknowledged)
+            while len(acknowledged) < seen + 20:
                 assert time.monotonic() < started + 60, "The clients make no progress."
                 os.sched_yield()
             os.kill(worker, signal.SIGKILL)
@@ -171,13 +171,13 @@ def _remove_while_workers_are_killed(
             "request_id", flat=True
         )
     )
-    assert len(answered) >= 20 * WORKERS
-    assert set(answered) <= set(recorded)
+    assert len(acknowledged) >= 20 * WORKERS
+    assert set(acknowledged) <= set(recorded)
     assert set(recorded.values()) == {1}
 
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no connections to lose")
-def test_service_heals_after_the_database_dropped_every_connection(
+def test_the_service_recovers_after_the_database_dropped_every_connection(
     server: Server, key: dict[str, str]
 ) -> None:
     """At most one request of each thread fails, with 503."""
@@ -200,7 +200,7 @@ def test_service_heals_after_the_database_dropped_every_connection(
     assert [response.status for response in after] == [200] * 12
 
 
-def test_unavailable_database_gives_503() -> None:
+def test_an_unavailable_database_gives_503() -> None:
     with running_server("postgres://nobody@127.0.0.1:1/nothing") as server:
         server.wait_for_workers()
         health = server.request("GET", "/health")
@@ -213,7 +213,7 @@ def test_unavailable_database_gives_503() -> None:
     assert live.status == 200
 
 
-def test_body_without_length_is_refused(server: Server, key: dict[str, str]) -> None:
+def test_a_body_without_a_length_is_refused(server: Server, key: dict[str, str]) -> None:
     product = ProductFactory.create(quantity=20)
     path = f"/v1/products/{product.sku}/reserve"
     reserved = server.request("POST", path, {"amount": 5}, key).body["reservation"]["id"]
@@ -230,7 +230,7 @@ def test_body_without_length_is_refused(server: Server, key: dict[str, str]) -> 
     assert Product.objects.get(pk=product.pk).quantity == 20
 
 
-def test_unknown_path_gives_a_complete_problem(server: Server) -> None:
+def test_an_unknown_path_gives_a_complete_problem(server: Server) -> None:
     response = server.request("POST", "/nope", {})
 
     assert (response.status, response.body["code"]) == (404, "not_found")
