@@ -24,19 +24,19 @@ from rest_framework.utils.urls import remove_query_param
 
 from products.throttling import Rate, consume
 
-Made = TypeVar("Made")
+T = TypeVar("T")
 
 _instances: dict[type[Any], Any] = {}
 
 
-def singleton(made: type[Made]) -> Made:
+def singleton(cls: type[T]) -> T:
     """Return the only instance of a class, whose instances must hold no state of a request.
 
     REST framework creates new instances for each request. A new serializer copies all its fields.
     """
-    if made not in _instances:
-        _instances[made] = made()
-    instance: Made = _instances[made]
+    if cls not in _instances:
+        _instances[cls] = cls()
+    instance: T = _instances[cls]
     return instance
 
 
@@ -58,16 +58,16 @@ class LeanViewMixin:
     allowed_methods: list[str]
 
     def get_authenticators(self) -> list[BaseAuthentication]:
-        return [singleton(made) for made in self.authentication_classes]
+        return [singleton(cls) for cls in self.authentication_classes]
 
     def get_parsers(self) -> list[BaseParser]:
-        return [singleton(made) for made in self.parser_classes]
+        return [singleton(cls) for cls in self.parser_classes]
 
     def get_content_negotiator(self) -> BaseContentNegotiation:
         return singleton(self.content_negotiation_class)
 
     def get_permissions(self) -> list[BasePermission]:
-        return [singleton(cast(type[BasePermission], made)) for made in self.permission_classes]
+        return [singleton(cast(type[BasePermission], cls)) for cls in self.permission_classes]
 
     @property
     def default_response_headers(self) -> dict[str, str]:
@@ -132,10 +132,10 @@ class FilterSet(filters.FilterSet):
     _form_class: ClassVar[type[Form]]
 
     def get_form_class(self) -> type[Form]:
-        made = type(self)
-        if "_form_class" not in vars(made):
-            made._form_class = super().get_form_class()
-        return made._form_class
+        cls = type(self)
+        if "_form_class" not in vars(cls):
+            cls._form_class = super().get_form_class()
+        return cls._form_class
 
 
 class CursorPagination(pagination.CursorPagination):

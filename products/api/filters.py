@@ -56,9 +56,9 @@ def parse_time(name: str, text: str) -> datetime:
         raise invalid_field(name, error.messages[0]) from error
 
 
-def _describe(made: Filter, schema: dict[str, Any], help_text: str) -> None:
+def _describe(described: Filter, schema: dict[str, Any], help_text: str) -> None:
     """Set the schema and the description of a filter in the OpenAPI document."""
-    extend_schema_field({**schema, "description": help_text})(made)
+    extend_schema_field({**schema, "description": help_text})(described)
 
 
 class TextFilter(filters.CharFilter):

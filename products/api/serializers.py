@@ -159,17 +159,17 @@ class DomainObjectSerializer(StrictSerializer):
     refuses a value, to report every wrong field.
     """
 
-    makes: ClassVar[type[Any]]
+    object_class: ClassVar[type[Any]]
     """The class of the object."""
 
     def to_internal_value(self, data: Any) -> Any:
         # `stock` takes None for a missing value. A request cannot contain null.
         if isinstance(data, dict) and None not in data.values():
             try:
-                return self.makes(**self.arguments(data))
+                return self.object_class(**self.arguments(data))
             except (stock.Invalid, TypeError):  # TypeError: unknown or missing fields.
                 pass
-        return self.makes(**self.arguments(super().to_internal_value(data)))
+        return self.object_class(**self.arguments(super().to_internal_value(data)))
 
     def arguments(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         return fields
@@ -181,7 +181,7 @@ class LineSerializer(DomainObjectSerializer):
     sku = SkuField(help_text="The SKU of the product.")
     amount = AmountField(help_text="How many units.")
 
-    makes = stock.Line
+    object_class = stock.Line
 
 
 class LinesField(serializers.ListField):
@@ -255,7 +255,7 @@ class AddOperationSerializer(OperationSerializer, ProductAddSerializer):
     operation = KindField("add")
     sku = SkuField(help_text="The SKU of the product.")
 
-    makes = stock.Add
+    object_class = stock.Add
 
 
 class RemoveOperationSerializer(OperationSerializer, ProductRemoveSerializer):
@@ -264,7 +264,7 @@ class RemoveOperationSerializer(OperationSerializer, ProductRemoveSerializer):
     operation = KindField("remove")
     sku = SkuField(help_text="The SKU of the product.")
 
-    makes = stock.Remove
+    object_class = stock.Remove
 
 
 class AdjustOperationSerializer(OperationSerializer, ProductAdjustSerializer):
@@ -273,7 +273,7 @@ class AdjustOperationSerializer(OperationSerializer, ProductAdjustSerializer):
     operation = KindField("adjust")
     sku = SkuField(help_text="The SKU of the product.")
 
-    makes = stock.Adjust
+    object_class = stock.Adjust
 
 
 _OPERATIONS: dict[str, type[OperationSerializer]] = {

@@ -6,8 +6,8 @@ from django.db.migrations.state import StateApps
 def leave_room(_: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     """Leave a tenth of each page of products free.
 
-    A change of stock then writes the new version of its row beside the old one, and no index. Pages
-    that an import has filled to the last would have no room for it at first.
+    A change of stock can then write the new version of a row to the same page, and update no index.
+    Pages that an import has filled completely would have no room at first.
     """
     if schema_editor.connection.vendor == "postgresql":
         schema_editor.execute("ALTER TABLE products_product SET (fillfactor = 90)")

@@ -6,9 +6,9 @@ from django.db.models import Count, Max, OuterRef, Subquery
 
 
 def name_the_callers(apps: Apps, _: BaseDatabaseSchemaEditor) -> None:
-    """Keep each claim under the name of its client. Of several under one name, keep the last.
+    """Keep each claim under the name of its client. If several have one name, keep the last.
 
-    Refusals, which were kept before, are dropped first: a key no longer remembers them.
+    Delete refusals first, which are no longer stored.
     """
     claims = apps.get_model("products", "IdempotencyKey").objects
     claims.filter(status__gte=400).delete()
@@ -21,7 +21,7 @@ def name_the_callers(apps: Apps, _: BaseDatabaseSchemaEditor) -> None:
 
 
 def find_their_keys(apps: Apps, _: BaseDatabaseSchemaEditor) -> None:
-    """Give each claim the API key of its client. Drop those of others."""
+    """Give each claim the API key of its client. Delete all other claims."""
     claims = apps.get_model("products", "IdempotencyKey").objects
     named = apps.get_model("products", "ApiKey").objects.filter(name=OuterRef("caller"))
     claims.exclude(source="api").delete()

@@ -325,7 +325,7 @@ def test_a_field_of_another_operation_is_unknown(
 def test_a_line_has_exactly_the_fields_of_its_stock_object(
     serializer: type[DomainObjectSerializer],
 ) -> None:
-    names = {field.name for field in dataclasses.fields(serializer.makes)}
+    names = {field.name for field in dataclasses.fields(serializer.object_class)}
 
     assert set(serializer().fields) - {"operation"} == names
 
