@@ -140,6 +140,12 @@ BORROWED = [
         "tables shorten the long texts of an edit",
     ),
     Borrowed(
+        "products.files.changes",
+        "django.utils.text",
+        "get_text_list",
+        "an error lists the columns of the operations",
+    ),
+    Borrowed(
         "products.api.retries",
         "django.utils.http",
         "parse_etags",
