@@ -23,10 +23,10 @@ OPERATIONS: dict[str, tuple[type[stock.Operation], str]] = {
     "remove": (stock.Remove, "amount"),
     "quantity": (stock.Adjust, "quantity"),
 }
-"""By column: the operation that it requests, and the field that takes its number."""
+"""Maps each column to the operation that it requests, and to the field that holds its number."""
 
 OPERATION_TYPES = {operation.__name__: operation for operation, _ in OPERATIONS.values()}
-"""By their names, under which lines are stored until they are applied."""
+"""Maps names to operations. Lines are stored with these names until they are applied."""
 
 ADJUSTMENT_COLUMNS = ("sku", *OPERATIONS, "reason", "reference", "expected_quantity")
 
