@@ -15,11 +15,13 @@ from products import daily_totals, demo, stock
 from products.demo import history
 from products.models import Product, Reservation, StockEvent
 from products.tests.factories import ProductFactory
+from products.tests.flush import truncate
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 def load() -> str:
+    truncate()
     output = StringIO()
     call_command("load_demo_data", stdout=output)
     return output.getvalue()
@@ -139,6 +141,8 @@ def test_levels_of_the_past_can_be_asked_for(api: APIClient) -> None:
 def test_the_same_time_gives_the_same_history() -> None:
     now = timezone.now()
 
+    truncate()
+
     def events() -> list[Any]:
         with transaction.atomic():
             history.load(now=now)
@@ -152,9 +156,11 @@ def test_the_same_time_gives_the_same_history() -> None:
 
 def test_a_database_with_products_is_left_as_it_is() -> None:
     ProductFactory.create(sku="MINE")
+    output = StringIO()
 
-    said = load()
+    call_command("load_demo_data", stdout=output)
 
+    said = output.getvalue()
     assert said == "The database has products. Demo data needs an empty database.\n"
     assert list(Product.objects.values_list("sku", flat=True)) == ["MINE"]
 

@@ -23,6 +23,7 @@ from rest_framework.test import APIClient
 from products.management.base import actor, whole_number
 from products.management.commands import demo_access
 from products.models import ApiKey, Product
+from products.tests.flush import truncate
 from products.tests.live import manage, run_python
 
 pytestmark = pytest.mark.django_db
@@ -192,6 +193,8 @@ execute_from_command_line(["manage.py", "verify_stock"])
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_broken_pipe_does_not_fail_a_finished_change(closed_pipe: int) -> None:
+    truncate()
+
     ended = manage("load_demo_data", stdout=closed_pipe)
 
     assert ended.returncode == 0

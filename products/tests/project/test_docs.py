@@ -76,6 +76,8 @@ def shows(shown: Any, response: Any) -> bool:
     return bool(shown == response)
 
 
+# The feed shows events once they are committed.
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_each_request_gets_the_response_shown(document: str) -> None:
     variables = {
