@@ -279,10 +279,13 @@ def _pages(shop: Ours, size: Size) -> None:
     """Compare the first and the last page of each list, and check their statements."""
     from django.test import Client
 
+    from products import feed
+    from products.models import StockEvent
+
     reader, client = _Reader(shop), Client(headers=dict(shop.headers))
     pages = [(path, reader.last_page(path, order)) for path, order in _lists(size)]
-    end = int(reader.get("/v1/events?after=latest")["cursor"])
-    pages.append(("/v1/events", f"/v1/events?after={end - 100}"))
+    last_read = StockEvent.objects.order_by("-pk")[100]
+    pages.append(("/v1/events", f"/v1/events?after={feed.cursor_after(last_read)}"))
     _print("", f"{'page':<58}{'first ms':>9}{'last ms':>9}{'ratio':>7}{HEADINGS}")
     for first, last in pages:
         of_first, of_last = reader.milliseconds(first, last)
