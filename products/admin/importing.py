@@ -5,7 +5,7 @@ them in one call of `stock`, which checks them again. See ADR 9.
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from django import forms
@@ -17,7 +17,11 @@ from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST
-from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminFileFieldWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanWidget,
+)
 
 from products import stock
 from products.admin.base import InventoryAdmin, actor_of, once_for
@@ -31,6 +35,7 @@ from products.files.changes import (
     FileLine,
     adjustment_line,
     changed_fields,
+    check_counts,
     product_line,
     repeated,
 )
@@ -88,6 +93,13 @@ class AdjustmentImportForm(ImportForm):
         help_text="Used for rows without a reason. Every count needs a reason.",
         widget=UnfoldAdminTextInputWidget,
     )
+    sum_repeated = forms.BooleanField(
+        required=False,
+        label="Add up repeated counts",
+        help_text="For a file with a count of one product on several rows, such as one for each "
+        "shelf. Without it, such a file is refused.",
+        widget=UnfoldBooleanWidget,
+    )
 
 
 class Import:
@@ -100,8 +112,8 @@ class Import:
     permissions: ClassVar[Sequence[str]]
     form_class: ClassVar[type[ImportForm]] = ImportForm
 
-    def lines(self, rows: Sequence[Row], *, reason: str) -> list[FileLine]:
-        """Return the changes of a file. `reason` is the default for rows without one."""
+    def lines(self, rows: Sequence[Row], options: Mapping[str, Any]) -> list[FileLine]:
+        """Return the changes of a file. `options` are the other fields of the form."""
         raise NotImplementedError
 
     def preview(self, lines: Sequence[FileLine], *, by: stock.Actor) -> list[PreviewRow]:
@@ -125,7 +137,7 @@ class ProductImport(Import):
     columns = Columns(known=PRODUCT_COLUMNS, required=("sku",), ignored=DERIVED_COLUMNS)
     permissions = ("products.add_product", "products.change_product")
 
-    def lines(self, rows: Sequence[Row], *, reason: str) -> list[FileLine]:
+    def lines(self, rows: Sequence[Row], options: Mapping[str, Any]) -> list[FileLine]:
         products = _products(str(row.cells.get("sku")) for row in rows)
         lines = [product_line(row, products.get(str(row.cells.get("sku")))) for row in rows]
         first_of_sku: dict[str, int] = {}
@@ -178,15 +190,18 @@ class AdjustmentImport(Import):
     title = "Import stock changes"
     help = (
         "Each row fills in one of these columns: add (units received), remove (units taken out) or "
-        "quantity (units counted). Rows are applied in the order of the file. A count "
-        "with an expected_quantity is refused if the units on hand differ from it."
+        "quantity (units counted). Rows are applied in the order of the file. A file counts a "
+        "product once. A count with an expected_quantity is refused if the units on hand differ "
+        "from it."
     )
     columns = Columns(known=ADJUSTMENT_COLUMNS, required=("sku",))
     permissions = ("products.adjust_stock", "products.operate_stock")
     form_class = AdjustmentImportForm
 
-    def lines(self, rows: Sequence[Row], *, reason: str) -> list[FileLine]:
-        return [adjustment_line(row, reason=reason) for row in rows]
+    def lines(self, rows: Sequence[Row], options: Mapping[str, Any]) -> list[FileLine]:
+        lines = [adjustment_line(row, reason=options["reason"]) for row in rows]
+        check_counts(lines, adds_up=options["sum_repeated"])
+        return lines
 
     def preview(self, lines: Sequence[FileLine], *, by: stock.Actor) -> list[PreviewRow]:
         valid = [line for line in lines if line.change and not line.problems]
@@ -202,6 +217,8 @@ class AdjustmentImport(Import):
         label, note = "", ""
         if isinstance(line.change, stock.Operation):
             label, note = _label_of(line.change), _note_of(line.change)
+        elif line.added_to:
+            label = f"Added to line {line.added_to}"
         if not isinstance(outcome, stock.LevelChange):
             return PreviewRow(line, label, [], note)
         before, after = outcome
@@ -283,7 +300,7 @@ class ImportAdmin(InventoryAdmin):
         except UnreadableFile as error:
             form.add_error("file", str(error))
             return self._page(request, kind, form=form)
-        lines = kind.lines(rows, reason=form.cleaned_data.get("reason", ""))
+        lines = kind.lines(rows, form.cleaned_data)
         return self._preview(request, kind, lines)
 
     def confirm_view(self, request: HttpRequest, name: str, pk: int) -> HttpResponse:

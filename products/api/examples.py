@@ -106,6 +106,7 @@ INSUFFICIENT_RESERVED = stock.InsufficientReserved(
 )
 BELOW_RESERVED = stock.BelowReserved(SKU, 1, _LEVELS)
 QUANTITY_CHANGED = stock.QuantityChanged(SKU, 24, _LEVELS)
+REPEATED_COUNT = stock.RepeatedCount(SKU, "by operation 0")
 STOCK_LIMIT_EXCEEDED = stock.StockLimitExceeded(SKU, MAX_UNITS, _LEVELS)
 DUPLICATE_SKU = stock.DuplicateSku(SKU)
 PRECONDITION_FAILED = stock.PreconditionFailed(known_product(version=8))

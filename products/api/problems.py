@@ -43,6 +43,7 @@ ERROR_KINDS = {
     ),
     "below_reserved": ErrorKind(409, "A count is below the reserved quantity."),
     "quantity_changed": ErrorKind(409, "The quantity is not the `expected_quantity`."),
+    "repeated_count": ErrorKind(409, "An earlier operation of the request counts this product."),
     "stock_limit_exceeded": ErrorKind(
         409, f"The quantity would become larger than {MAX_UNITS:,} units."
     ),

@@ -613,7 +613,8 @@ operations = described(
             description=(
                 "Applies up to 1,000 adds, removes and adjusts in the given order: all of them, or "
                 "none. Each is one stock event. If any is refused, the error names every refused "
-                "operation. An adjust requires the role `count`."
+                "operation. A request may adjust each product once. An adjust requires the role "
+                "`count`."
             ),
             path=_OPERATIONS,
             request=OperationsSerializer,
@@ -654,6 +655,7 @@ operations = described(
                 examples.refused_lines(stock.InsufficientStock(SKU, 2, 0), first=1),
                 examples.refused_lines(examples.BELOW_RESERVED, first=2),
                 examples.refused_lines(examples.QUANTITY_CHANGED, first=2),
+                examples.refused_lines(examples.REPEATED_COUNT, first=2),
                 examples.refused_lines(examples.STOCK_LIMIT_EXCEEDED),
                 examples.refused_lines(examples.PRODUCT_ARCHIVED),
             ],

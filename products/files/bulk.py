@@ -98,7 +98,7 @@ def apply_whole(
     `run`, an unsaved `BulkRun`, makes sure that the file is applied only once. Raises
     `ReferenceUsed`.
     """
-    if staging.invalid:
+    if staging.invalid or (staging.repeated and not staging.adds_up):
         # The file will be refused, so no product has to be locked.
         return preview(staging, operation, progress=progress)
     batches = _Whole(staging, operation, run, progress)
@@ -133,11 +133,17 @@ class _Whole:
 
     def verbs(self) -> Iterator[stock.Verb[Any, stock.Outcomes]]:
         for lines in _batches(self._staging, WHOLE_BATCH, self._progress):
-            self._lines = lines
-            yield self._operation.verb(lines)
+            invalid = _invalid(lines)
+            self._lines = [line for line in lines if not line.code] if invalid else lines
+            self._add([line for line in lines if line.code], invalid)
+            if self._lines:
+                yield self._operation.verb(self._lines)
 
     def decided(self, outcomes: stock.Outcomes) -> None:
-        self.report.add(self._lines, _refused(self._lines, outcomes))
+        self._add(self._lines, _refused(self._lines, outcomes))
+
+    def _add(self, lines: Sequence[Staged], refusals: Sequence[Refusal]) -> None:
+        self.report.add(lines, refusals)
         if len(self.report.refusals) == MAX_REPORTED:
             raise _RollBack
 

@@ -1,7 +1,8 @@
 """Read the rows of a file as changes for `products.stock`. The admin and the commands use it."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 from django.utils.text import get_text_list
 
@@ -9,6 +10,7 @@ from products import stock
 from products.files.exports import PRODUCT_EXPORT
 from products.files.rows import Row
 from products.models import Product
+from products.validators import MAX_NOTE_LENGTH, is_sku
 
 AnyChange = stock.Operation | stock.NewProduct | stock.Edit
 
@@ -41,6 +43,9 @@ class FileLine:
     sku: str
     change: AnyChange | None = None
     problems: list[stock.StockError] = dataclasses.field(default_factory=list)
+    is_count: bool = False
+    added_to: int | None = None
+    """The line of the first count of the SKU, if this count is added to it."""
 
     @property
     def problem(self) -> stock.StockError | None:
@@ -120,6 +125,7 @@ def adjustment_line(row: Row, *, reason: str = "", reference: str = "") -> FileL
     """
     line, values = _read(row)
     given = [column for column in OPERATIONS if column in row.cells]
+    line.is_count = "quantity" in given and is_sku(line.sku)
     if len(given) != 1:
         detail = f"Fill in exactly one of {get_text_list(list(OPERATIONS), 'and')}."
         line.problems.append(stock.Invalid(given[1] if given else "quantity", detail))
@@ -134,6 +140,82 @@ def adjustment_line(row: Row, *, reason: str = "", reference: str = "") -> FileL
         if isinstance(problem, stock.Invalid) and problem.field == field:
             problem.field = given[0]
     return line
+
+
+def counted_before(sku: str, first: int) -> stock.RepeatedCount:
+    """Return the problem of a count whose SKU has a count on an earlier line."""
+    advice = "Delete one of the counts, or add up repeated counts (--sum-repeated)."
+    return stock.RepeatedCount(sku, f"on line {first}", advice)
+
+
+def incomplete_sum(sku: str, refused: int) -> stock.Invalid:
+    """Return the problem of a count that would be added to a refused one."""
+    detail = f"Another count of {sku}, on line {refused}, is refused, so the sum is not known."
+    return stock.Invalid("quantity", detail)
+
+
+def sum_of(counts: Sequence[stock.Adjust]) -> stock.Adjust:
+    """Return one count for several counts of a SKU. Raises `stock.Invalid`.
+
+    The expected quantities are added up, too. Different reasons and references are joined.
+    """
+    expected = [count.expected_quantity for count in counts]
+    given = [number for number in expected if number is not None]
+    if given and len(given) < len(expected):
+        detail = (
+            f"Some counts of {counts[0].sku} have an expected quantity, and others do not. Fill it "
+            "in for all of them, or for none."
+        )
+        raise stock.Invalid("expected_quantity", detail)
+    return stock.Adjust(
+        sku=counts[0].sku,
+        quantity=sum(count.quantity for count in counts),
+        expected_quantity=sum(given) if given else None,
+        reason=_joined(count.reason for count in counts),
+        reference=_joined(count.reference for count in counts),
+    )
+
+
+def _joined(notes: Iterable[str]) -> str:
+    """Join different notes, and cut them to the length that the ledger stores."""
+    return "; ".join(dict.fromkeys(filter(None, notes)))[:MAX_NOTE_LENGTH]
+
+
+def check_counts(lines: Sequence[FileLine], *, adds_up: bool) -> None:
+    """Refuse the repeated counts of a file, or add each to the first count of its SKU.
+
+    Counts with another line of the SKU between them are not added up, because the result would
+    depend on their order.
+    """
+    runs: dict[str, list[FileLine]] = {}
+    before: dict[str, FileLine] = {}
+    for line in lines:
+        if line.is_count:
+            run = runs.setdefault(line.sku, [])
+            if not run or (adds_up and before[line.sku] is run[-1]):
+                run.append(line)
+            else:
+                line.problems.append(counted_before(line.sku, run[0].number))
+        before[line.sku] = line
+    for run in runs.values():
+        if len(run) > 1:
+            _add_up(run)
+
+
+def _add_up(run: Sequence[FileLine]) -> None:
+    first = run[0]
+    refused = next((line for line in run if line.problems), None)
+    if refused:
+        for line in run:
+            if not line.problems:
+                line.problems.append(incomplete_sum(line.sku, refused.number))
+        return
+    try:
+        first.change = sum_of([cast("stock.Adjust", line.change) for line in run])
+    except stock.Invalid as problem:
+        first.problems.append(problem)
+    for line in run[1:]:
+        line.change, line.added_to = None, first.number
 
 
 def describe(*errors: stock.StockError) -> str:

@@ -6,11 +6,20 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from products import stock
-from products.files.changes import OPERATION_TYPES, FileLine, describe, product_line, repeated
+from products.files.changes import (
+    OPERATION_TYPES,
+    FileLine,
+    describe,
+    product_line,
+    repeated,
+    sum_of,
+)
 from products.files.rows import Row
 from products.files.staging import Codec, NewLine, Staged
 from products.models import Levels, Product
 from products.validators import is_sku
+
+Outcome = stock.LevelChange | stock.StockError
 
 Errors = list[stock.StockError | None]
 """One item per line: its error, or None."""
@@ -70,14 +79,18 @@ class AdjustmentLines:
         """Return the fields of a line for staging."""
         if line.change is None:
             sku = line.sku if is_sku(line.sku) else ""
-            return line.number, sku, None, "invalid", describe(*line.problems)
-        return line.number, line.sku, line.change, "", ""
+            is_count = int(line.is_count)
+            return line.number, sku, None, "invalid", describe(*line.problems), is_count
+        return line.number, line.sku, line.change, "", "", int(line.is_count)
 
     def verb(self, lines: Sequence[Staged]) -> stock.Verb[Any, stock.Outcomes]:
-        return stock.ApplyPossible([line.content for line in lines])
+        sums = _Sums(lines)
+        return stock.ApplyPossible(sums.operations, sums.outcomes)
 
     def preview(self, lines: Sequence[Staged]) -> Errors:
-        outcomes = stock.preview([line.content for line in lines], levels=self._levels, by=self.by)
+        sums = _Sums(lines)
+        previewed = stock.preview(sums.operations, levels=self._levels, by=self.by)
+        outcomes = sums.outcomes(previewed)
         for line, outcome in zip(lines, outcomes, strict=True):
             if isinstance(outcome, stock.LevelChange):
                 self._levels[line.sku] = outcome.after
@@ -85,6 +98,41 @@ class AdjustmentLines:
         last = lines[-1].sku
         self._levels = {sku: levels for sku, levels in self._levels.items() if sku == last}
         return _errors(outcomes)
+
+
+class _Sums:
+    """The operations of lines. Adjacent counts of one SKU are one operation."""
+
+    def __init__(self, lines: Sequence[Staged]) -> None:
+        runs: list[list[Staged]] = []
+        for line in lines:
+            if runs and line.follows(runs[-1][-1]):
+                runs[-1].append(line)
+            else:
+                runs.append([line])
+        self._sizes = [len(run) for run in runs]
+        self._decided = [
+            run[0].content if len(run) == 1 else _sum_or_problem([line.content for line in run])
+            for run in runs
+        ]
+        self.operations = [each for each in self._decided if not isinstance(each, stock.StockError)]
+
+    def outcomes(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Return the outcome of each line, from the outcome of each operation."""
+        left = iter(outcomes)
+        return [
+            outcome
+            for each, size in zip(self._decided, self._sizes, strict=True)
+            for outcome in [each if isinstance(each, stock.StockError) else next(left)]
+            for _ in range(size)
+        ]
+
+
+def _sum_or_problem(counts: Sequence[stock.Adjust]) -> stock.Operation | stock.Invalid:
+    try:
+        return sum_of(counts)
+    except stock.Invalid as problem:
+        return problem
 
 
 class ProductLines:
@@ -105,7 +153,7 @@ class ProductLines:
         Its change depends on whether the product exists, so it is read when the row is applied.
         """
         sku = str(row.cells.get("sku", ""))
-        return row.line, sku if is_sku(sku) else "", row, "", ""
+        return row.line, sku if is_sku(sku) else "", row, "", "", 0
 
     def verb(self, lines: Sequence[Staged]) -> stock.Verb[Any, stock.Outcomes]:
         changes: list[Any] = [line.problem or line.change for line in self._read(lines)]

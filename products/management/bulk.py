@@ -112,6 +112,7 @@ class BulkCommand(StockCommand):
         figures = [
             ("lines", table.lines),
             ("applied" if report.is_applied else "can be applied", report.applied),
+            *([("counts added to another line", table.repeated)] if table.adds_up else []),
             *((f"refused: {code}", count) for code, count in sorted(report.refused.items())),
         ]
         if left := table.lines - report.applied - report.refused.total():

@@ -118,6 +118,15 @@ class QuantityChanged(StockError):
         )
 
 
+class RepeatedCount(StockError):
+    """A request or a file counts a product more than once. The last count would hide the others."""
+
+    code = "repeated_count"
+
+    def __init__(self, sku: str, first: str, advice: str = "Send one count of a product.") -> None:
+        super().__init__(f"{sku} is already counted {first}. {advice}", sku=sku)
+
+
 class PreconditionFailed(StockError):
     """The product has changed since the caller read it."""
 

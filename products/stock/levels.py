@@ -1,13 +1,19 @@
 """Changes of the quantity on hand: add, remove, adjust."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from products.ledger.locking import Locked, Products
 from products.ledger.posting import Actor, LevelChange, Posting
 from products.models import Levels, Product
 from products.stock import overdue
-from products.stock.errors import ProductNotFound, Refusals, StockError, shortages_among
+from products.stock.errors import (
+    ProductNotFound,
+    Refusals,
+    RepeatedCount,
+    StockError,
+    shortages_among,
+)
 from products.stock.once import Once, S
 from products.stock.requests import Add, Adjust, Operation, Remove
 from products.stock.runner import Verb, run
@@ -84,7 +90,8 @@ def apply(
     """Apply several operations in their order, all or none, with one event each.
 
     Returns the product of each operation, as it is after the last one. Raises the errors of `add`,
-    `remove` and `adjust`, with every refused line.
+    `remove` and `adjust`, and `RepeatedCount` for the second count of a product, with every refused
+    line.
     """
     return run(_Apply(operations), by=by, once=once)
 
@@ -133,10 +140,18 @@ def _products_at(
 def record_all(
     operations: Iterable[Operation], products: Mapping[str, Product], posting: Posting
 ) -> list[Outcome]:
-    """Record operations in memory, in their order, and return their outcomes."""
+    """Record operations in memory, in their order, and return their outcomes.
+
+    A second count of a product is refused.
+    """
     outcomes: list[Outcome] = []
-    for operation in operations:
+    counted: dict[str, int] = {}
+    for index, operation in enumerate(operations):
         try:
+            if isinstance(operation, Adjust):
+                first = counted.setdefault(operation.sku, index)
+                if first != index:
+                    raise RepeatedCount(operation.sku, f"by operation {first}")
             outcomes.append(_record_one(operation, products, posting))
         except StockError as error:
             outcomes.append(error)
@@ -183,11 +198,18 @@ class _Apply(Verb[Locked, list[Product]]):
 
 
 class ApplyPossible(Verb[Locked, list[Outcome]]):
-    """Apply the possible operations of a batch of a file, with one event each."""
+    """Apply the possible operations of a batch of a file, with one event each.
 
-    def __init__(self, operations: Sequence[Operation]) -> None:
-        self._operations = operations
+    `by_line` converts the outcomes of the operations to the outcomes of the lines.
+    """
+
+    def __init__(
+        self,
+        operations: Sequence[Operation],
+        by_line: Callable[[list[Outcome]], list[Outcome]] = list,
+    ) -> None:
+        self._operations, self._by_line = operations, by_line
         self.wants = Products([operation.sku for operation in operations], levels_only=True)
 
     def decide(self, locked: Locked, posting: Posting) -> list[Outcome]:
-        return record_all(self._operations, locked.products, posting)
+        return self._by_line(record_all(self._operations, locked.products, posting))

@@ -176,8 +176,13 @@ class Model:
 
     def operate_all(self, operations: list[dict[str, Any]]) -> dict[str, Any]:
         refused = []
+        counted: set[str] = set()
         for index, operation in enumerate(operations):
             try:
+                if operation["operation"] == "adjust":
+                    if operation["sku"] in counted:
+                        raise Refused(409, "repeated_count", sku=operation["sku"])
+                    counted.add(operation["sku"])
                 self._operate(**operation)
             except Refused as refusal:
                 refused.append((index, refusal))

@@ -739,6 +739,7 @@ OUTCOMES = {
     *("404 product_not_found", "404 reservation_not_found"),
     *("409 insufficient_stock", "409 insufficient_reserved", "409 below_reserved"),
     *("409 quantity_changed", "409 stock_limit_exceeded", "409 duplicate_sku"),
+    "409 repeated_count",
     *("409 reservation_closed", "409 product_archived"),
     "410 reservation_expired",
     "412 precondition_failed",

@@ -28,7 +28,8 @@ class Command(BulkCommand):
         "Add, remove and set stock from a CSV file.\n\n"
         "The header names the columns: sku, and at least one of add, remove and\n"
         "quantity (units counted). Optional: reason, reference, expected_quantity.\n"
-        "Each line has exactly one of add, remove and quantity.\n\n"
+        "Each line has exactly one of add, remove and quantity, and a file counts each\n"
+        "SKU once.\n\n"
         "All lines are applied or none. With --keep-going, every valid line is applied.\n\n"
         "Exit status: 0 if all lines were applied, 1 if lines were refused, 2 if the\n"
         "file or an option is invalid, 3 if the database failed."
@@ -85,6 +86,12 @@ class Command(BulkCommand):
             choices=COLUMN_OF,
             help="whether --amount-column holds units to add, units to remove, or a count",
         )
+        parser.add_argument(
+            "--sum-repeated",
+            action="store_true",
+            help="add up the counts of a SKU that is counted on several lines, such as one for "
+            "each shelf, instead of refusing the later ones",
+        )
         for column in ("reason", "reference", "expected_quantity"):
             option = f"--{column.replace('_', '-')}-column"
             parser.add_argument(option, metavar="NAME", help=f"the column that holds {column}")
@@ -104,10 +111,12 @@ class Command(BulkCommand):
         try:
             with (
                 reading(options["file"]) as source,
-                staging(operations.AdjustmentLines.codec) as table,
+                staging(operations.AdjustmentLines.codec, adds_up=options["sum_repeated"]) as table,
                 rejects as refused_lines,
             ):
-                mark = fingerprint(source, columns.renamed, notes, options["keep_going"])
+                # Without a new option, the fingerprint is that of earlier versions.
+                meaning = ["sum_repeated"] if options["sum_repeated"] else []
+                mark = fingerprint(source, columns.renamed, notes, options["keep_going"], *meaning)
                 run = BulkRun(reference=reference, fingerprint=mark)
                 self.stage(
                     table,

@@ -134,6 +134,7 @@ def test_a_preview_shows_the_api_error_of_each_wrong_row_and_writes_nothing(
     manager: Client,
 ) -> None:
     ProductFactory.create(sku="CUP", quantity=10)
+    ProductFactory.create(sku="MUG", quantity=10)
     stock.reserve(sku="CUP", amount=4, by=ACTOR)
     before = stored()
     rows = (
@@ -142,7 +143,7 @@ def test_a_preview_shows_the_api_error_of_each_wrong_row_and_writes_nothing(
         "NOPE,1,,,\n"
         "\n"
         "CUP,,,3,\n"
-        "CUP,,,5,11\n"
+        "MUG,,,5,11\n"
         "CUP,1,1,,\n"
         "CUP,,,,\n"
         "cup,1,,,\n"
@@ -163,7 +164,7 @@ def test_a_preview_shows_the_api_error_of_each_wrong_row_and_writes_nothing(
         (2, "insufficient_stock", "7 of CUP requested, 6 available."),
         (3, "product_not_found", "Product NOPE does not exist."),
         (5, "below_reserved", below),
-        (6, "quantity_changed", "CUP has 10 on hand, not 11. Check the count and try again."),
+        (6, "quantity_changed", "MUG has 10 on hand, not 11. Check the count and try again."),
         (7, "invalid", one),
         (8, "invalid", one),
         (9, "invalid", not_a_sku),

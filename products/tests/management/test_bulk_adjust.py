@@ -267,7 +267,7 @@ REFUSED = (
     "POT,,,2,stocktake,4\n"
     "OLD,1,,,,\n"
     "CUP,1000000000,,,,\n"
-    "POT,,,2,stocktake,\n"
+    "JAR,,,2,stocktake,\n"
     "CUP,,1,,,\n"
 )
 REASONS = [
@@ -277,15 +277,15 @@ REASONS = [
     "6\tOLD\tproduct_archived\tOLD is archived. Restore it to add or reserve units.",
     "7\tCUP\tstock_limit_exceeded\tCUP has 6 on hand. "
     "Adding 1000000000 would exceed the limit of 1000000000.",
-    "8\tPOT\tbelow_reserved\tPOT cannot be set to 2: 3 are reserved. Release reservations first.",
+    "8\tJAR\tbelow_reserved\tJAR cannot be set to 2: 3 are reserved. Release reservations first.",
 ]
 
 
 @pytest.fixture
 def some_products() -> None:
-    for sku in ("CUP", "POT", "OLD"):
+    for sku in ("CUP", "POT", "OLD", "JAR"):
         ProductFactory.create(sku=sku, quantity=5)
-    stock.reserve(sku="POT", amount=3, by=ACTOR)
+    stock.reserve(sku="JAR", amount=3, by=ACTOR)
     stock.edit(sku="OLD", archived=True, by=ACTOR)
 
 

@@ -1,0 +1,318 @@
+"""What the rows of a file of stock changes mean, by command and in the back office."""
+
+import itertools
+import json
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.urls import reverse
+from rest_framework.test import APIClient
+
+from products import stock
+from products.files import bulk
+from products.models import BulkRefusal, Product, StockEvent
+from products.tests.admin.browsers import browser_of
+from products.tests.checks import assert_problem, stored
+from products.tests.factories import ACTOR, ProductFactory
+
+pytestmark = pytest.mark.django_db
+
+CASES = Path(__file__).parent / "cases"
+
+
+class Result(NamedTuple):
+    """The exit status and the output of a command."""
+
+    status: int
+    output: str
+
+
+def bulk_adjust(file: str | Path, *options: str) -> Result:
+    output = StringIO()
+    try:
+        call_command("bulk_adjust", str(file), *options, stdout=output)
+    except CommandError as error:
+        return Result(error.returncode, f"{output.getvalue()}{error}")
+    except SystemExit as end:
+        return Result(int(str(end.code)), output.getvalue())
+    return Result(0, output.getvalue())
+
+
+@pytest.fixture
+def adjust(tmp_path: Path) -> Callable[..., Result]:
+    """Return a function that runs `bulk_adjust` on a file with this content."""
+
+    def run(content: str, *options: str) -> Result:
+        path = tmp_path / "lines.csv"
+        path.write_text(content, encoding="utf-8")
+        return bulk_adjust(path, *options)
+
+    return run
+
+
+@pytest.fixture
+def shop() -> None:
+    """Load the products of the cases."""
+    call_command("import_products", str(CASES / "00-fixture.csv"), stdout=StringIO())
+
+
+@pytest.fixture
+def manager() -> Client:
+    return browser_of("Ada", *("view_product", "add_product", "change_product"),
+                      *("operate_stock", "adjust_stock"))  # fmt: skip
+
+
+@pytest.fixture(params=[1, 2, 3])
+def batch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the sizes of batches to a few lines."""
+    monkeypatch.setattr(bulk, "WHOLE_BATCH", request.param)
+    monkeypatch.setattr(bulk, "SHORT_BATCH", request.param)
+
+
+def level(sku: str) -> int:
+    return Product.objects.get(sku=sku).quantity
+
+
+def upload(client: Client, content: str | bytes, kind: str = "adjustments", **fields: str) -> Any:
+    data = content.encode() if isinstance(content, str) else content
+    url = reverse("admin:products_product_import", args=[kind])
+    return client.post(url, {"file": SimpleUploadedFile("rows.csv", data), **fields})
+
+
+def confirm(client: Client, preview: Any) -> Any:
+    pending = preview.context["pending"]
+    assert pending, preview.content.decode()
+    url = reverse("admin:products_product_import_confirm", args=[pending.kind, pending.pk])
+    return client.post(url, follow=True)
+
+
+def problems_of(preview: Any) -> list[tuple[int, str]]:
+    return [
+        (row.line.number, problem.code)
+        for row in preview.context["rows"]
+        for problem in row.line.problems
+    ]
+
+
+def events_of(sku: str) -> list[tuple[str, int, str]]:
+    """Return type, change and reason of the events of a product after its creation."""
+    events = StockEvent.objects.filter(sku=sku, version__gt=1).order_by("version")
+    return [
+        (event.type, event.quantity_change, event.reason)
+        for event in events
+        if event.type.startswith("Inventory")
+    ]
+
+
+# -------------------------------------------------------------------------------- repeated counts
+
+TWO_SHELVES = "sku,quantity,reason\nSKU-1,6,shelf A\nSKU-2,15,shelf A\nSKU-1,5,shelf B\n"
+REPEATED = (
+    "SKU-1 is already counted on line 2. Delete one of the counts, or add up repeated counts "
+    "(--sum-repeated)."
+)
+
+
+@pytest.mark.usefixtures("shop", "batch")
+@pytest.mark.parametrize(
+    ("name", "options", "line"),
+    [("01-count-two-shelves.csv", [], 4),
+     ("01-stock_sources.csv", ["--ignore-other-columns", "--reason", "stocktake"], 3)],
+)  # fmt: skip
+def test_a_second_count_is_refused_and_names_the_first(
+    name: str, options: list[str], line: int
+) -> None:
+    before = stored()
+
+    ended = bulk_adjust(CASES / name, *options)
+
+    assert ended.status == 1
+    assert f"{line}\tSKU-1\trepeated_count\t{REPEATED}" in ended.output
+    assert "Nothing was changed." in ended.output
+    assert stored() == before
+    assert bulk_adjust(CASES / name, *options, "--dry-run") == ended
+
+
+@pytest.mark.usefixtures("shop", "batch")
+def test_a_second_count_is_refused_by_a_run_that_keeps_going(tmp_path: Path) -> None:
+    rejects = tmp_path / "refused.csv"
+    options = ["--keep-going", "--reference", "count-1", "--rejects", str(rejects)]
+
+    ended = bulk_adjust(CASES / "01-count-two-shelves.csv", *options)
+
+    assert ended.status == 1
+    assert (level("SKU-1"), level("SKU-2")) == (6, 15)
+    [refusal] = BulkRefusal.objects.all()
+    assert (refusal.line, refusal.code, refusal.detail) == (4, "repeated_count", REPEATED)
+    assert "shelf B,4,repeated_count" in rejects.read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("shop", "batch")
+@pytest.mark.parametrize("how", [[], ["--keep-going", "--reference", "count-1"]])
+def test_repeated_counts_are_added_up(how: list[str]) -> None:
+    ended = bulk_adjust(CASES / "01-count-two-shelves.csv", "--sum-repeated", *how)
+
+    assert ended.status == 0
+    assert "counts added to another line                        1" in ended.output
+    assert (level("SKU-1"), level("SKU-2")) == (11, 15)
+    assert events_of("SKU-1") == [("InventoryAdjusted", 1, "shelf A; shelf B")]
+
+    ended = bulk_adjust(
+        CASES / "01-stock_sources.csv",
+        "--sum-repeated", "--ignore-other-columns", "--reason", "stocktake",
+    )  # fmt: skip
+
+    assert ended.status == 0
+    assert (level("SKU-1"), level("SKU-2")) == (11, 48)
+
+
+@pytest.mark.usefixtures("batch")
+@pytest.mark.parametrize("more", [[], ["--sum-repeated"]])
+@pytest.mark.parametrize("how", [[], ["--keep-going", "--reference", "count-1"]])
+def test_adds_removes_and_one_count_stay_in_order(
+    adjust: Callable[..., Result], how: list[str], more: list[str]
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    content = "sku,add,remove,quantity\nCUP,1,,\nCUP,,2,\nCUP,,,9\nCUP,,1,\nCUP,3,,\n"
+
+    ended = adjust(content, "--reason", "count", *how, *more)
+
+    assert ended.status == 0
+    assert level("CUP") == 11
+
+
+@pytest.mark.usefixtures("batch")
+@pytest.mark.parametrize("how", [[], ["--keep-going", "--reference", "count-1"]])
+def test_all_counts_of_a_sum_are_refused_together(
+    adjust: Callable[..., Result], how: list[str]
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    ProductFactory.create(sku="JUG", quantity=5)
+    ProductFactory.create(sku="POT", quantity=9)
+    stock.reserve(sku="POT", amount=8, by=ACTOR)
+    content = (
+        "sku,add,quantity,expected_quantity\n"
+        "POT,,3,\nCUP,,6,\nJUG,,2,5\nPOT,,4,\nCUP,,six,\nJUG,,2,\nCUP,,1,\nPAN,,1,\nPAN,,1,\n"
+    )
+
+    ended = adjust(content, "--sum-repeated", "--reason", "count", *how)
+
+    assert ended.status == 1
+    refused = [line.split("\t")[:3] for line in ended.output.splitlines() if "\t" in line]
+    assert refused == [
+        ["2", "POT", "below_reserved"],
+        ["3", "CUP", "invalid"],
+        ["4", "JUG", "invalid"],
+        ["5", "POT", "below_reserved"],
+        ["6", "CUP", "invalid"],
+        ["7", "JUG", "invalid"],
+        ["8", "CUP", "invalid"],
+        ["9", "PAN", "product_not_found"],
+        ["10", "PAN", "product_not_found"],
+    ]
+    assert (level("CUP"), level("JUG"), level("POT")) == (5, 5, 9)
+
+
+@pytest.mark.usefixtures("batch")
+def test_counts_around_another_change_are_not_added_up(adjust: Callable[..., Result]) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    content = "sku,remove,quantity\nCUP,,6\nCUP,2,\nCUP,,5\nCUP,,1\n"
+
+    ended = adjust(content, "--sum-repeated", "--reason", "count")
+
+    assert ended.status == 1
+    assert "4\tCUP\trepeated_count\tCUP is already counted on line 2." in ended.output
+    assert "\n5\tCUP\t" in ended.output
+    assert level("CUP") == 5
+
+
+def test_expected_quantities_of_a_sum_are_added_up(adjust: Callable[..., Result]) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    content = "sku,quantity,expected_quantity\nCUP,6,3\nCUP,1,{}\n"
+
+    assert adjust(content.format(3), "--sum-repeated", "--reason", "count").status == 1
+    assert adjust(content.format(2), "--sum-repeated", "--reason", "count").status == 0
+    assert level("CUP") == 7
+
+
+def test_an_interrupted_run_still_refuses_a_second_count(
+    adjust: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "SHORT_BATCH", 1)
+    ProductFactory.create(sku="CUP", quantity=5)
+    calls = itertools.count()
+    apply_batch = bulk._apply_batch
+
+    def interrupted(batch: Any) -> Any:
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        return apply_batch(batch)
+
+    monkeypatch.setattr(bulk, "_apply_batch", interrupted)
+    options = ("--reason", "count", "--keep-going", "--reference", "c-1")
+    content = "sku,quantity\nCUP,6\nCUP,1\n"
+    assert "Interrupted" in adjust(content, *options).output
+    assert level("CUP") == 6
+
+    assert adjust(content, *options).status == 1
+    assert level("CUP") == 6
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_back_office_refuses_a_second_count_or_adds_it_up(manager: Client) -> None:
+    preview = upload(manager, TWO_SHELVES)
+
+    assert problems_of(preview) == [(4, "repeated_count")]
+    assert "on line 2" in preview.content.decode()
+    assert preview.context["pending"] is None
+
+    preview = upload(manager, TWO_SHELVES, sum_repeated="on")
+
+    labels = [(row.line.number, row.label) for row in preview.context["rows"]]
+    assert labels == [(2, "Set to 11"), (3, "Set to 15"), (4, "Added to line 2")]
+    confirm(manager, preview)
+    assert (level("SKU-1"), level("SKU-2")) == (11, 15)
+    assert events_of("SKU-1") == [("InventoryAdjusted", 1, "shelf A; shelf B")]
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize(
+    "rows",
+    ["SKU-1,,6\nSKU-1,2,\nSKU-1,,5\nSKU-1,,1\n",
+     "SKU-1,,6\nSKU-1,,six\n", "SKU-1,,1000000000\nSKU-1,,1\n"],
+)  # fmt: skip
+def test_the_back_office_refuses_counts_that_cannot_be_added_up(manager: Client, rows: str) -> None:
+    preview = upload(manager, f"sku,remove,quantity\n{rows}", sum_repeated="on", reason="count")
+
+    assert problems_of(preview)
+    assert preview.context["pending"] is None
+
+
+def test_a_request_counts_a_product_once(api: APIClient) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    ProductFactory.create(sku="POT", quantity=5)
+    before = stored()
+    count = {"operation": "adjust", "sku": "CUP", "quantity": 6, "reason": "shelf A"}
+    others = [
+        {"operation": "add", "sku": "CUP", "amount": 1},
+        {"operation": "remove", "sku": "CUP", "amount": 2},
+        {"operation": "adjust", "sku": "POT", "quantity": 2, "reason": "shelf A"},
+    ]
+
+    def send(*operations: Any) -> Any:
+        return api.post("/v1/operations", {"operations": operations}, format="json")
+
+    body = assert_problem(send(count, *others, {**count, "quantity": 5}), 409, "repeated_count")
+
+    assert body["lines"] == [{"index": 4, "sku": "CUP", "code": "repeated_count"}]
+    assert "CUP is already counted by operation 0." in json.dumps(body)
+    assert stored() == before
+
+    assert send(others[0], count, *others[1:]).status_code == 200
+    assert (level("CUP"), level("POT")) == (4, 2)
