@@ -5,6 +5,7 @@ them in one call of `stock`, which checks them again. See ADR 9.
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -28,16 +29,21 @@ from products.admin.base import InventoryAdmin, actor_of, once_for
 from products.db.clock import SecondsFromNow
 from products.files.changes import (
     ADJUSTMENT_COLUMNS,
-    DERIVED_COLUMNS,
+    CHANGED,
+    NEW,
     OPERATION_TYPES,
-    PRODUCT_COLUMNS,
+    STILL_ARCHIVED,
+    UNCHANGED,
     AnyChange,
     FileLine,
     adjustment_line,
     changed_fields,
     check_counts,
+    effects_of,
+    product_columns,
     product_line,
     repeated,
+    tally_of,
 )
 from products.files.rows import Columns, Row, UnreadableFile
 from products.files.xlsx import MAX_FILE_BYTES, MAX_ROWS, read
@@ -70,6 +76,8 @@ class PreviewRow(NamedTuple):
     label: str
     differences: list[FieldChange]
     note: str = ""
+    effects: Sequence[str] = ()
+    """What the preview counts."""
 
 
 class ImportForm(forms.Form):
@@ -81,6 +89,23 @@ class ImportForm(forms.Form):
         f"{MAX_ROWS:,} rows and {MAX_FILE_BYTES // 1024 // 1024} MiB. For a larger file, ask an "
         "administrator to run import_products or bulk_adjust.",
         widget=UnfoldAdminFileFieldWidget(attrs={"accept": ".csv,.xlsx"}),
+    )
+
+
+class ProductImportForm(ImportForm):
+    """A file of products, and which of its rows and columns are read."""
+
+    existing_only = forms.BooleanField(
+        label="Existing products only",
+        required=False,
+        help_text="Refuses rows whose SKU does not exist.",
+        widget=UnfoldBooleanWidget,
+    )
+    ignore_quantity = forms.BooleanField(
+        label="Ignore the column quantity",
+        required=False,
+        help_text="For an export that was edited while stock changed. New products start with 0.",
+        widget=UnfoldBooleanWidget,
     )
 
 
@@ -102,6 +127,10 @@ class AdjustmentImportForm(ImportForm):
     )
 
 
+Options = Mapping[str, Any]
+"""The cleaned values of the form."""
+
+
 class Import:
     """A kind of import. It reads, previews and applies the rows of a file."""
 
@@ -112,13 +141,21 @@ class Import:
     permissions: ClassVar[Sequence[str]]
     form_class: ClassVar[type[ImportForm]] = ImportForm
 
-    def lines(self, rows: Sequence[Row], options: Mapping[str, Any]) -> list[FileLine]:
-        """Return the changes of a file. `options` are the other fields of the form."""
+    def columns_for(self, options: Options) -> Columns:
+        """Return the columns that a file may have, with these values of the form."""
+        return self.columns
+
+    def lines(self, rows: Sequence[Row], options: Options) -> list[FileLine]:
+        """Return the changes of a file, as the values of the form ask for."""
         raise NotImplementedError
 
     def preview(self, lines: Sequence[FileLine], *, by: stock.Actor) -> list[PreviewRow]:
         """Return the effect of each line on the current stock, and add errors to the lines."""
         raise NotImplementedError
+
+    def tally(self, rows: Iterable[PreviewRow]) -> list[tuple[str, int]]:
+        """Return figures that sum up the preview."""
+        return []
 
     def apply(
         self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.StoredResponse]
@@ -132,14 +169,26 @@ class ProductImport(Import):
     title = "Import products"
     help = (
         "A new SKU creates a product with its opening stock. For an existing SKU, the name, the "
-        "description and the minimum are changed. An empty cell leaves the value unchanged."
+        "description and the minimum are changed. An empty cell leaves the value unchanged. The "
+        "column archived archives a product (true) or restores it (false)."
     )
-    columns = Columns(known=PRODUCT_COLUMNS, required=("sku",), ignored=DERIVED_COLUMNS)
+    columns = product_columns()
     permissions = ("products.add_product", "products.change_product")
+    form_class = ProductImportForm
 
-    def lines(self, rows: Sequence[Row], options: Mapping[str, Any]) -> list[FileLine]:
+    def columns_for(self, options: Options) -> Columns:
+        return product_columns(ignore_quantity=options["ignore_quantity"])
+
+    def lines(self, rows: Sequence[Row], options: Options) -> list[FileLine]:
         products = _products(str(row.cells.get("sku")) for row in rows)
-        lines = [product_line(row, products.get(str(row.cells.get("sku")))) for row in rows]
+        lines = [
+            product_line(
+                row,
+                products.get(str(row.cells.get("sku"))),
+                existing_only=options["existing_only"],
+            )
+            for row in rows
+        ]
         first_of_sku: dict[str, int] = {}
         for line in lines:
             first = first_of_sku.setdefault(line.sku, line.number)
@@ -151,15 +200,23 @@ class ProductImport(Import):
         products = _products(line.sku for line in lines)
         return [self._row(line, products.get(line.sku)) for line in lines]
 
+    def tally(self, rows: Iterable[PreviewRow]) -> list[tuple[str, int]]:
+        return tally_of(Counter(effect for row in rows for effect in row.effects))
+
     def _row(self, line: FileLine, product: Product | None) -> PreviewRow:
         match line.change:
             case stock.NewProduct() as new:
                 if product and not line.problems:
                     line.problems.append(stock.DuplicateSku(line.sku))
-                return PreviewRow(line, "New", _description_of(new))
+                label, differences = NEW, _description_of(new)
             case stock.Edit() as edit if product:
-                return PreviewRow(line, "Changed", _edits(edit, product))
-        return PreviewRow(line, "" if line.problems else "Unchanged", [])
+                label, differences = CHANGED, _edits(edit, product)
+            case _:
+                label, differences = "" if line.problems else UNCHANGED, []
+        effects = effects_of(line, product)
+        if STILL_ARCHIVED in effects:
+            label = STILL_ARCHIVED
+        return PreviewRow(line, label.capitalize(), differences, effects=effects)
 
     def apply(
         self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.StoredResponse]
@@ -178,11 +235,20 @@ def _description_of(new: stock.NewProduct) -> list[FieldChange]:
         fields.append(FieldChange("Minimum", "", new.minimum_stock_level))
     if new.description:
         fields.append(FieldChange("Description", "", new.description))
+    if new.archived:
+        fields.append(FieldChange("Archived", "", "yes"))
     return fields
 
 
 def _edits(edit: stock.Edit, product: Product) -> list[FieldChange]:
-    return [FieldChange(*each) for each in changed_fields(edit, product)]
+    return [
+        FieldChange(name, _shown(before), _shown(after))
+        for name, before, after in changed_fields(edit, product)
+    ]
+
+
+def _shown(value: Any) -> Any:
+    return ("no", "yes")[value] if isinstance(value, bool) else value
 
 
 class AdjustmentImport(Import):
@@ -198,7 +264,7 @@ class AdjustmentImport(Import):
     permissions = ("products.adjust_stock", "products.operate_stock")
     form_class = AdjustmentImportForm
 
-    def lines(self, rows: Sequence[Row], options: Mapping[str, Any]) -> list[FileLine]:
+    def lines(self, rows: Sequence[Row], options: Options) -> list[FileLine]:
         lines = [adjustment_line(row, reason=options["reason"]) for row in rows]
         check_counts(lines, adds_up=options["sum_repeated"])
         return lines
@@ -296,12 +362,11 @@ class ImportAdmin(InventoryAdmin):
             return self._page(request, kind, form=form)
         try:
             content = form.cleaned_data["file"].read(MAX_FILE_BYTES + 1)
-            rows = read(content, columns=kind.columns)
+            rows = read(content, columns=kind.columns_for(form.cleaned_data))
         except UnreadableFile as error:
             form.add_error("file", str(error))
             return self._page(request, kind, form=form)
-        lines = kind.lines(rows, form.cleaned_data)
-        return self._preview(request, kind, lines)
+        return self._preview(request, kind, kind.lines(rows, form.cleaned_data))
 
     def confirm_view(self, request: HttpRequest, name: str, pk: int) -> HttpResponse:
         """Apply the changes of a preview, all or none, and only once."""
@@ -353,6 +418,7 @@ class ImportAdmin(InventoryAdmin):
             request,
             kind,
             rows=rows,
+            tally=kind.tally(rows),
             changes=changes,
             wrong=len(wrong),
             wrong_lines=wrong[:WRONG_LINES_NAMED],

@@ -1,24 +1,37 @@
 """Read the rows of a file as changes for `products.stock`. The admin and the commands use it."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from django.utils.text import get_text_list
 
 from products import stock
 from products.files.exports import PRODUCT_EXPORT
-from products.files.rows import Row
+from products.files.rows import Columns, Row
 from products.models import Product
 from products.validators import MAX_NOTE_LENGTH, is_sku
 
 AnyChange = stock.Operation | stock.NewProduct | stock.Edit
 
 
-PRODUCT_COLUMNS = ("sku", "name", "description", "quantity", "minimum_stock_level")
+PRODUCT_COLUMNS = ("sku", "name", "description", "quantity", "minimum_stock_level", "archived")
 
-DERIVED_COLUMNS = tuple(name for name in PRODUCT_EXPORT if name not in PRODUCT_COLUMNS)
+DERIVED_COLUMNS: tuple[str, ...] = tuple(
+    name for name in PRODUCT_EXPORT if name not in PRODUCT_COLUMNS
+)
 """The other columns of a product export. An import ignores them."""
+
+
+def product_columns(*, ignore_quantity: bool = False) -> Columns:
+    """Return the columns of a file of products."""
+    passed_over = ("quantity",) if ignore_quantity else ()
+    return Columns(
+        known=[name for name in PRODUCT_COLUMNS if name not in passed_over],
+        required=("sku",),
+        ignored=(*passed_over, *DERIVED_COLUMNS),
+    )
+
 
 OPERATIONS: dict[str, tuple[type[stock.Operation], str]] = {
     "add": (stock.Add, "amount"),
@@ -32,7 +45,11 @@ OPERATION_TYPES = {operation.__name__: operation for operation, _ in OPERATIONS.
 
 ADJUSTMENT_COLUMNS = ("sku", *OPERATIONS, "reason", "reference", "expected_quantity")
 
-_NUMBERS = {*OPERATIONS, "expected_quantity", "minimum_stock_level"}
+_READERS = {
+    **dict.fromkeys([*OPERATIONS, "expected_quantity", "minimum_stock_level"], Row.number),
+    "archived": Row.boolean,
+}
+"""Maps columns to how their cells are read. All others are text."""
 
 
 @dataclasses.dataclass
@@ -70,19 +87,23 @@ def _read(row: Row) -> tuple[FileLine, dict[str, Any]]:
         line.problems.append(stock.Invalid("line", row.problem))
     for column in row.cells:
         try:
-            values[column] = row.number(column) if column in _NUMBERS else row.text(column)
+            values[column] = _READERS.get(column, Row.text)(row, column)
         except stock.Invalid as problem:
             line.problems.append(problem)
     line.sku = values.pop("sku", "")
     return line, values
 
 
-def product_line(row: Row, product: Product | None) -> FileLine:
+def product_line(row: Row, product: Product | None, *, existing_only: bool = False) -> FileLine:
     """Read a row as a new product, or as an edit of `product` if there is one.
 
-    An empty cell changes nothing. A row that changes nothing has no change.
+    An empty cell changes nothing. A row that changes nothing has no change. With `existing_only`,
+    a SKU without a product is refused.
     """
     line, values = _read(row)
+    values = {name: value for name, value in values.items() if value is not None}
+    if product is None and existing_only and is_sku(line.sku):
+        line.problems.append(stock.ProductNotFound(line.sku))
     if product is None:
         # `stock` refuses an empty name.
         line.set_change(stock.NewProduct, **{"name": "", "reason": "import", **values})
@@ -101,8 +122,39 @@ def changed_fields(edit: stock.Edit, product: Product) -> list[tuple[str, Any, A
         ("Name", product.name, edit.name),
         ("Description", product.description, edit.description),
         ("Minimum", product.minimum_stock_level, edit.minimum_stock_level),
+        ("Archived", product.archived, edit.archived),
     ]
     return [each for each in edited if each[2] not in (None, each[1])]
+
+
+NEW, CHANGED, UNCHANGED = "new", "changed", "unchanged"
+ARCHIVED, RESTORED, STILL_ARCHIVED = "archived", "restored", "changed, still archived"
+
+EFFECTS = (NEW, CHANGED, UNCHANGED, ARCHIVED, RESTORED, STILL_ARCHIVED)
+"""The effects of rows of products, in the order of reports.
+
+Each row has one of the first three. A row may also have one of the others.
+"""
+
+
+def effects_of(line: FileLine, product: Product | None) -> tuple[str, ...]:
+    """Return the effects of a row on `product`, before it is applied. A refused row has none."""
+    if line.problems:
+        return ()
+    match line.change:
+        case stock.NewProduct() as new:
+            return (NEW, ARCHIVED) if new.archived else (NEW,)
+        case stock.Edit() as edit if product:
+            if edit.archived not in (None, product.archived):
+                return CHANGED, ARCHIVED if edit.archived else RESTORED
+            return (CHANGED, STILL_ARCHIVED) if product.archived else (CHANGED,)
+    return (UNCHANGED,)
+
+
+def tally_of(effects: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return each effect with its number of rows. The first three are always told."""
+    always = (NEW, CHANGED, UNCHANGED)
+    return [(name, effects.get(name, 0)) for name in EFFECTS if effects.get(name) or name in always]
 
 
 def _quantity_not_editable(product: Product) -> stock.Invalid:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -10,9 +11,11 @@ from products.files.changes import (
     OPERATION_TYPES,
     FileLine,
     describe,
+    effects_of,
     product_line,
     repeated,
     sum_of,
+    tally_of,
 )
 from products.files.rows import Row
 from products.files.staging import Codec, NewLine, Staged
@@ -140,8 +143,11 @@ class ProductLines:
 
     codec = Codec(json.dumps, lambda texts: [Row(*content) for content in _decoded(texts)])
 
-    def __init__(self, *, by: stock.Actor) -> None:
+    def __init__(self, *, by: stock.Actor, existing_only: bool = False) -> None:
         self.by = by
+        self._existing_only = existing_only
+        self._effects: dict[int, Counter[str]] = {}
+        """The effects of each batch, by the place of its first line."""
         self._last = FileLine(0, "")
         self._new: set[int] = set()
         """Numbers of lines read as new products. Kept when the transaction is retried."""
@@ -162,12 +168,17 @@ class ProductLines:
     def preview(self, lines: Sequence[Staged]) -> Errors:
         return [line.problem for line in self._read(lines)]
 
+    def tally(self) -> list[tuple[str, int]]:
+        """Return the number of lines by effect, such as new and changed."""
+        return tally_of(sum(self._effects.values(), Counter()))
+
     def _read(self, lines: Sequence[Staged]) -> list[FileLine]:
         found = Product.objects.filter(sku__any_of=sorted({line.sku for line in lines}))
         products = {product.sku: product for product in found}
         read = []
         for staged in lines:
-            line = product_line(staged.content, products.get(staged.sku))
+            product = products.get(staged.sku)
+            line = product_line(staged.content, product, existing_only=self._existing_only)
             # Lines of one SKU are adjacent. A retried transaction reads all lines again.
             if line.sku and line.sku == self._last.sku and line.number > self._last.number:
                 line.problems.append(repeated(line, self._last.number))
@@ -179,6 +190,10 @@ class ProductLines:
                 # Another request has just created the product, so this is not an edit.
                 line.problems.append(stock.DuplicateSku(line.sku))
             read.append(line)
+        # A retried transaction counts its batches again.
+        self._effects[lines[0].place] = Counter(
+            effect for line in read for effect in effects_of(line, products.get(line.sku))
+        )
         return read
 
 

@@ -12,6 +12,8 @@ from products import stock
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 
+_BOOLEANS = {"true": True, "false": False}
+
 NO_ROWS = "The file has no rows below the header. Add at least one row."
 
 _NAMELESS = (
@@ -28,6 +30,8 @@ class InvalidCell(NamedTuple):
     """A cell that is neither text nor a whole number. `detail` says what to do."""
 
     detail: str
+    boolean: bool | None = None
+    """The value of a true/false cell."""
 
 
 Cell = str | int | InvalidCell | None
@@ -62,6 +66,22 @@ class Row(NamedTuple):
                 column, f"{cell[:40]!r} is not a whole number. Write digits only, such as 1000."
             )
         return int(text)
+
+    def boolean(self, column: str) -> bool | None:
+        """Return the true or false in a cell, None if it is empty. Raises `stock.Invalid`."""
+        cell = self.cells.get(column)
+        if isinstance(cell, InvalidCell) and cell.boolean is not None:
+            return cell.boolean
+        text = self.text(column)
+        if text is None or not text.strip():
+            return None
+        # Spreadsheets write TRUE and FALSE.
+        value = _BOOLEANS.get(text.strip().lower())
+        if value is None:
+            raise stock.Invalid(
+                column, f"{text[:40]!r} is neither true nor false. Write true or false."
+            )
+        return value
 
 
 def escape_formula(text: str) -> str:

@@ -89,5 +89,6 @@ def _xlsx_cell(cell: Any) -> Cell:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
-        return InvalidCell(f"Unsupported value: {value}. Enter text or a whole number.")
+        detail = f"Unsupported value: {value}. Enter text or a whole number."
+        return InvalidCell(detail, value if isinstance(value, bool) else None)
     return value

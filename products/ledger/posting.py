@@ -134,7 +134,10 @@ class Posting:
         )
 
     def create(self, product: Product, *, reason: str = "", reference: str = "") -> None:
-        """Create an unsaved product, and add an event with its opening stock."""
+        """Create an unsaved product, and add an event with its opening stock.
+
+        An archived product also gets a `ProductArchived`.
+        """
         self._created.append(product)
         product.version = 0
         self._append(
@@ -145,6 +148,8 @@ class Posting:
             reason=reason,
             reference=reference,
         )
+        if product.archived:
+            self._append(product, StockEvent.Type.PRODUCT_ARCHIVED, product.levels)
 
     def edit(
         self,

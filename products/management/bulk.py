@@ -107,12 +107,18 @@ class BulkCommand(StockCommand):
             self.stdout = self.stderr
             self.stderr.write(output_failed(error))
 
-    def print_summary(self, table: Staging, report: bulk.Report) -> None:
-        """Print how many lines were applied and refused. Exit with 1 if any was refused."""
+    def print_summary(
+        self, table: Staging, report: bulk.Report, tally: Iterable[tuple[str, int]] = ()
+    ) -> None:
+        """Print how many lines were applied and refused. Exit with 1 if any was refused.
+
+        `tally` holds further figures about the applied lines.
+        """
         figures = [
             ("lines", table.lines),
             ("applied" if report.is_applied else "can be applied", report.applied),
             *([("counts added to another line", table.repeated)] if table.adds_up else []),
+            *((f"  {name}", count) for name, count in tally),
             *((f"refused: {code}", count) for code, count in sorted(report.refused.items())),
         ]
         if left := table.lines - report.applied - report.refused.total():

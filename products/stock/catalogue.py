@@ -175,6 +175,7 @@ def _create(new: NewProduct, posting: Posting) -> Product:
         description=new.description,
         quantity=new.quantity,
         minimum_stock_level=new.minimum_stock_level,
+        archived=new.archived,
     )
     posting.create(product, reason=new.reason, reference=new.reference)
     return product

@@ -77,13 +77,14 @@ class _Checked:
 
 @dataclass(frozen=True, kw_only=True)
 class NewProduct(_Checked):
-    """A product to create; `quantity` is its opening stock."""
+    """A product to create; `quantity` is its opening stock. It can be archived from the start."""
 
     sku: Sku
     name: Name
     description: Description = ""
     quantity: Level = 0
     minimum_stock_level: Level = 0
+    archived: Boolean = False
     reason: Note = ""
     reference: Note = ""
 

@@ -8,7 +8,8 @@ from products.models import Product
 class Command(ExportCommand):
     help = (
         "Export all products, including archived ones, ordered by SKU.\n\n"
-        "The CSV can be edited and imported again with import_products."
+        "The CSV can be edited and imported again with import_products. Add --ignore-quantity\n"
+        "if the stock may have changed since."
     )
     examples = (
         "export_products products.csv",

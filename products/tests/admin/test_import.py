@@ -202,9 +202,7 @@ def test_the_product_import_lists_the_export_columns_that_it_ignores(manager: Cl
     heading = "These columns of an export are ignored:"
     assert heading in products
     named = products.split(heading)[1].split(".")[0].split()
-    assert " ".join(named) == (
-        "reserved_quantity , available_quantity , low_stock , archived , updated_at"
-    )
+    assert " ".join(named) == "reserved_quantity , available_quantity , low_stock , updated_at"
     assert heading not in adjustments
 
 

@@ -57,7 +57,8 @@ def test_creates_new_products_and_edits_existing_ones(load: Load) -> None:
         f"{HEADER}JUG,Jug,For milk,7,9\nPOT,,,,6\nCUP,Mug,'=A1,5,\nDISH,Dish,,,\n", "--actor", "Ada"
     )
 
-    assert ended == (0, f"{'lines':<40}{4:>13}\n{'applied':<40}{4:>13}\n")
+    figures = [("lines", 4), ("applied", 4), ("  new", 2), ("  changed", 2), ("  unchanged", 0)]
+    assert ended == (0, "".join(f"{name:<40}{count:>13}\n" for name, count in figures))
     fields = ("sku", "name", "description", "quantity", "minimum_stock_level", "version")
     assert list(Product.objects.order_by("sku").values_list(*fields)) == [
         ("CUP", "Mug", "=A1", 5, 0, 2),

@@ -1,0 +1,271 @@
+"""Imports of products by command and in the back office: new, changed and refused rows."""
+
+import re
+from collections.abc import Callable
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import CommandError, call_command
+from django.urls import reverse
+from openpyxl import Workbook
+
+from products import stock
+from products.models import Product, StockEvent
+from products.tests.admin.browsers import browser_of
+from products.tests.checks import stored
+from products.tests.factories import ACTOR, ProductFactory
+
+pytestmark = pytest.mark.django_db
+
+CASES = Path(__file__).parent / "cases"
+MANAGER = ("view_product", "add_product", "change_product", "operate_stock", "adjust_stock")
+
+
+class Outcome(NamedTuple):
+    """What a file did or, in a dry run and a preview, would do."""
+
+    is_accepted: bool
+    text: str
+    """The output of the command, or the text of the page."""
+    tally: dict[str, int]
+
+
+Import = Callable[..., Outcome]
+"""Imports a file of products: its content, the options, and whether it is only a dry run."""
+
+
+@pytest.fixture
+def fixture() -> None:
+    """Load the products that the case files name."""
+    call_command("import_products", str(CASES / "00-fixture.csv"), stdout=StringIO())
+
+
+@pytest.fixture(params=["command", "admin"])
+def load(request: pytest.FixtureRequest, tmp_path: Path) -> Import:
+    """Return a function that imports a file of products by the command, or in the back office."""
+
+    browser = browser_of("Ada", *MANAGER)
+
+    def command(content: str | bytes, *, dry_run: bool = False, **options: Any) -> Outcome:
+        path = tmp_path / "products.csv"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        output = StringIO()
+        arguments = {name: value for name, value in options.items() if value}
+        is_accepted = True
+        try:
+            call_command("import_products", str(path), dry_run=dry_run, stdout=output, **arguments)
+        except SystemExit:
+            is_accepted = False
+        except CommandError as error:
+            return Outcome(False, str(error), {})
+        text = output.getvalue()
+        tally = re.findall(r"^  (\S.*?)  +([0-9,]+)$", text, re.MULTILINE)
+        return Outcome(is_accepted, text, {name: int(count) for name, count in tally})
+
+    def admin(content: str | bytes, *, dry_run: bool = False, **options: Any) -> Outcome:
+        data = content if isinstance(content, bytes) else content.encode()
+        url = reverse("admin:products_product_import", args=["products"])
+        page: Any = browser.post(url, {"file": SimpleUploadedFile("rows", data), **options})
+        text = " ".join(re.sub(r"<[^>]*>", "", page.content.decode()).split())
+        if "rows" not in page.context:
+            return Outcome(False, text, {})
+        text += " ".join(
+            problem.detail for row in page.context["rows"] for problem in row.line.problems
+        )
+        tally = dict(page.context["tally"])
+        assert all(f"{name.capitalize()}: {count}" in text for name, count in tally.items())
+        pending = page.context["pending"]
+        if pending and not dry_run:
+            name = "admin:products_product_import_confirm"
+            response = browser.post(reverse(name, args=["products", pending.pk]), follow=True)
+            assert "Imported" in response.content.decode()
+        return Outcome(not page.context["wrong"], text, tally)
+
+    return {"command": command, "admin": admin}[request.param]
+
+
+def create_archived(sku: str) -> None:
+    ProductFactory.create(sku=sku)
+    stock.edit(sku=sku, archived=True, by=ACTOR)
+
+
+def case(name: str) -> bytes:
+    return (CASES / name).read_bytes()
+
+
+def xlsx(*rows: list[Any]) -> bytes:
+    workbook, file = Workbook(), BytesIO()
+    for row in rows:
+        workbook.worksheets[0].append(row)
+    workbook.save(file)
+    return file.getvalue()
+
+
+# ------------------------------------------------------------------------------- new and existing
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_an_import_tells_how_many_products_are_new_changed_and_unchanged(
+    load: Import, dry_run: bool
+) -> None:
+    ProductFactory.create(sku="CUP", name="Cup")
+    ProductFactory.create(sku="POT", name="Pot", minimum_stock_level=3)
+    before = stored()
+
+    outcome = load(
+        "sku,name,minimum_stock_level\nCUP,Mug,\nPOT,Pot,3\nJUG,Jug,\nPAN,Pan,9\n", dry_run=dry_run
+    )
+
+    assert outcome.is_accepted
+    assert outcome.tally == {"new": 2, "changed": 1, "unchanged": 1}
+    assert (stored() == before) == dry_run
+
+
+@pytest.mark.usefixtures("fixture")
+def test_a_slip_in_a_sku_is_counted_as_new(load: Import) -> None:
+    outcome = load(case("21-update-only.csv"), dry_run=True)
+
+    assert outcome.tally == {"new": 1, "changed": 1, "unchanged": 0}
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.usefixtures("fixture")
+def test_a_new_sku_is_refused_if_only_existing_products_are_to_be_edited(
+    load: Import, dry_run: bool
+) -> None:
+    before = stored()
+
+    outcome = load(case("21-update-only.csv"), existing_only=True, dry_run=dry_run)
+
+    assert not outcome.is_accepted
+    assert "Product SKU-22 does not exist." in outcome.text
+    assert outcome.tally == {"new": 0, "changed": 1, "unchanged": 0}
+    assert stored() == before
+
+
+def test_existing_products_are_edited_if_only_they_are_to_be_edited(load: Import) -> None:
+    ProductFactory.create(sku="CUP")
+
+    outcome = load("sku,name\nCUP,Mug\n", existing_only=True)
+
+    assert outcome.is_accepted
+    assert Product.objects.get().name == "Mug"
+
+
+# ----------------------------------------------------------------------------------- stock levels
+
+
+@pytest.mark.usefixtures("fixture")
+def test_an_edited_list_can_be_imported_although_stock_has_changed(load: Import) -> None:
+    stock.remove(sku="SKU-2", amount=1, by=ACTOR)
+    before = stored()
+
+    refused = load(case("22-edited-list.csv"))
+    assert not refused.is_accepted
+    assert stored() == before
+
+    outcome = load(case("22-edited-list.csv"), ignore_quantity=True)
+
+    assert outcome.is_accepted
+    assert outcome.tally == {"new": 0, "changed": 3, "unchanged": 0}
+    levels = Product.objects.filter(sku__startswith="SKU-").order_by("sku")
+    assert list(levels.values_list("quantity", "minimum_stock_level")) == [
+        (10, 3),
+        (19, 6),
+        (30, 45),
+    ]
+
+
+@pytest.mark.parametrize("cell", ["7", "x", "-1", "1.5"])
+def test_an_ignored_quantity_is_not_read(load: Import, cell: str) -> None:
+    outcome = load(f"sku,name,quantity\nCUP,Cup,{cell}\n", ignore_quantity=True)
+
+    assert outcome.is_accepted
+    assert Product.objects.get().quantity == 0
+
+
+# --------------------------------------------------------------------------------------- archived
+
+
+@pytest.mark.usefixtures("fixture")
+def test_a_file_restores_an_archived_product(load: Import) -> None:
+    stock.edit(sku="TEE-RED-S", archived=True, by=ACTOR)
+
+    outcome = load(case("23-unarchive.csv"))
+
+    assert outcome.tally == {"new": 0, "changed": 1, "unchanged": 0, "restored": 1}
+    tee = Product.objects.get(sku="TEE-RED-S")
+    assert (tee.name, tee.archived, tee.quantity) == ("Tee red S (2027)", False, 5)
+    assert tee.events.get(version=tee.version).type == "ProductRestored"
+
+
+@pytest.mark.parametrize("text", ["true", "TRUE", "True"])
+def test_a_file_archives_a_product(load: Import, text: str) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+
+    outcome = load(f"sku,archived\nCUP,{text}\n")
+
+    assert outcome.tally == {"new": 0, "changed": 1, "unchanged": 0, "archived": 1}
+    assert Product.objects.filter(archived=True, quantity=5).exists()
+
+
+@pytest.mark.parametrize("archived", ["", ",true"])
+def test_an_edit_of_an_archived_product_is_told(load: Import, archived: str) -> None:
+    create_archived("CUP")
+
+    outcome = load(f"sku,name{archived and ',archived'}\nCUP,Mug{archived}\n")
+
+    assert outcome.tally == {"new": 0, "changed": 1, "unchanged": 0, "changed, still archived": 1}
+    assert Product.objects.filter(archived=True, name="Mug").exists()
+
+
+def test_an_empty_or_equal_cell_archives_nothing(load: Import) -> None:
+    create_archived("CUP")
+    ProductFactory.create(sku="POT")
+    create_archived("JUG")
+
+    outcome = load("sku,archived\nCUP,\nPOT,false\nJUG,TRUE\n")
+
+    assert outcome.tally == {"new": 0, "changed": 0, "unchanged": 3}
+    assert not StockEvent.objects.filter(type="ProductRestored").exists()
+    assert StockEvent.objects.filter(type="ProductArchived").count() == 2
+
+
+@pytest.mark.parametrize("cell", ["yes", "1", "0", "wahr", "archived", "#N/A"])
+@pytest.mark.parametrize("sku", ["CUP", "NEW"])
+def test_only_true_and_false_are_read_as_archived(load: Import, sku: str, cell: str) -> None:
+    ProductFactory.create(sku="CUP")
+    before = stored()
+
+    outcome = load(f"sku,name,archived\n{sku},Cup,{cell}\n")
+
+    assert not outcome.is_accepted
+    assert f"'{cell}' is neither true nor false." in outcome.text
+    assert stored() == before
+
+
+def test_a_new_product_can_be_archived(load: Import) -> None:
+    outcome = load("sku,name,quantity,archived\nCUP,Cup,4,true\nPOT,Pot,2,false\n")
+
+    assert outcome.tally == {"new": 2, "changed": 0, "unchanged": 0, "archived": 1}
+    cup = Product.objects.get(sku="CUP")
+    assert (cup.archived, cup.quantity, cup.version) == (True, 4, 2)
+    assert list(cup.events.order_by("version").values_list("type", flat=True)) == [
+        "ProductCreated",
+        "ProductArchived",
+    ]
+    assert not Product.objects.get(sku="POT").archived
+
+
+@pytest.mark.parametrize("load", ["admin"], indirect=True)
+@pytest.mark.parametrize("cell", [False, "false", "FALSE"])
+def test_a_true_or_false_cell_of_xlsx_is_read_as_archived(load: Import, cell: Any) -> None:
+    create_archived("CUP")
+
+    outcome = load(xlsx(["sku", "archived"], ["CUP", cell]))
+
+    assert outcome.tally["restored"] == 1
+    assert not Product.objects.get().archived
