@@ -255,8 +255,9 @@ class AdjustmentImport(Import):
     name = "adjustments"
     title = "Import stock changes"
     help = (
-        "Each row fills in one of these columns: add (units received), remove (units taken out) or "
-        "quantity (units counted). Rows are applied in the order of the file. A file counts a "
+        "Each row fills in one of these columns: add (units received), remove (units taken out), "
+        "quantity (units counted) or change (+3 adds, -3 removes). A row without an "
+        "amount is passed over. Rows are applied in the order of the file. A file counts a "
         "product once. A count with an expected_quantity is refused if the units on hand differ "
         "from it."
     )
@@ -285,6 +286,8 @@ class AdjustmentImport(Import):
             label, note = _label_of(line.change), _note_of(line.change)
         elif line.added_to:
             label = f"Added to line {line.added_to}"
+        elif line.passed_over:
+            label = f"Passed over: {line.passed_over}"
         if not isinstance(outcome, stock.LevelChange):
             return PreviewRow(line, label, [], note)
         before, after = outcome
@@ -420,6 +423,7 @@ class ImportAdmin(InventoryAdmin):
             rows=rows,
             tally=kind.tally(rows),
             changes=changes,
+            passed_over=Counter(line.passed_over for line in lines if line.passed_over).items(),
             wrong=len(wrong),
             wrong_lines=wrong[:WRONG_LINES_NAMED],
             refused=refused,

@@ -1,14 +1,15 @@
 """Read the rows of a file as changes for `products.stock`. The admin and the commands use it."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 from django.utils.text import get_text_list
 
 from products import stock
 from products.files.exports import PRODUCT_EXPORT
-from products.files.rows import Columns, Row
+from products.files.rows import Cell, Columns, Row, unescape_formula
 from products.models import Product
 from products.validators import MAX_NOTE_LENGTH, is_sku
 
@@ -33,23 +34,38 @@ def product_columns(*, ignore_quantity: bool = False) -> Columns:
     )
 
 
-OPERATIONS: dict[str, tuple[type[stock.Operation], str]] = {
-    "add": (stock.Add, "amount"),
-    "remove": (stock.Remove, "amount"),
-    "quantity": (stock.Adjust, "quantity"),
-}
-"""Maps each column to the operation that it requests, and to the field that holds its number."""
+class Amounts(NamedTuple):
+    """What the numbers of a column request."""
 
-OPERATION_TYPES = {operation.__name__: operation for operation, _ in OPERATIONS.values()}
+    name: str
+    """The name of this kind of column in `--operation`."""
+    operation: type[stock.Operation]
+    field: str
+    """The field of the operation that holds the number."""
+    if_negative: type[stock.Operation] | None = None
+    """The operation that a negative number requests, if the numbers have signs."""
+
+
+OPERATIONS = {
+    "add": Amounts("add", stock.Add, "amount"),
+    "remove": Amounts("remove", stock.Remove, "amount"),
+    "quantity": Amounts("adjust", stock.Adjust, "quantity"),
+    "change": Amounts("change", stock.Add, "amount", if_negative=stock.Remove),
+}
+"""Maps each column to the operation that its numbers request."""
+
+OPERATION_TYPES = {each.operation.__name__: each.operation for each in OPERATIONS.values()}
 """Maps names to operations. Lines are stored with these names until they are applied."""
 
 ADJUSTMENT_COLUMNS = ("sku", *OPERATIONS, "reason", "reference", "expected_quantity")
 
-_READERS = {
-    **dict.fromkeys([*OPERATIONS, "expected_quantity", "minimum_stock_level"], Row.number),
-    "archived": Row.boolean,
-}
-"""Maps columns to how their cells are read. All others are text."""
+_LEVELS = {"quantity", "expected_quantity", "minimum_stock_level"}
+_NUMBERS = {*OPERATIONS, *_LEVELS}
+
+_PLUS = re.compile(r"\+\s*([0-9].*)")
+
+WITHOUT_AMOUNT = "without an amount"
+CHANGE_OF_ZERO = "change of 0"
 
 
 @dataclasses.dataclass
@@ -63,6 +79,8 @@ class FileLine:
     is_count: bool = False
     added_to: int | None = None
     """The line of the first count of the SKU, if this count is added to it."""
+    passed_over: str = ""
+    """Why the row requests nothing. Its other cells are not read."""
 
     @property
     def problem(self) -> stock.StockError | None:
@@ -85,13 +103,48 @@ def _read(row: Row) -> tuple[FileLine, dict[str, Any]]:
     values: dict[str, Any] = {}
     if row.problem:
         line.problems.append(stock.Invalid("line", row.problem))
-    for column in row.cells:
+    for column, cell in row.cells.items():
+        if column in _NUMBERS and not _is_filled(cell):
+            continue
         try:
             values[column] = _READERS.get(column, Row.text)(row, column)
         except stock.Invalid as problem:
             line.problems.append(problem)
     line.sku = values.pop("sku", "")
     return line, values
+
+
+def _number(row: Row, column: str) -> int | None:
+    """Return the number in a cell, None if it is empty.
+
+    Only a change may be negative, or have a plus sign. Raises `stock.Invalid`.
+    """
+    cell = row.cells[column]
+    if column == "change" and isinstance(cell, str):
+        plus = _PLUS.fullmatch(unescape_formula(cell))
+        row = row._replace(cells={column: plus[1]}) if plus else row
+    number = row.number(column)
+    if number is None or number >= 0 or column == "change":
+        return number
+    if column in _LEVELS:
+        detail = f"{number} is a negative level. Enter 0 or more, or leave the cell empty."
+    else:
+        detail = (
+            f"{number} is a negative amount. For changes with a sign, use the column change "
+            "(--operation change)."
+        )
+    raise stock.Invalid(column, detail)
+
+
+def _is_filled(cell: Cell) -> bool:
+    return cell is not None and (not isinstance(cell, str) or bool(cell.strip()))
+
+
+_READERS: dict[str, Callable[[Row, str], Any]] = {
+    **dict.fromkeys(_NUMBERS, _number),
+    "archived": Row.boolean,
+}
+"""Maps columns to how their cells are read. All others are text."""
 
 
 def product_line(row: Row, product: Product | None, *, existing_only: bool = False) -> FileLine:
@@ -173,20 +226,29 @@ def repeated(line: FileLine, first: int) -> stock.Invalid:
 def adjustment_line(row: Row, *, reason: str = "", reference: str = "") -> FileLine:
     """Read a row as an operation: add, remove or adjust.
 
-    `reason` and `reference` are the defaults for a row that has none.
+    `reason` and `reference` are the defaults for a row that has none. A row without an amount was
+    not counted: it is passed over, and its other cells are not checked. A change of 0 is passed
+    over, too.
     """
+    given = [column for column in OPERATIONS if _is_filled(row.cells.get(column))]
+    if not given and not row.problem:
+        return FileLine(row.line, "", passed_over=WITHOUT_AMOUNT)
     line, values = _read(row)
-    given = [column for column in OPERATIONS if column in row.cells]
     line.is_count = "quantity" in given and is_sku(line.sku)
     if len(given) != 1:
         detail = f"Fill in exactly one of {get_text_list(list(OPERATIONS), 'and')}."
         line.problems.append(stock.Invalid(given[1] if given else "quantity", detail))
         return line
-    operation, field = OPERATIONS[given[0]]
-    if operation is not stock.Adjust and "expected_quantity" in row.cells:
+    _, operation, field, if_negative = OPERATIONS[given[0]]
+    if operation is not stock.Adjust and _is_filled(row.cells.get("expected_quantity")):
         detail = "Only a row with a quantity can have an expected quantity. Empty the cell."
         line.problems.append(stock.Invalid("expected_quantity", detail))
-    values[field] = values.pop(given[0], None)
+    number = values.pop(given[0], None)
+    if if_negative and number is not None:
+        if number == 0 and not row.problem:
+            return FileLine(row.line, "", passed_over=CHANGE_OF_ZERO)
+        operation, number = (operation if number > 0 else if_negative), abs(number)
+    values[field] = number
     line.set_change(operation, **{"reason": reason, "reference": reference, **values})
     for problem in line.problems:
         if isinstance(problem, stock.Invalid) and problem.field == field:
@@ -242,6 +304,8 @@ def check_counts(lines: Sequence[FileLine], *, adds_up: bool) -> None:
     runs: dict[str, list[FileLine]] = {}
     before: dict[str, FileLine] = {}
     for line in lines:
+        if line.passed_over:
+            continue
         if line.is_count:
             run = runs.setdefault(line.sku, [])
             if not run or (adds_up and before[line.sku] is run[-1]):

@@ -2,6 +2,7 @@
 
 import gc
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any, BinaryIO
 from uuid import uuid4
 
 from django.core.management.base import CommandError, CommandParser
+from django.utils.text import get_text_list
 from tqdm import tqdm
 
 from products import stock
@@ -27,6 +29,9 @@ def with_run_id(by: stock.Actor) -> stock.Actor:
 
 class BulkCommand(StockCommand):
     """A command that applies the lines of a file."""
+
+    passed_over: Counter[str]
+    """The number of rows that request nothing, by reason."""
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -62,13 +67,33 @@ class BulkCommand(StockCommand):
         table: Staging,
         source: BinaryIO,
         columns: Columns,
-        staged: Callable[[Row], NewLine],
+        staged: Callable[[Row], NewLine | str],
     ) -> None:
-        """Stage all lines of a file. Raises `CommandError` if it has none."""
+        """Stage all lines of a file. Raises `CommandError` if it has none.
+
+        `staged` returns why a row is passed over, if it is. Such rows are counted in `passed_over`.
+        """
+        self.passed_over = Counter[str]()
         rows = rows_of(csv_lines(source), columns)
-        table.fill(map(staged, tqdm(rows, "read", unit=" lines", disable=None, leave=False)))
+        read = map(staged, tqdm(rows, "read", unit=" lines", disable=None, leave=False))
+        table.fill(self._without_passed_over(read))
+        if not table.lines and self.passed_over:
+            reasons = get_text_list(
+                [f"{count:,} {reason}" for reason, count in self.passed_over.items()], "and"
+            )
+            raise CommandError(
+                f"No line requests a change: {reasons}. Check the names of the columns.",
+                returncode=ExitCode.BAD_INPUT,
+            )
         if not table.lines:
             raise CommandError(NO_ROWS, returncode=ExitCode.BAD_INPUT)
+
+    def _without_passed_over(self, read: Iterable[NewLine | str]) -> Iterator[NewLine]:
+        for line in read:
+            if isinstance(line, str):
+                self.passed_over[line] += 1
+            else:
+                yield line
 
     @contextmanager
     def progress(self, table: Staging) -> Iterator[bulk.Progress]:
@@ -115,10 +140,11 @@ class BulkCommand(StockCommand):
         `tally` holds further figures about the applied lines.
         """
         figures = [
-            ("lines", table.lines),
+            ("lines", table.lines + self.passed_over.total()),
             ("applied" if report.is_applied else "can be applied", report.applied),
-            *([("counts added to another line", table.repeated)] if table.adds_up else []),
             *((f"  {name}", count) for name, count in tally),
+            *((f"passed over: {reason}", count) for reason, count in self.passed_over.items()),
+            *([("counts added to another line", table.repeated)] if table.adds_up else []),
             *((f"refused: {code}", count) for code, count in sorted(report.refused.items())),
         ]
         if left := table.lines - report.applied - report.refused.total():

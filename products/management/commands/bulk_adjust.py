@@ -6,9 +6,9 @@ from django.core.management.base import CommandError, CommandParser
 
 from products import stock
 from products.files import bulk, operations
-from products.files.changes import ADJUSTMENT_COLUMNS, OPERATIONS, adjustment_line
+from products.files.changes import ADJUSTMENT_COLUMNS, OPERATIONS, FileLine, adjustment_line
 from products.files.rows import Columns
-from products.files.staging import staging
+from products.files.staging import NewLine, staging
 from products.management.base import ExitCode
 from products.management.bulk import BulkCommand, with_run_id
 from products.management.files import (
@@ -20,16 +20,16 @@ from products.management.files import (
 from products.management.output import STANDARD_OUTPUT, opened
 from products.models import BulkRun
 
-COLUMN_OF = {operation.__name__.lower(): column for column, (operation, _) in OPERATIONS.items()}
+COLUMN_OF = {amounts.name: column for column, amounts in OPERATIONS.items()}
 
 
 class Command(BulkCommand):
     help = (
         "Add, remove and set stock from a CSV file.\n\n"
-        "The header names the columns: sku, and at least one of add, remove and\n"
-        "quantity (units counted). Optional: reason, reference, expected_quantity.\n"
-        "Each line has exactly one of add, remove and quantity, and a file counts each\n"
-        "SKU once.\n\n"
+        "The header names the columns: sku, and at least one of add, remove, quantity\n"
+        "(units counted) and change (+3 adds, -3 removes). Optional: reason, reference,\n"
+        "expected_quantity. Each line fills in one of add, remove, quantity and change.\n"
+        "A line without an amount is passed over. A file counts each SKU once.\n\n"
         "All lines are applied or none. With --keep-going, every valid line is applied.\n\n"
         "Exit status: 0 if all lines were applied, 1 if lines were refused, 2 if the\n"
         "file or an option is invalid, 3 if the database failed."
@@ -84,7 +84,8 @@ class Command(BulkCommand):
         parser.add_argument(
             "--operation",
             choices=COLUMN_OF,
-            help="whether --amount-column holds units to add, units to remove, or a count",
+            help="whether --amount-column holds units to add, units to remove, a count, or "
+            "changes with a sign (3 or +3 adds, -3 removes)",
         )
         parser.add_argument(
             "--sum-repeated",
@@ -122,7 +123,7 @@ class Command(BulkCommand):
                     table,
                     source,
                     columns,
-                    lambda row: operations.AdjustmentLines.staged(adjustment_line(row, **notes)),
+                    lambda row: _staged(adjustment_line(row, **notes)),
                 )
                 operation = operations.AdjustmentLines(by=with_run_id(by))
                 if options["keep_going"] and not options["dry_run"]:
@@ -145,6 +146,10 @@ class Command(BulkCommand):
             # The lines are applied, so report them although the refused lines were not written.
             self.stderr.write(f"{error} Run the same command again to write the refused lines.")
         self.print_summary(table, report)
+
+
+def _staged(line: FileLine) -> NewLine | str:
+    return line.passed_over or operations.AdjustmentLines.staged(line)
 
 
 def _check(options: dict[str, Any]) -> None:
@@ -182,8 +187,12 @@ def _columns(options: dict[str, Any]) -> Columns:
         "reference": options["reference_column"],
         "expected_quantity": options["expected_quantity_column"],
     }
+    known = set(ADJUSTMENT_COLUMNS)
     if options["operation"]:
-        renamed[COLUMN_OF[options["operation"]]] = options["amount_column"]
+        amount = COLUMN_OF[options["operation"]]
+        renamed[amount] = options["amount_column"]
+        # Only this column holds amounts. A column called `add` is another column.
+        known -= OPERATIONS.keys() - {amount}
     renamed = {name: theirs for name, theirs in renamed.items() if theirs}
     if len(set(renamed.values())) < len(renamed):
         raise CommandError(
@@ -191,7 +200,7 @@ def _columns(options: dict[str, Any]) -> Columns:
             returncode=ExitCode.BAD_INPUT,
         )
     return Columns(
-        known=ADJUSTMENT_COLUMNS,
+        known=[column for column in ADJUSTMENT_COLUMNS if column in known],
         required=("sku",),
         ignored=REFUSED_COLUMNS,
         renamed=renamed,

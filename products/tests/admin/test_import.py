@@ -151,11 +151,12 @@ def test_a_preview_shows_the_api_error_of_each_wrong_row_and_writes_nothing(
         "CUP,1,,,3\n"
         "CUP,1000000000,,,\n"
         ",1,,,\n"
+        ",2,,,\n"
     )
 
     preview = upload(manager, "adjustments", rows, reason="count")
 
-    one = "Fill in exactly one of add, remove and quantity."
+    one = "Fill in exactly one of add, remove, quantity and change."
     not_a_sku = (
         "A SKU has 1 to 50 characters of A-Z, 0-9 and hyphens, and does not start with a hyphen."
     )
@@ -166,7 +167,6 @@ def test_a_preview_shows_the_api_error_of_each_wrong_row_and_writes_nothing(
         (5, "below_reserved", below),
         (6, "quantity_changed", "MUG has 10 on hand, not 11. Check the count and try again."),
         (7, "invalid", one),
-        (8, "invalid", one),
         (9, "invalid", not_a_sku),
         (10, "invalid", "At least 1 unit is required."),
         (
@@ -180,12 +180,13 @@ def test_a_preview_shows_the_api_error_of_each_wrong_row_and_writes_nothing(
             "CUP has 10 on hand. Adding 1000000000 would exceed the limit of 1000000000.",
         ),
         (13, "invalid", "The SKU is missing."),
+        (14, "invalid", "The SKU is missing."),
     ]
     page = preview.content.decode()
     assert "insufficient_stock" in page
     assert "Available: 6." in page
     named = re.findall(r'href="#line-(\d+)"', page)
-    assert named == ["2", "3", *map(str, range(5, 13))]
+    assert named == ["2", "3", *map(str, range(5, 8)), *map(str, range(9, 14))]
     assert " and others." in page
     assert set(named) <= set(re.findall(r'id="line-(\d+)"', page))
     assert "Nothing was imported" in page
@@ -388,7 +389,7 @@ def test_a_preview_shows_the_error_of_each_wrong_product_row(manager: Client) ->
             "CUP already exists with 10 on hand. Leave this cell empty. To change the stock on "
             "hand, import an adjustment.",
         ),
-        (3, "invalid", "The number of units may not be negative."),
+        (3, "invalid", "-1 is a negative level. Enter 0 or more, or leave the cell empty."),
         (4, "invalid", "This text may not be blank."),
         (5, "invalid", "'x' is not a whole number. Write digits only, such as 1000."),
         (6, "invalid", "POT is already on line 5. Delete one of the two."),
@@ -465,7 +466,11 @@ def test_a_number_in_a_csv_file_may_contain_only_digits(manager: Client, number:
         ("=1+1", "The cell has a formula. Replace it with its value."),
         ("#REF!", "The cell has the error #REF!. Correct it in the spreadsheet."),
         (10**12, "At most 1000000000 units are allowed."),
-        (-1, "At least 1 unit is required."),
+        (
+            -1,
+            "-1 is a negative amount. For changes with a sign, use the column change "
+            "(--operation change).",
+        ),
     ],
 )
 def test_an_invalid_amount_in_xlsx_is_refused(manager: Client, cell: Any, detail: str) -> None:

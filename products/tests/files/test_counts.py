@@ -316,3 +316,227 @@ def test_a_request_counts_a_product_once(api: APIClient) -> None:
 
     assert send(others[0], count, *others[1:]).status_code == 200
     assert (level("CUP"), level("POT")) == (4, 2)
+
+
+# -------------------------------------------------------------------------------- mapped amounts
+
+
+def figures_of(output: str) -> dict[str, int]:
+    """Return the numbers in the summary by label."""
+    lines = [line.rsplit(maxsplit=1) for line in output.splitlines() if "\t" not in line]
+    return {label: int(number) for label, number in filter(is_figure, lines)}
+
+
+def is_figure(words: list[str]) -> bool:
+    return len(words) == 2 and words[1].isdigit()
+
+
+MAPPED = ["--ignore-other-columns", "--reason", "stocktake"]
+
+
+@pytest.mark.usefixtures("shop", "batch")
+@pytest.mark.parametrize("how", [[], ["--keep-going", "--reference", "c1"]])
+def test_rows_without_a_count_are_passed_over(how: list[str], tmp_path: Path) -> None:
+    columns = ["--sku-column", "items.item_code", "--amount-column", "items.qty"]
+    rejects = [f"--rejects={tmp_path / 'r.csv'}"] if how else []
+
+    ended = bulk_adjust(
+        CASES / "13-reconciliation-template.csv",
+        *columns, "--operation", "adjust", *MAPPED, *how, *rejects,
+    )  # fmt: skip
+
+    assert ended.status == 0
+    assert figures_of(ended.output) == {
+        "lines": 4,
+        "applied": 2,
+        "passed over: without an amount": 2,
+    }
+    assert [level(sku) for sku in ("SKU-1", "SKU-2", "SKU-3", "TEE-RED-S")] == [9, 20, 31, 5]
+    assert events_of("SKU-2") == []
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_row_without_a_count_is_passed_over_before_its_other_cells_are_judged() -> None:
+    ended = bulk_adjust(
+        CASES / "50-shopify-inventory.csv",
+        "--sku-column", "SKU",
+        "--amount-column", "On hand (new)",
+        "--expected-quantity-column", "On hand (current)",
+        "--operation", "adjust",
+        *MAPPED,
+    )  # fmt: skip
+
+    assert ended.status == 0
+    assert figures_of(ended.output)["passed over: without an amount"] == 4
+    assert (level("TEE-RED-S"), level("TEE-RED-M")) == (7, 5)
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_amount_of_an_amazon_inventory_loader() -> None:
+    options = ["--amount-column", "quantity", "--operation", "adjust", *MAPPED]
+
+    ended = bulk_adjust(
+        CASES / "57-amazon-inventory-loader.txt", *options, "--keep-going", "--reference", "a-1"
+    )
+
+    assert figures_of(ended.output)["passed over: without an amount"] == 1
+    assert (level("SKU-1"), level("SKU-2")) == (9, 20)
+
+
+def test_only_the_mapped_column_holds_amounts(adjust: Callable[..., Result]) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    ProductFactory.create(sku="POT", quantity=5)
+    content = "sku,Units,add,remove,quantity,change\nCUP,2,x,1,-9,0\nPOT,,1,,4,\n"
+    options = ["--amount-column", "Units", "--operation", "remove"]
+
+    assert adjust(content, *options).status == 2
+
+    ended = adjust(content, *options, "--ignore-other-columns")
+
+    assert ended.status == 0
+    assert (level("CUP"), level("POT")) == (3, 5)
+    assert figures_of(ended.output)["passed over: without an amount"] == 1
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\N{NO-BREAK SPACE}"])
+def test_a_row_that_fills_in_none_of_our_columns_is_passed_over(
+    adjust: Callable[..., Result], manager: Client, blank: str
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    content = f"sku,add,remove,quantity,expected_quantity\nCUP,{blank},,3,\nnot a sku,,,{blank},x\n"
+
+    ended = adjust(content, "--reason", "count")
+
+    assert ended.status == 0
+    assert figures_of(ended.output) == {
+        "lines": 2,
+        "applied": 1,
+        "passed over: without an amount": 1,
+    }
+    assert level("CUP") == 3
+
+    preview = upload(manager, content.replace(",3,", ",4,"), reason="count")
+
+    assert "1 row passed over: without an amount." in preview.content.decode()
+    confirm(manager, preview)
+    assert level("CUP") == 4
+
+
+def test_a_file_without_any_amount_is_refused(
+    adjust: Callable[..., Result], manager: Client
+) -> None:
+    content = "sku,quantity,change\nCUP,,\nCUP,,0\n"
+
+    ended = adjust(content)
+
+    assert ended.status == 2
+    assert ended.output.endswith(
+        "No line requests a change: 1 without an amount and 1 change of 0. Check the names of the "
+        "columns."
+    )
+    preview = upload(manager, content)
+    assert preview.context["pending"] is None
+    assert "This file changes nothing." in preview.content.decode()
+
+
+def test_a_value_outside_the_columns_is_refused_without_an_amount_too(
+    adjust: Callable[..., Result],
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+
+    ended = adjust("sku,quantity\nCUP,,7\n")
+
+    assert ended.status == 1
+    assert "A column without a name has a value." in ended.output
+
+
+# ---------------------------------------------------------------------------------------- numbers
+
+
+@pytest.mark.usefixtures("shop")
+def test_signed_changes_add_and_remove(manager: Client) -> None:
+    path = CASES / "14a-signed-ledger.tsv"
+
+    ended = bulk_adjust(
+        path, "--amount-column", "quantity", "--operation", "change", "--ignore-other-columns"
+    )
+
+    assert ended.status == 0
+    assert (level("SKU-1"), level("SKU-2")) == (8, 23)
+    assert events_of("SKU-1") == [("InventoryRemoved", -2, "M")]
+
+    rows = path.read_text(encoding="utf-8").replace("quantity", "change")
+    cut = "\n".join("\t".join(line.split("\t")[2:5]) for line in rows.splitlines())
+    confirm(manager, upload(manager, cut))
+
+    assert (level("SKU-1"), level("SKU-2")) == (6, 26)
+
+
+@pytest.mark.usefixtures("batch")
+def test_a_change_may_have_a_plus_sign_and_0_is_passed_over(
+    adjust: Callable[..., Result], manager: Client
+) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    content = "sku,change,quantity\nCUP,+3,\nCUP,-2,\nCUP,'+4,\nCUP,'-1,\nCUP,0,\nCUP,,20\nCUP,5,\n"
+
+    ended = adjust(content, "--reason", "count")
+
+    assert ended.status == 0
+    assert figures_of(ended.output)["passed over: change of 0"] == 1
+    changes = [change for _, change, _ in events_of("CUP")]
+    assert changes == [3, -2, 4, -1, 11, 5]
+
+    preview = upload(manager, content, reason="count")
+
+    assert "1 row passed over: change of 0." in preview.content.decode()
+    confirm(manager, preview)
+    assert [change for _, change, _ in events_of("CUP")][6:] == [3, -2, 4, -1, -9, 5]
+
+
+@pytest.mark.parametrize("cell", ["+-3", "--3", "+", "-", "3+", "+3.5", "++3"])
+def test_a_wrong_change_is_refused(adjust: Callable[..., Result], cell: str) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+
+    ended = adjust(f"sku,change\nCUP,{cell}\n")
+
+    assert (ended.status, level("CUP")) == (1, 5)
+
+
+@pytest.mark.parametrize("column", ["add", "remove", "quantity"])
+def test_only_a_change_may_have_a_plus_sign(adjust: Callable[..., Result], column: str) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+
+    assert adjust(f"sku,{column}\nCUP,+3\n", "--reason", "count").status == 1
+    assert level("CUP") == 5
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_negative_level_is_called_that(manager: Client) -> None:
+    ended = bulk_adjust(
+        CASES / "14b-woo-negative.csv",
+        *("--sku-column", "SKU", "--amount-column", "Stock", "--operation", "adjust"),
+        *("--reason", "opening", "--ignore-other-columns"),
+    )
+
+    told = "-7 is a negative level. Enter 0 or more, or leave the cell empty."
+    assert ended.status == 1
+    assert f"2\tSKU-1\tinvalid\tquantity: {told}" in ended.output
+    assert (level("SKU-1"), level("SKU-2")) == (10, 20)
+
+    preview = upload(manager, "sku,quantity,reason\nSKU-1,'-7,opening\n")
+    assert told in preview.content.decode()
+    preview = upload(manager, "sku,name,minimum_stock_level\nSKU-1,Bag,-7\n", kind="products")
+    assert told in preview.content.decode()
+
+
+@pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize("operation", ["add", "remove"])
+def test_a_negative_amount_names_the_operation_for_signed_numbers(operation: str) -> None:
+    ended = bulk_adjust(
+        CASES / "14a-signed-ledger.tsv",
+        *("--amount-column", "quantity", "--operation", operation, "--ignore-other-columns"),
+    )
+
+    assert ended.status == 1
+    assert "-2 is a negative amount. For changes with a sign, use the column change" in ended.output
+    assert (level("SKU-1"), level("SKU-2")) == (10, 20)

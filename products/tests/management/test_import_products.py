@@ -89,7 +89,7 @@ def test_importing_an_export_changes_nothing(load: Load, tmp_path: Path) -> None
 WRONG = [
     ("CUP,,,6,", "CUP already exists with 5 on hand."),
     ("JUG,,,,", "name: This text may not be blank."),
-    ("JUG,Jug,,-1,", "quantity: The number of units may not be negative."),
+    ("JUG,Jug,,-1,", "quantity: -1 is a negative level."),
     ("JUG,Jug,,1.5,", "quantity: '1.5' is not a whole number."),
     ("JUG,Jug,,,x", "minimum_stock_level: 'x' is not a whole number."),
     ("jug,Jug,,,", "sku: A SKU has 1 to 50 characters"),
