@@ -20,6 +20,7 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST
 from unfold.widgets import (
     UnfoldAdminFileFieldWidget,
+    UnfoldAdminIntegerFieldWidget,
     UnfoldAdminTextInputWidget,
     UnfoldBooleanWidget,
 )
@@ -89,6 +90,13 @@ class ImportForm(forms.Form):
         f"{MAX_ROWS:,} rows and {MAX_FILE_BYTES // 1024 // 1024} MiB. For a larger file, ask an "
         "administrator to run import_products or bulk_adjust.",
         widget=UnfoldAdminFileFieldWidget(attrs={"accept": ".csv,.xlsx"}),
+    )
+    header_line = forms.IntegerField(
+        required=False,
+        min_value=1,
+        help_text="The line that names the columns. The lines above it are skipped. If empty: the "
+        "first line that is not empty.",
+        widget=UnfoldAdminIntegerFieldWidget,
     )
 
 
@@ -365,7 +373,9 @@ class ImportAdmin(InventoryAdmin):
             return self._page(request, kind, form=form)
         try:
             content = form.cleaned_data["file"].read(MAX_FILE_BYTES + 1)
-            rows = read(content, columns=kind.columns_for(form.cleaned_data))
+            header_line = form.cleaned_data["header_line"] or 0
+            columns = kind.columns_for(form.cleaned_data)._replace(header_line=header_line)
+            rows = read(content, columns=columns)
         except UnreadableFile as error:
             form.add_error("file", str(error))
             return self._page(request, kind, form=form)

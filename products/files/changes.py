@@ -5,13 +5,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
+from django.core.exceptions import ValidationError
 from django.utils.text import get_text_list
 
 from products import stock
 from products.files.exports import PRODUCT_EXPORT
-from products.files.rows import Cell, Columns, Row, unescape_formula
+from products.files.rows import Columns, Row, is_filled, meaning_of, shown
 from products.models import Product
-from products.validators import MAX_NOTE_LENGTH, is_sku
+from products.validators import MAX_NOTE_LENGTH, is_sku, validate_sku
 
 AnyChange = stock.Operation | stock.NewProduct | stock.Edit
 
@@ -67,6 +68,9 @@ _PLUS = re.compile(r"\+\s*([0-9].*)")
 WITHOUT_AMOUNT = "without an amount"
 CHANGE_OF_ZERO = "change of 0"
 
+_LINE_BREAK = re.compile(r"[\r\n]")
+_EXPONENT = re.compile(r"[0-9]+([.,][0-9]+)?E[+-]?[0-9]+")
+
 
 @dataclasses.dataclass
 class FileLine:
@@ -88,13 +92,21 @@ class FileLine:
         return self.problems[0] if self.problems else None
 
     def set_change(self, change: type[AnyChange], **values: Any) -> None:
-        """Set the change of a row without problems, or add the problem that prevents it."""
-        if self.problems:
-            return
-        try:
-            self.change = change(sku=self.sku, **values)
-        except stock.Invalid as problem:
-            self.problems.append(problem)
+        """Set the change of a row without problems, or add all problems that prevent it."""
+        if not self.problems:
+            try:
+                self.change = change(sku=self.sku, **values)
+            except stock.Invalid:
+                pass
+            else:
+                return
+        known = self.fields_with_problems()
+        faults = stock.faults_of(change, sku=self.sku, **values)
+        self.problems += [fault for fault in faults if fault.field not in known]
+
+    def fields_with_problems(self) -> set[str]:
+        """Return the columns that have a problem."""
+        return {problem.field for problem in self.problems if isinstance(problem, stock.Invalid)}
 
 
 def _read(row: Row) -> tuple[FileLine, dict[str, Any]]:
@@ -104,13 +116,15 @@ def _read(row: Row) -> tuple[FileLine, dict[str, Any]]:
     if row.problem:
         line.problems.append(stock.Invalid("line", row.problem))
     for column, cell in row.cells.items():
-        if column in _NUMBERS and not _is_filled(cell):
+        if column in _NUMBERS and not is_filled(cell):
             continue
         try:
             values[column] = _READERS.get(column, Row.text)(row, column)
         except stock.Invalid as problem:
             line.problems.append(problem)
     line.sku = values.pop("sku", "")
+    if not is_sku(line.sku) and "sku" not in line.fields_with_problems():
+        line.problems.insert(0, _not_a_sku(line.sku))
     return line, values
 
 
@@ -121,7 +135,7 @@ def _number(row: Row, column: str) -> int | None:
     """
     cell = row.cells[column]
     if column == "change" and isinstance(cell, str):
-        plus = _PLUS.fullmatch(unescape_formula(cell))
+        plus = _PLUS.fullmatch(meaning_of(cell))
         row = row._replace(cells={column: plus[1]}) if plus else row
     number = row.number(column)
     if number is None or number >= 0 or column == "change":
@@ -136,15 +150,24 @@ def _number(row: Row, column: str) -> int | None:
     raise stock.Invalid(column, detail)
 
 
-def _is_filled(cell: Cell) -> bool:
-    return cell is not None and (not isinstance(cell, str) or bool(cell.strip()))
-
-
 _READERS: dict[str, Callable[[Row, str], Any]] = {
     **dict.fromkeys(_NUMBERS, _number),
     "archived": Row.boolean,
 }
 """Maps columns to how their cells are read. All others are text."""
+
+
+def _not_a_sku(text: str) -> stock.Invalid:
+    detail = ""
+    try:
+        validate_sku(text)
+    except ValidationError as error:
+        detail = error.messages[0]
+    if text:
+        detail = f"{detail} The cell has {shown(text)}."
+    if _EXPONENT.fullmatch(text):
+        detail = f"{detail} A spreadsheet has shortened a long number: enter the SKU as text."
+    return stock.Invalid("sku", detail)
 
 
 def product_line(row: Row, product: Product | None, *, existing_only: bool = False) -> FileLine:
@@ -155,6 +178,10 @@ def product_line(row: Row, product: Product | None, *, existing_only: bool = Fal
     """
     line, values = _read(row)
     values = {name: value for name, value in values.items() if value is not None}
+    name = values.get("name", "")
+    if _LINE_BREAK.search(name) and not (product and product.name == name):
+        # A stray quotation mark in CSV joins lines.
+        line.problems.append(stock.Invalid("name", f"A name has no line break: {shown(name)}."))
     if product is None and existing_only and is_sku(line.sku):
         line.problems.append(stock.ProductNotFound(line.sku))
     if product is None:
@@ -230,7 +257,7 @@ def adjustment_line(row: Row, *, reason: str = "", reference: str = "") -> FileL
     not counted: it is passed over, and its other cells are not checked. A change of 0 is passed
     over, too.
     """
-    given = [column for column in OPERATIONS if _is_filled(row.cells.get(column))]
+    given = [column for column in OPERATIONS if is_filled(row.cells.get(column))]
     if not given and not row.problem:
         return FileLine(row.line, "", passed_over=WITHOUT_AMOUNT)
     line, values = _read(row)
@@ -240,15 +267,16 @@ def adjustment_line(row: Row, *, reason: str = "", reference: str = "") -> FileL
         line.problems.append(stock.Invalid(given[1] if given else "quantity", detail))
         return line
     _, operation, field, if_negative = OPERATIONS[given[0]]
-    if operation is not stock.Adjust and _is_filled(row.cells.get("expected_quantity")):
+    if operation is not stock.Adjust and is_filled(row.cells.get("expected_quantity")):
         detail = "Only a row with a quantity can have an expected quantity. Empty the cell."
         line.problems.append(stock.Invalid("expected_quantity", detail))
-    number = values.pop(given[0], None)
-    if if_negative and number is not None:
-        if number == 0 and not row.problem:
-            return FileLine(row.line, "", passed_over=CHANGE_OF_ZERO)
-        operation, number = (operation if number > 0 else if_negative), abs(number)
-    values[field] = number
+    if given[0] in values:
+        number = values.pop(given[0])
+        if if_negative:
+            if number == 0 and not row.problem:
+                return FileLine(row.line, "", passed_over=CHANGE_OF_ZERO)
+            operation, number = (operation if number > 0 else if_negative), abs(number)
+        values[field] = number
     line.set_change(operation, **{"reason": reason, "reference": reference, **values})
     for problem in line.problems:
         if isinstance(problem, stock.Invalid) and problem.field == field:

@@ -1,16 +1,47 @@
 """The rows of a file, and their cells read as text or whole numbers."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from django.template.defaultfilters import pluralize
 
 from products import stock
+from products.validators import is_sku
+
+DELIMITERS = ",;\t|"
+
+HEADER_SEARCH_ROWS = 20
+"""How many filled rows at the start of a file are searched for the names of the columns."""
 
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
+# Not three zeros behind up to three digits: 1.000 may be a thousand.
+_WITHOUT_FRACTION = re.compile(
+    r"(-?[0-9]{1,18})[.,](?:0{1,2}|0{4,18})|(-?(?:0|[0-9]{4,18}))[.,]000"
+)
+_THOUSANDS = re.compile("-?[0-9]{1,3}(?:[.,'\u2019 \u00a0\u2009\u202f][0-9]{3})+(?:[.,][0-9]*)?")
+_FRACTION = re.compile(r"-?[0-9]*[.,][0-9]+")
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+_FORMULA_OF_TEXT = re.compile(r'="((?:[^"]|"")*)"')
+_NO_VALUE = re.compile(
+    r"#N/[AD]|#NV|#\u041d/\u0414|#[¡¿]?[^\W\d_a-z]+(?:/0)?[!?]|#GETTING_DATA|#{2,}|Err:[0-9]{3}"
+    r"|NULL|null|nan|NaN"
+)
+"""Texts of spreadsheets and databases for an error or a missing value."""
+
+_OUTER_BLANKS = (
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
+    "\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+    # These have no width.
+    "\xad\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2061\u2062\u2063"
+    "\u2064\u2066\u2067\u2068\u2069\ufeff"
+)
+
+MAX_DIGITS_OF_TEXT = 15
+"""Spreadsheets keep this many digits of a number."""
 
 _BOOLEANS = {"true": True, "false": False}
 
@@ -34,7 +65,19 @@ class InvalidCell(NamedTuple):
     """The value of a true/false cell."""
 
 
-Cell = str | int | InvalidCell | None
+class FormattedNumber(NamedTuple):
+    """A whole number in a cell that may show other digits, such as 123 shown as 00123."""
+
+    value: int
+    number_format: str
+
+
+Cell = str | int | FormattedNumber | InvalidCell | None
+
+
+def shown(text: str) -> str:
+    """Quote a text for a message. Invisible characters are escaped, and a long text is cut."""
+    return repr(text if len(text) <= 40 else f"{text[:40]}…")
 
 
 class Row(NamedTuple):
@@ -49,23 +92,35 @@ class Row(NamedTuple):
         cell = self.cells.get(column)
         if cell is None:
             return None
-        if isinstance(cell, InvalidCell):
-            raise stock.Invalid(column, cell.detail)
-        return unescape_formula(str(cell))
+        if isinstance(cell, str):
+            text = meaning_of(cell)
+            if _NO_VALUE.fullmatch(text):
+                raise stock.Invalid(
+                    column, f"The cell has {shown(text)} instead of a value. Correct or empty it."
+                )
+            return text
+        if isinstance(cell, int) and len(str(abs(cell))) <= MAX_DIGITS_OF_TEXT:
+            return str(cell)
+        raise stock.Invalid(column, _not_text(cell))
 
     def number(self, column: str) -> int | None:
         """Return the whole number in a cell, None if it is empty. Raises `stock.Invalid`."""
         cell = self.cells.get(column)
         if cell is None or isinstance(cell, int):
             return cell
+        if isinstance(cell, FormattedNumber):
+            return cell.value
         if isinstance(cell, InvalidCell):
             raise stock.Invalid(column, cell.detail)
-        text = unescape_formula(cell)
-        if not _WHOLE_NUMBER.fullmatch(text):
-            raise stock.Invalid(
-                column, f"{cell[:40]!r} is not a whole number. Write digits only, such as 1000."
-            )
-        return int(text)
+        text = meaning_of(cell)
+        if _WHOLE_NUMBER.fullmatch(text):
+            return int(text)
+        text = text.removeprefix("'")
+        if _WHOLE_NUMBER.fullmatch(text):
+            return int(text)
+        if match := _WITHOUT_FRACTION.fullmatch(text):
+            return int(match[1] or match[2])
+        raise stock.Invalid(column, _not_a_number(cell, text))
 
     def boolean(self, column: str) -> bool | None:
         """Return the true or false in a cell, None if it is empty. Raises `stock.Invalid`."""
@@ -79,9 +134,36 @@ class Row(NamedTuple):
         value = _BOOLEANS.get(text.strip().lower())
         if value is None:
             raise stock.Invalid(
-                column, f"{text[:40]!r} is neither true nor false. Write true or false."
+                column, f"{shown(text)} is neither true nor false. Write true or false."
             )
         return value
+
+
+def _not_text(cell: int | FormattedNumber | InvalidCell) -> str:
+    if isinstance(cell, InvalidCell):
+        return cell.detail
+    if isinstance(cell, FormattedNumber):
+        return (
+            f"The cell holds the number {cell.value} and shows it in the format "
+            f"{shown(cell.number_format)}. This value must be a text: format the column as text, "
+            "then enter the value again."
+        )
+    return (
+        f"The cell holds the number {cell}. Spreadsheets keep only {MAX_DIGITS_OF_TEXT} digits of "
+        "a number, so this value must be a text: format the column as text, then enter the value "
+        "again."
+    )
+
+
+def _not_a_number(cell: str, text: str) -> str:
+    if _THOUSANDS.fullmatch(text):
+        return (
+            f"{shown(cell)} may be a number with thousands or with a fraction. Write digits only, "
+            "such as 1000."
+        )
+    if _FRACTION.fullmatch(text):
+        return f"{shown(cell)} has a fraction. Units are whole numbers."
+    return f"{shown(cell)} is not a whole number. Write digits only, such as 1000."
 
 
 def escape_formula(text: str) -> str:
@@ -89,13 +171,23 @@ def escape_formula(text: str) -> str:
     return f"'{text}" if _FORMULA.match(text) else text
 
 
-def unescape_formula(text: str) -> str:
-    """Undo `escape_formula`."""
-    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+def meaning_of(text: str) -> str:
+    """Undo `escape_formula`, and return the text in a formula such as ="00123"."""
+    if text.startswith("'"):
+        return text[1:] if _FORMULA.match(text) else text
+    if text.startswith("=") and (match := _FORMULA_OF_TEXT.fullmatch(text)):
+        return match[1].replace('""', '"')
+    return text
+
+
+def _bare_sku(text: str) -> str:
+    """Return a SKU without outer blanks and without the marks that make it a text."""
+    text = meaning_of(text.strip(_OUTER_BLANKS).removeprefix("'"))
+    return text.strip(_OUTER_BLANKS)
 
 
 class Columns(NamedTuple):
-    """The columns that a file may have."""
+    """The columns that a file may have. Names are compared without case and outer blanks."""
 
     known: Collection[str]
     required: Collection[str]
@@ -105,6 +197,41 @@ class Columns(NamedTuple):
     """Maps our name of a column to its name in the header. The header must have all these names."""
     allow_others: bool = False
     """Whether any other column is allowed and not read."""
+    header_line: int = 0
+    """The line of the header. 0 is the first line that is not empty."""
+
+    def ours(self) -> dict[str, str]:
+        """Map each name that is read, as the header has it, to our name."""
+        # The name of a renamed column cannot also mean another column.
+        return {
+            **{name: name for name in self.known if name not in self.renamed},
+            **{theirs: name for name, theirs in self.renamed.items()},
+        }
+
+    def needed(self) -> list[str]:
+        """Return the names that the header must have."""
+        names = (self.renamed.get(name, name) for name in (*self.required, *self.renamed))
+        return list(dict.fromkeys(names))
+
+    def found_in(self, header: Sequence[Cell]) -> dict[str, int]:
+        """Map our name of each column that is read to its place in a header."""
+        places = {folded(name): place for place, name in enumerate(_texts_of(header)) if name}
+        ours = self.ours().items()
+        return {name: places[folded(theirs)] for theirs, name in ours if folded(theirs) in places}
+
+    def are_in(self, header: Sequence[Cell]) -> bool:
+        """Return whether a header has all needed columns."""
+        names = set(map(folded, _texts_of(header)))
+        return all(folded(name) in names for name in self.needed())
+
+
+def folded(name: str) -> str:
+    """Return the form in which names of columns are compared."""
+    if name.isascii():
+        return " ".join(name.split()).lower()
+    text = unicodedata.normalize("NFKC", name).casefold()
+    visible = "".join(mark for mark in text if unicodedata.category(mark) != "Cf")
+    return " ".join(visible.split())
 
 
 def rows_of(lines: Iterable[tuple[int, Sequence[Cell]]], columns: Columns) -> Iterator[Row]:
@@ -112,54 +239,153 @@ def rows_of(lines: Iterable[tuple[int, Sequence[Cell]]], columns: Columns) -> It
 
     Raises `UnreadableFile`.
     """
-    filled = ((line, values) for line, values in lines if any(map(_is_filled, values)))
-    _, header = next(filled, (0, []))
-    names = _names_of(header, columns)
+    filled = (
+        (line, values)
+        for line, values in lines
+        if any(map(is_filled, values)) and line >= columns.header_line
+    )
+    header_line, header = next(filled, (columns.header_line or 1, []))
+    try:
+        names = _names_of(header, columns)
+    except UnreadableFile as error:
+        raise UnreadableFile(
+            " ".join([str(error), *_about_header(header_line, header, columns, filled)])
+        ) from None
     nameless = [index for index, name in enumerate(names) if name is None]
     for line, values in filled:
         cells = {
             name: value
             for name, value in zip(names, values, strict=False)
-            if name and value != "" and value is not None
+            if name and value is not None and value != "" and not str(value).isspace()
         }
-        beyond = [*values[len(names) :], *(values[at] for at in nameless if at < len(values))]
-        is_outside = any(map(_is_filled, beyond))
-        yield Row(line, cells, _NAMELESS if is_outside else "")
+        if isinstance(sku := cells.get("sku"), str) and not is_sku(sku):
+            cells["sku"] = _bare_sku(sku)
+        problem = ""
+        if len(values) > len(names) and any(map(is_filled, values[len(names) :])):
+            problem = _NAMELESS
+        elif nameless:
+            problem = _problem_of_nameless(values, nameless, columns)
+        yield Row(line, cells, problem)
 
 
-def _is_filled(cell: Cell) -> bool:
-    return cell is not None and cell != ""
+def is_filled(cell: Cell) -> bool:
+    """Return whether a cell has more than blanks."""
+    return cell is not None and cell != "" and not str(cell).isspace()
+
+
+def _problem_of_nameless(values: Sequence[Cell], nameless: Sequence[int], columns: Columns) -> str:
+    for at in nameless:
+        if at < len(values) and is_filled(values[at]):
+            if not columns.allow_others:
+                return _NAMELESS
+            # With ignored columns, the end of an unquoted 1,000 must not be lost.
+            before, after = str(values[at - 1]) if at else "", str(values[at])
+            if re.fullmatch("-?[0-9]{1,3}", before) and re.fullmatch("[0-9]{3}", after):
+                return (
+                    f"{shown(before)} and {shown(after)}, in the column without a name, may be one "
+                    "number. Write numbers in digits only, or name the column."
+                )
+    return ""
+
+
+def _texts_of(header: Sequence[Cell]) -> list[str]:
+    """Return the names in a header. A column without a name has an empty one."""
+    return [_text_of(cell) if is_filled(cell) else "" for cell in header]
+
+
+def _text_of(cell: Cell) -> str:
+    match cell:
+        case FormattedNumber():
+            return str(cell.value)
+        case InvalidCell():
+            return cell.detail
+    return meaning_of(str(cell))
 
 
 def _names_of(header: Sequence[Cell], columns: Columns) -> list[str | None]:
     """Return our name of each column: empty if it is not read, None if it has no name."""
-    given = [str(cell) if _is_filled(cell) else None for cell in header]
-    counts = Counter(given)
-    # The name of a renamed column cannot also mean another column.
-    ours = {
-        **{name: name for name in columns.known if name not in columns.renamed},
-        **{theirs: name for name, theirs in columns.renamed.items()},
-    }
-    required = dict.fromkeys(
-        columns.renamed.get(name, name) for name in (*columns.required, *columns.renamed)
-    )
-    unknown = [name for name in counts if name and name not in {*ours, *columns.ignored}]
-    if columns.allow_others:
-        unknown = []
+    given = _texts_of(header)
+    counts = Counter(map(folded, given))
+    ours = {folded(theirs): name for theirs, name in columns.ours().items()}
+    read = [ours.get(folded(name), "") if name else None for name in given]
+    for theirs, name in ((theirs, name) for name, theirs in columns.renamed.items()):
+        # An option that names a column exactly means this one, not `sku` beside `SKU`.
+        if counts[folded(theirs)] > 1 and given.count(theirs) == 1:
+            counts[folded(theirs)] = 1
+            read = [
+                name if text == theirs else "" if our == name else our
+                for text, our in zip(given, read, strict=True)
+            ]
+    ignored = set(map(folded, columns.ignored))
+    others = [
+        name
+        for name, our in zip(given, read, strict=True)
+        if our == "" and folded(name) not in ignored
+    ]
+    absent = [theirs for theirs in columns.ours() if not counts[folded(theirs)]]
+    missing = [name for name in columns.needed() if name in absent]
+    alike = {other: name for other in others for name in absent if _is_alike(other, name)}
+    unknown = [] if columns.allow_others else list(dict.fromkeys(others))
+    repeated = [theirs for theirs in columns.ours() if counts[folded(theirs)] > 1]
     problems = [
-        *_problem("Missing", [name for name in required if name not in counts]),
+        *_problem("Missing", missing),
         *_problem("Unknown", unknown),
-        *_problem("Repeated", [name for name in ours if counts[name] > 1]),
+        *_problem("Repeated", repeated),
+        *(
+            f"The name {shown(other)} is almost {shown(name)}. Correct the name."
+            for other, name in alike.items()
+        ),
     ]
     if problems:
-        problems.append(f"The first line must name the columns. Allowed: {', '.join(ours)}.")
+        problems.append(f"Columns that are read: {', '.join(columns.ours())}.")
         if unknown:
             problems.append("Rename or delete unknown columns.")
         raise UnreadableFile(" ".join(problems))
-    return [name and ours.get(name, "") for name in given]
+    return read
+
+
+def _about_header(
+    line: int,
+    header: Sequence[Cell],
+    columns: Columns,
+    following: Iterator[tuple[int, Sequence[Cell]]],
+) -> Iterator[str]:
+    """Say which line was taken for the header, and what else may be wrong with it."""
+    yield f"Line {line} was read as the header."
+    if columns.are_in(header):
+        return
+    names = list(filter(None, _texts_of(header)))
+    if len(names) == 1:
+        [name] = names
+        if any(columns.are_in(name.split(delimiter)) for delimiter in DELIMITERS):
+            yield (
+                f"The whole line is one cell: {shown(name)}. Split the cells into columns in the "
+                "spreadsheet program (Text to Columns), then save the file again."
+            )
+            return
+        yield ("It has one column only. Columns must be separated by commas, semicolons or tabs.")
+    for later, values in islice(following, HEADER_SEARCH_ROWS):
+        if columns.are_in(values):
+            yield f"Line {later} names the columns: set the header line to {later}."
+            return
+
+
+def _is_alike(other: str, name: str) -> bool:
+    """Return whether a name is probably meant to be another one."""
+    one, two = (re.sub(r"[\W_]+", "", folded(text)) for text in (other, name))
+    if one == two:
+        return True
+    short, long = sorted((one, two), key=len)
+    at = next((at for at, mark in enumerate(short) if mark != long[at]), len(short))
+    if len(two) < 6 or not at or len(long) - len(short) > 1:
+        return False
+    if len(long) > len(short):
+        return short[at:] == long[at + 1 :]
+    is_swapped = short[at : at + 2] == long[at : at + 2][::-1] and short[at + 2 :] == long[at + 2 :]
+    return short[at + 1 :] == long[at + 1 :] or is_swapped
 
 
 def _problem(kind: str, names: Sequence[str]) -> Iterator[str]:
     if names:
-        listed = ", ".join(repr(name[:40]) for name in names[:10])
+        listed = ", ".join(shown(name) for name in names[:10])
         yield f"{kind} column{pluralize(names)}: {listed}."

@@ -37,7 +37,7 @@ def read(content: bytes, *, columns: Columns) -> list[Row]:
             "or as CSV."
         )
     is_xlsx = content.startswith(b"PK\3\4")
-    lines = _xlsx_lines(content) if is_xlsx else csv_lines(io.BytesIO(content))
+    lines = _xlsx_lines(content) if is_xlsx else csv_lines(io.BytesIO(content), columns)
     rows: list[Row] = []
     for row in rows_of(lines, columns):
         if len(rows) == MAX_ROWS:

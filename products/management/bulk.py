@@ -18,7 +18,13 @@ from products.files import bulk, operations
 from products.files.csv import csv_lines
 from products.files.rows import NO_ROWS, Columns, Row, rows_of
 from products.files.staging import NewLine, Staging
-from products.management.base import ExitCode, StockCommand, discard_output, output_failed
+from products.management.base import (
+    ExitCode,
+    StockCommand,
+    discard_output,
+    output_failed,
+    whole_number,
+)
 from products.models import BulkRun
 
 
@@ -40,6 +46,14 @@ class BulkCommand(StockCommand):
         )
         parser.add_argument(
             "--dry-run", action="store_true", help="report what would happen, and change nothing"
+        )
+        parser.add_argument(
+            "--header-line",
+            type=whole_number,
+            default=0,
+            metavar="N",
+            help="the line of the file that names the columns; the lines above it are skipped "
+            "(default: the first line that is not empty)",
         )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
@@ -74,7 +88,7 @@ class BulkCommand(StockCommand):
         `staged` returns why a row is passed over, if it is. Such rows are counted in `passed_over`.
         """
         self.passed_over = Counter[str]()
-        rows = rows_of(csv_lines(source), columns)
+        rows = rows_of(csv_lines(source, columns), columns)
         read = map(staged, tqdm(rows, "read", unit=" lines", disable=None, leave=False))
         table.fill(self._without_passed_over(read))
         if not table.lines and self.passed_over:

@@ -14,7 +14,7 @@ from django.core.management.base import CommandError
 from products.files.bulk import Refusal
 from products.files.csv import csv_lines
 from products.files.formats import write_csv
-from products.files.rows import UnreadableFile, unescape_formula
+from products.files.rows import Columns, UnreadableFile, is_filled, meaning_of
 from products.management.base import ExitCode
 
 REFUSED_COLUMNS = ("refused_line", "refused_code", "refused_because")
@@ -61,13 +61,18 @@ def fingerprint(file: BinaryIO, *options: object) -> str:
     return digest.hexdigest()
 
 
-def write_refused(file: TextIOBase, source: BinaryIO, refusals: Iterable[Refusal]) -> None:
+def write_refused(
+    file: TextIOBase, source: BinaryIO, columns: Columns, refusals: Iterable[Refusal]
+) -> None:
     """Write the refused lines of a CSV file, each with its line number, code and detail.
 
     The file can be imported again: each cell has the same meaning as in the source.
     """
-    source.seek(0)
-    lines = ((line, cells) for line, cells in csv_lines(source) if any(cells))
+    lines = (
+        (line, cells)
+        for line, cells in csv_lines(source, columns)
+        if any(map(is_filled, cells)) and line >= columns.header_line
+    )
     _, header = next(lines)
     kept = [index for index, name in enumerate(header) if name not in REFUSED_COLUMNS]
     names = [*(header[index] for index in kept), *REFUSED_COLUMNS]
@@ -83,7 +88,7 @@ def _refused_row(
     """Read `lines` up to a refused line and return its row."""
     found = next(cells for line, cells in lines if line == refusal.line)
     # The writer escapes them again.
-    cells = [unescape_formula(cell) for cell in found]
+    cells = [meaning_of(cell) for cell in found]
     return [
         *(cells[index] if index < len(cells) else "" for index in kept),
         refusal.line,

@@ -36,7 +36,16 @@ from products.stock.errors import (
 from products.stock.expiry import expire_overdue
 from products.stock.levels import ApplyPossible, add, adjust, apply, preview, remove
 from products.stock.once import Once, StoredResponse
-from products.stock.requests import Add, Adjust, Edit, Line, NewProduct, Operation, Remove
+from products.stock.requests import (
+    Add,
+    Adjust,
+    Edit,
+    Line,
+    NewProduct,
+    Operation,
+    Remove,
+    faults_of,
+)
 from products.stock.reservations import (
     extend,
     fulfill,
@@ -89,6 +98,7 @@ __all__ = [
     "edit",
     "expire_overdue",
     "extend",
+    "faults_of",
     "fulfill",
     "preview",
     "reconcile",

@@ -75,6 +75,18 @@ class _Checked:
                 check(name, value, rules)
 
 
+def faults_of(kind: Any, **values: Any) -> list[Invalid]:
+    """Return the error of each given value that breaks the rules of its field in a request."""
+    faults = []
+    for name, rules, default in _checks(kind):
+        if name in values and values[name] is not default:
+            try:
+                check(name, values[name], rules)
+            except Invalid as fault:
+                faults.append(fault)
+    return faults
+
+
 @dataclass(frozen=True, kw_only=True)
 class NewProduct(_Checked):
     """A product to create; `quantity` is its opening stock. It can be archived from the start."""

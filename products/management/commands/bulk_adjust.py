@@ -7,7 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 from products import stock
 from products.files import bulk, operations
 from products.files.changes import ADJUSTMENT_COLUMNS, OPERATIONS, FileLine, adjustment_line
-from products.files.rows import Columns
+from products.files.rows import Columns, folded
 from products.files.staging import NewLine, staging
 from products.management.base import ExitCode
 from products.management.bulk import BulkCommand, with_run_id
@@ -116,7 +116,8 @@ class Command(BulkCommand):
                 rejects as refused_lines,
             ):
                 # Without a new option, the fingerprint is that of earlier versions.
-                meaning = ["sum_repeated"] if options["sum_repeated"] else []
+                meaning: list[object] = ["sum_repeated"] if options["sum_repeated"] else []
+                meaning += [columns.header_line] if columns.header_line else []
                 mark = fingerprint(source, columns.renamed, notes, options["keep_going"], *meaning)
                 run = BulkRun(reference=reference, fingerprint=mark)
                 self.stage(
@@ -130,7 +131,7 @@ class Command(BulkCommand):
                     with self.progress(table) as progress:
                         report = bulk.apply_possible(table, operation, run=run, progress=progress)
                     if refused_lines:
-                        write_refused(refused_lines, source, bulk.refusals_of(run))
+                        write_refused(refused_lines, source, columns, bulk.refusals_of(run))
                     else:
                         self.print_refused(bulk.refusals_of(run))
                 else:
@@ -194,7 +195,7 @@ def _columns(options: dict[str, Any]) -> Columns:
         # Only this column holds amounts. A column called `add` is another column.
         known -= OPERATIONS.keys() - {amount}
     renamed = {name: theirs for name, theirs in renamed.items() if theirs}
-    if len(set(renamed.values())) < len(renamed):
+    if len(set(map(folded, renamed.values()))) < len(renamed):
         raise CommandError(
             "Two options name the same column. Name a different one in each.",
             returncode=ExitCode.BAD_INPUT,
@@ -205,4 +206,5 @@ def _columns(options: dict[str, Any]) -> Columns:
         ignored=REFUSED_COLUMNS,
         renamed=renamed,
         allow_others=options["ignore_other_columns"],
+        header_line=options["header_line"],
     )

@@ -44,6 +44,7 @@ class Command(BulkCommand):
 
     def handle(self, *args: Any, by: stock.Actor, **options: Any) -> None:
         columns = product_columns(ignore_quantity=options["ignore_quantity"])
+        columns = columns._replace(header_line=options["header_line"])
         operation = operations.ProductLines(
             by=with_run_id(by), existing_only=options["existing_only"]
         )

@@ -158,7 +158,8 @@ def test_a_preview_shows_the_api_error_of_each_wrong_row_and_writes_nothing(
 
     one = "Fill in exactly one of add, remove, quantity and change."
     not_a_sku = (
-        "A SKU has 1 to 50 characters of A-Z, 0-9 and hyphens, and does not start with a hyphen."
+        "A SKU has 1 to 50 characters of A-Z, 0-9 and hyphens, and does not start with a hyphen. "
+        "The cell has 'cup'."
     )
     below = "CUP cannot be set to 3: 4 are reserved. Release reservations first."
     assert problems_of(preview) == [
@@ -445,7 +446,7 @@ def test_an_import_reads_every_supported_format(manager: Client, content: bytes)
 
 @pytest.mark.parametrize(
     "number",
-    ["5.0", "1e3", " 5", "5 ", '"1,000"', "+5", "0x5", "\u0665", "five", "5\0", "9" * 30, "1_0"],
+    ["1e3", " 5", "5 ", "+5", "0x5", "\u0665", "five", "5\0", "9" * 30, "1_0"],
 )
 def test_a_number_in_a_csv_file_may_contain_only_digits(manager: Client, number: str) -> None:
     ProductFactory.create(sku="CUP")
@@ -537,13 +538,13 @@ NOT_XLSX = "The file cannot be read as XLSX. Open it in a spreadsheet program an
         (lambda: b" \n", "Missing column: 'sku'."),
         (lambda: b"sku,add\n", "The file has no rows below the header."),
         (lambda: b"\x89PNG\r\n\x1a\n\0\0", "not UTF-8 text"),
-        (lambda: "sku,add\nCUP,1".encode("utf-16"), "not UTF-8 text"),
+        (lambda: "sku,add\nCUP,1".encode("utf-16")[:-1], "not UTF-16 text"),
         (lambda: "sku,reason\nCUP,é".encode("latin-1"), "not UTF-8 text"),
         (lambda: b"sku,reason\nCUP,\xed\xa0\x80", "not UTF-8 text"),
         (lambda: b"sku,amount\nCUP,1", "Unknown column: 'amount'."),
         (lambda: b"add\n1", "Missing column: 'sku'."),
         (lambda: b"sku,add,add\nCUP,1,2", "Repeated column: 'add'."),
-        (lambda: b"SKU,add\nCUP,1", "Missing column: 'sku'. Unknown column: 'SKU'."),
+        (lambda: b"SKUs,add\nCUP,1", "Missing column: 'sku'. Unknown column: 'SKUs'."),
         (lambda: b"{}\0\n1", "Unknown column: "),
         (lambda: b"sku" + b",add" * 100_000, "Repeated column: 'add'"),
         (lambda: b"sku" + b",add" * 1_000_000, "Line 1 is too long"),

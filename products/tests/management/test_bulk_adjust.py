@@ -835,7 +835,7 @@ def test_products_created_before_a_resume_are_decided_once(
         ("CUP,-1", "add: -1 is a negative amount. For changes with a sign, use the column change"),
         ("CUP,1000000001", "add: At most 1000000000 units are allowed."),
         ("CUP,999999999999999999999999", "add: '999999999999999999999999' is not a whole number."),
-        ("CUP,1.0", "add: '1.0' is not a whole number. Write digits only, such as 1000."),
+        ("CUP,1.5", "add: '1.5' has a fraction. Units are whole numbers."),
         ("CUP,1_000", "add: '1_000' is not a whole number. Write digits only, such as 1000."),
         ("CUP, 5", "add: ' 5' is not a whole number. Write digits only, such as 1000."),
         ("CUP,\u0665", "add: '\u0665' is not a whole number. Write digits only, such as 1000."),
@@ -854,7 +854,7 @@ def test_products_created_before_a_resume_are_decided_once(
         ("CUP,1,,,,,,9", "line: A column without a name has a value."),
         (",1", "sku: The SKU is missing."),
         ("cup,1", "sku: A SKU has 1 to 50 characters"),
-        (" CUP,1", "sku: A SKU has 1 to 50 characters"),
+        ("C UP,1", "sku: A SKU has 1 to 50 characters"),
         ("CUP\0,1", "sku: NUL and surrogate characters are not allowed."),
         (f"{'C' * 51},1", "sku: At most 50 characters are allowed."),
         (
@@ -892,8 +892,8 @@ def test_reports_an_invalid_line_with_its_number_and_problem(
         (b'sku,add\nCUP,1\n"CUP,1\n', "Line 3 is not valid CSV: unexpected end of data."),
         (b'sku,add\nCUP,1\n"CUP"x,1\n', "Line 3 is not valid CSV: "),
         (b"sku,add\nCUP,1\n\xff\xfe,1\n", "Line 3 is not UTF-8 text"),
-        ("sku,add\nCUP,1\n".encode("utf-16"), "Line 1 is not UTF-8 text"),
-        (b"PK\3\4\xff", "Line 1 is not UTF-8 text"),
+        (b"\xff\xfes\0\xd8\0\xd8", "Line 1 is not UTF-16 text"),
+        (b"PK\3\4\xff", "The file is an XLSX workbook or a ZIP archive, not CSV."),
         (
             b"sku,add\nCUP," + b"1" * 200_000,
             "not valid CSV: field larger than",

@@ -90,7 +90,7 @@ WRONG = [
     ("CUP,,,6,", "CUP already exists with 5 on hand."),
     ("JUG,,,,", "name: This text may not be blank."),
     ("JUG,Jug,,-1,", "quantity: -1 is a negative level."),
-    ("JUG,Jug,,1.5,", "quantity: '1.5' is not a whole number."),
+    ("JUG,Jug,,1.5,", "quantity: '1.5' has a fraction. Units are whole numbers."),
     ("JUG,Jug,,,x", "minimum_stock_level: 'x' is not a whole number."),
     ("jug,Jug,,,", "sku: A SKU has 1 to 50 characters"),
     ("JUG\0,Jug,,,", "sku: NUL and surrogate characters are not allowed."),

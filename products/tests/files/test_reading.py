@@ -1,0 +1,473 @@
+"""Sheets as shops have them: each is read as its author meant it, or refused with its line.
+
+The command and the back office use the same reader, so each sheet goes through both.
+"""
+
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import CommandError, call_command
+from django.urls import reverse
+
+from products import stock
+from products.models import Product
+from products.tests.admin.browsers import browser_of
+from products.tests.factories import ACTOR, ProductFactory
+
+pytestmark = pytest.mark.django_db
+
+CASES = Path(__file__).parent / "cases"
+LEVELS = {"SKU-1": 10, "SKU-2": 20, "SKU-3": 30, "00123": 7, "123": 900}
+MANAGER = ("view_product", "add_product", "change_product", "operate_stock", "adjust_stock")
+
+
+class Outcome(NamedTuple):
+    """The levels that a file changed, and the messages."""
+
+    changed: dict[str, int]
+    said: str
+
+
+Read = Callable[..., Outcome]
+
+
+@pytest.fixture(autouse=True)
+def _shop() -> None:
+    for sku, quantity in LEVELS.items():
+        ProductFactory.create(sku=sku, quantity=quantity)
+
+
+def case(name: str) -> bytes:
+    return (CASES / name).read_bytes()
+
+
+def changed() -> dict[str, int]:
+    now = dict(Product.objects.values_list("sku", "quantity"))
+    return {sku: quantity for sku, quantity in now.items() if LEVELS.get(sku) != quantity}
+
+
+@pytest.fixture
+def by_command(tmp_path: Path) -> Read:
+    """Return a function that applies a sheet by `bulk_adjust`."""
+
+    def run(content: str | bytes, *options: str, command: str = "bulk_adjust") -> Outcome:
+        path = tmp_path / "sheet.csv"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        output = StringIO()
+        try:
+            call_command(command, str(path), *options, stdout=output)
+        except CommandError as error:
+            output.write(str(error))
+        except SystemExit:
+            pass
+        return Outcome(changed(), output.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def by_admin() -> Read:
+    """Return a function that uploads a sheet in the back office, and confirms its preview."""
+    browser = browser_of("Ada", *MANAGER)
+
+    def run(content: str | bytes, *, kind: str = "adjustments", **fields: Any) -> Outcome:
+        data = content if isinstance(content, bytes) else content.encode()
+        url = reverse("admin:products_product_import", args=[kind])
+        file = SimpleUploadedFile("sheet", data)
+        page = browser.post(url, {"file": file, "reason": "sheet", **fields})
+        if "form" in page.context:
+            return Outcome(changed(), " ".join(page.context["form"].errors["file"]))
+        if pending := page.context["pending"]:
+            confirm = "admin:products_product_import_confirm"
+            browser.post(reverse(confirm, args=[kind, pending.pk]))
+        problems = [problem for row in page.context["rows"] for problem in row.line.problems]
+        notes = page.context.get("notes", ())
+        said = [*(problem.detail for problem in problems), *notes]
+        return Outcome(changed(), "\n".join(said))
+
+    return run
+
+
+def both(by_command: Read, by_admin: Read, content: str | bytes) -> Outcome:
+    """Read a sheet in both ways. Neither may change a level that the other does not."""
+    first = by_command(content, "--reason=sheet")
+    for sku in first.changed:
+        stock.adjust(sku=sku, quantity=LEVELS[sku], reason="once more", by=ACTOR)
+    second = by_admin(content)
+    assert first.changed == second.changed
+    return Outcome(first.changed, f"{first.said}\n{second.said}")
+
+
+# ------------------------------------------------------------------------------------ CSV dialects
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        case("08-sep-line.csv"),
+        case("09a-space-after-comma.csv"),
+        case("09b-capitals.csv"),
+        case("09c-nbsp-in-header.csv"),
+        case("12c-apostrophe-number.csv"),
+        case("18-ctrl-z.csv"),
+        "sep=|\nsku|add\nSKU-1|2\n",
+        '"sep=\t"\r\nsku\tadd\r\nSKU-1\t2\r\n',
+        "SEP=;;\nsku;add\nSKU-1;2\n",
+        "sku|add\nSKU-1|2\n",
+        "sku,add\nSKU-1,2\n".encode("utf-16"),
+        b"\xfe\xff" + "sku\tadd\r\nSKU-1\t2\r\n".encode("utf-16-be"),
+        'sku, reason, add\nSKU-1, "a, b", 2\n',
+        'sku\treason\tadd\nSKU-1\t"5" or so"\t2\n',
+        'sku\treason\tadd\nSKU-1\t"Bag, ""L"""\t2\n',
+        "sku,add\nSKU-1,2\n\x1a\x1a\x00",
+        "\ufeff SKU ,\u200bAdd\nSKU-1,2\n",
+        "\uff33\uff2b\uff35,ADD\nSKU-1,2\n",
+        'sku,add,reason\nSKU-1,2,"late\ndelivery, by van"\n',
+        'reason,sku,add\n"late\ndelivery",SKU-1,2\n',
+    ],
+)
+def test_a_sheet_adds_two_units(by_command: Read, by_admin: Read, content: str | bytes) -> None:
+    assert both(by_command, by_admin, content).changed == {"SKU-1": 12}
+
+
+def test_the_delimiter_is_the_one_by_which_the_columns_are_found(by_command: Read) -> None:
+    options = ("--ignore-other-columns", "--reason=delivery")
+
+    assert by_command(case("07a-semicolon-commas-in-header.csv"), *options).changed == {
+        "SKU-1": 13,
+        "SKU-2": 24,
+    }
+    assert by_command(case("07b-tab-commas-in-header.tsv"), *options).changed["SKU-1"] == 15
+
+
+@pytest.mark.parametrize(
+    ("content", "levels"),
+    [
+        (case("17a-stray-quote.tsv"), {"SKU-1": 4, "SKU-2": 6, "SKU-3": 8}),
+        (case("17b-two-stray-quotes.tsv"), {"SKU-1": 4, "SKU-2": 6, "SKU-3": 8}),
+        (b'sku\titem\tquantity\nSKU-1\t"5" pot"\t4\n', {"SKU-1": 4}),
+    ],
+)
+def test_a_quotation_mark_joins_no_lines_of_a_tab_file(
+    by_command: Read, content: bytes, levels: dict[str, int]
+) -> None:
+    ended = by_command(content, "--ignore-other-columns", "--reason=stocktake")
+
+    assert ended.changed == levels
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'sku,item,quantity\nSKU-1,"5 inch pot,4\nSKU-2,8 inch",6\nSKU-3,Soap,8\n',
+        'sku;item;quantity\nSKU-1;"5 inch pot;4\nSKU-3;Soap;8\nSKU-2;8 inch";6\n',
+        'item,quantity,sku\n"5 inch pot,4,SKU-1\n8 inch",6,SKU-2\n',
+        'sku,quantity,item\nSKU-1,4,"5 inch pot\nSKU-2,6,8 inch"\n',
+        'sku,quantity,item,x,y\nSKU-1,4,"5 inch pot\nSKU-2,6,8 inch"\n',
+        'sku,quantity,item\nSKU-1,4,"5 inch pot\nfoo_bar,6,8 inch"\n',
+        'sku\titem\tquantity\nSKU-1\t"5 inch\tpot"\t4\t\n',
+    ],
+)
+def test_a_record_that_may_have_swallowed_a_row_is_refused(by_command: Read, content: str) -> None:
+    ended = by_command(content, "--ignore-other-columns", "--reason=stocktake")
+
+    assert ended.changed == {}
+    assert "Line 2 " in ended.said or "line 2 " in ended.said
+    assert "uotation mark" in ended.said
+
+
+def test_a_description_of_many_lines_is_read(by_command: Read) -> None:
+    content = (
+        "Handle,Body (HTML),Vendor,SKU,Qty,Image\n"
+        'bag,"<p>Soft, warm. And blue, as told.</p>\n<ul><li>30 °C. No more.</li>\n</ul>",Acme,'
+        "SKU-1,4,https://cdn.example.com/1.jpg\n"
+        "cup,Plain,Acme,SKU-2,6,\n"
+    )
+    ended = by_command(
+        content,
+        *("--sku-column=SKU", "--amount-column=Qty", "--operation=adjust"),
+        *("--ignore-other-columns", "--reason=opening"),
+    )
+
+    assert ended.changed == {"SKU-1": 4, "SKU-2": 6}
+
+
+def test_a_name_has_no_line_break(by_command: Read, by_admin: Read) -> None:
+    content = 'sku,name\nNEW-1,"5 inch\npot"\n'
+
+    for ended in (
+        by_command(content, command="import_products"),
+        by_admin(content, kind="products"),
+    ):
+        assert ended.changed == {}
+        assert r"A name has no line break: '5 inch\npot'." in ended.said
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (case("27-one-column-resaved.csv"), "The whole line is one cell: 'sku,name,descr"),
+        ("sku add\nSKU-1 2\n", "It has one column only."),
+        ("sku,add\nSKU-1,2\n\x1aSKU-2,3\n", "Line 3 has the character Ctrl-Z (0x1A)"),
+        ("<table><tr><td>sku</td></tr></table>", "The file is a web page or XML"),
+        ("\ufeff\n<!DOCTYPE html>", "The file is a web page or XML"),
+        ("sep=;\nsku,add\nSKU-1,2\n", "Line 2 was read as the header."),
+        ("x,y\n1,2\n", "Line 1 was read as the header."),
+        (
+            "Stock count\n\nsku,add\nSKU-1,2\n",
+            "Line 3 names the columns: set the header line to 3.",
+        ),
+    ],
+)
+def test_an_unreadable_sheet_says_why(
+    by_command: Read, by_admin: Read, content: str | bytes, said: str
+) -> None:
+    ended = by_command(content)
+
+    assert ended.changed == {}
+    assert said in ended.said
+    assert said in by_admin(content).said
+
+
+# ---------------------------------------------------------------------------------------- headers
+
+
+def test_titles_above_the_header_can_be_skipped(by_command: Read, by_admin: Read) -> None:
+    titled = "Stock count;Main store\n\nsku,add\nSKU-1,2\n"
+
+    assert by_command(titled, "--header-line=3").changed == {"SKU-1": 12}
+    assert by_admin(titled, header_line=3).changed == {"SKU-1": 14}
+    assert by_admin(case("15b-merged-title.xlsx"), header_line=2).changed == {"SKU-1": 9}
+    assert "set the header line to 2" in by_admin(case("15b-merged-title.xlsx")).said
+
+
+def test_a_shop_sheet_with_a_title_and_a_nameless_column(by_command: Read) -> None:
+    options = (
+        *("--sku-column=part number", "--amount-column=QTY AVAIL", "--operation=adjust"),
+        *("--reason=stocktake", "--ignore-other-columns"),
+    )
+    content = case("15-title-and-blank-column.csv")
+
+    assert "Line 2 names the columns" in by_command(content, *options).said
+    refused = by_command(content, *options, "--header-line=2")
+    assert refused.changed == {}
+    assert "'1,348.00' may be a number with thousands" in refused.said
+    mended = by_command(content.replace(b'"1,348.00"', b"1348.00"), *options, "--header-line=2")
+    assert mended.changed == {"SKU-1": 1348, "SKU-2": 12}
+
+
+def test_rejects_below_titles_keep_their_header(by_command: Read, tmp_path: Path) -> None:
+    rejects = tmp_path / "rejects.csv"
+
+    by_command(
+        "Count\nsku;add\nSKU-1;2\nNONE;1\n",
+        *("--header-line=2", "--keep-going", "--reference=r", f"--rejects={rejects}"),
+    )
+
+    assert rejects.read_text().splitlines()[0].startswith("sku,add,refused_line")
+    assert rejects.read_text().splitlines()[1].startswith("NONE,1,4,product_not_found")
+
+
+def test_a_column_without_a_name_is_another_column(by_command: Read, by_admin: Read) -> None:
+    content = case("11-pandas-index.csv")
+
+    assert by_command(content, "--ignore-other-columns").changed == {"SKU-1": 12, "SKU-2": 23}
+    assert "A column without a name has a value." in by_admin(content).said
+    cut = by_command("sku,add,\nSKU-1,1,000\n", "--ignore-other-columns")
+    assert "'1' and '000'" in cut.said
+
+
+def test_a_shop_sheet_in_russian(by_command: Read) -> None:
+    ended = by_command(
+        case("61-woo-russian.csv"),
+        *("--sku-column=Артикул", "--amount-column=запасы", "--operation=adjust"),
+        *("--reason=stocktake", "--ignore-other-columns"),
+    )
+
+    assert ended.changed == {"SKU-1": 9, "SKU-2": 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("Expected quantity", "expected_quantity"),
+        ("expected-quantity", "expected_quantity"),
+        ("expected_quanity", "expected_quantity"),
+        ("Referance", "reference"),
+        ("qauntity", "quantity"),
+        ("quantity *", "quantity"),
+    ],
+)
+def test_a_near_miss_of_a_name_is_never_another_column(
+    by_command: Read, name: str, ours: str
+) -> None:
+    ended = by_command(f"sku,add,{name}\nSKU-1,2,\n", "--ignore-other-columns")
+
+    assert ended.changed == {}
+    assert f"The name '{name}' is almost '{ours}'." in ended.said
+
+
+def test_another_column_may_have_a_name_of_its_own(by_command: Read) -> None:
+    header = "sku,add,Season,Quality,ID,Additional,price,Preference"
+
+    ended = by_command(f"{header}\nSKU-1,2,a,b,c,d,e,f\n", "--ignore-other-columns")
+
+    assert ended.changed == {"SKU-1": 12}
+
+
+def test_an_option_may_name_one_of_two_columns_that_differ_by_case(by_command: Read) -> None:
+    content = "sku,SKU,add\nx,SKU-1,2\n"
+
+    assert "Repeated column: 'sku'" in by_command(content, "--ignore-other-columns").said
+    ended = by_command(content, "--sku-column=SKU", "--ignore-other-columns")
+    assert ended.changed == {"SKU-1": 12}
+
+
+# ------------------------------------------------------------------------------------------ cells
+
+
+def test_outer_blanks_of_a_sku_are_dropped(by_command: Read, by_admin: Read) -> None:
+    ended = both(by_command, by_admin, case("10-spaces-in-sku.csv"))
+
+    assert ended.changed == {"SKU-1": 13, "SKU-2": 23, "SKU-3": 34}
+
+
+@pytest.mark.parametrize("name", ["12a-formula-text.csv", "12b-apostrophe-digits.csv"])
+def test_marks_of_a_text_are_not_a_part_of_a_sku(
+    by_command: Read, by_admin: Read, name: str
+) -> None:
+    assert both(by_command, by_admin, case(name)).changed == {"00123": 9}
+
+
+@pytest.mark.parametrize(
+    ("sku", "cell"),
+    [
+        ("SKU\u00a01", r"'SKU\xa01'"),
+        ("S\u200bKU", r"'S\u200bKU'"),
+        ("sku-1", "'sku-1'"),
+        ("1.00E+05", "'1.00E+05'. A spreadsheet has shortened a long number"),
+        ("#REF!", "'#REF!'"),
+        ("NULL", "'NULL'"),
+        ("=A1", "'=A1'"),
+    ],
+)
+def test_a_refused_sku_is_shown_in_escaped_form(
+    by_command: Read, by_admin: Read, sku: str, cell: str
+) -> None:
+    ended = both(by_command, by_admin, f"sku,add\n{sku},2\n")
+
+    assert ended.changed == {}
+    assert ended.said.count(cell) == 2
+
+
+def test_a_missing_sku_of_blanks_is_called_so(by_command: Read, by_admin: Read) -> None:
+    ended = both(by_command, by_admin, "sku,add\n \u200b,2\n")
+
+    assert ended.said.count("The SKU is missing.") == 2
+
+
+def test_error_values_are_no_names(by_command: Read, by_admin: Read) -> None:
+    content = case("19-error-texts.csv")
+
+    for ended in (
+        by_command(content, command="import_products"),
+        by_admin(content, kind="products"),
+    ):
+        assert ended.changed == {}
+        for text in ("#N/A", "#REF!", "NULL", "nan"):
+            assert f"The cell has '{text}' instead of a value." in ended.said
+
+
+@pytest.mark.parametrize(
+    "text", ["#VALUE!", "#DIV/0!", "#NAME?", "#NV", "#BEZUG!", "Err:502", "##"]
+)
+def test_an_error_value_is_no_reason(by_command: Read, by_admin: Read, text: str) -> None:
+    ended = both(by_command, by_admin, f"sku,add,reason\nSKU-1,2,{text}\n")
+
+    assert ended.changed == {}
+
+
+@pytest.mark.parametrize("text", ["#1 of 2", "null and void", "Nan", "N/A", "#sale!", "'quoted'"])
+def test_an_ordinary_text_is_no_error_value(by_command: Read, by_admin: Read, text: str) -> None:
+    assert both(by_command, by_admin, f"sku,add,reason\nSKU-1,2,{text}\n").changed == {"SKU-1": 12}
+
+
+def test_every_fault_of_a_row_is_reported_at_once(by_command: Read, by_admin: Read) -> None:
+    content = "sku,quantity,reason,expected_quantity\nsku 1,-2,#N/A,x\nSKU-1,-2,,-1\n"
+
+    ended = by_command(content)
+
+    first, second = ended.said.splitlines()[:2]
+    for fault in (
+        "sku: A SKU has",
+        "quantity: ",
+        "reason: The cell has '#N/A'",
+        "expected_quantity",
+    ):
+        assert fault in first
+    for fault in ("quantity: ", "reason: This text may not be blank", "expected_quantity: "):
+        assert fault in second
+    assert len(by_admin(content).said.splitlines()) == 6
+
+
+# ---------------------------------------------------------------------------------------- numbers
+
+
+@pytest.mark.parametrize(
+    ("cell", "number"),
+    [
+        ("9", 9),
+        ("9.00", 9),
+        ("9.0", 9),
+        ("4.00000", 4),
+        ('"9,00"', 9),
+        ("1348.000", 1348),
+        ('="9"', 9),
+        ("'9", 9),
+    ],
+)
+def test_zeros_behind_the_point_are_no_fraction(
+    by_command: Read, by_admin: Read, cell: str, number: int
+) -> None:
+    ended = both(by_command, by_admin, f"sku,add\nSKU-1,{cell}\n")
+
+    assert ended.changed == {"SKU-1": 10 + number}
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ('"1,348"', "'1,348' may be a number with thousands"),
+        ("1.348", "'1.348' may be a number with thousands"),
+        ("1.000", "'1.000' may be a number with thousands"),
+        ('"1,348.00"', "'1,348.00' may be a number with thousands"),
+        ('"1.348,00"', "'1.348,00' may be a number with thousands"),
+        ("1 348", "'1 348' may be a number with thousands"),
+        ("1\u00a0348", r"'1\xa0348' may be a number with thousands"),
+        ("6.30", "'6.30' has a fraction. Units are whole numbers."),
+        ('"6,5"', "'6,5' has a fraction. Units are whole numbers."),
+        ("5\u00a0", r"'5\xa0' is not a whole number."),
+        ("1e3", "'1e3' is not a whole number."),
+    ],
+)
+def test_a_number_that_may_mean_another_is_refused(
+    by_command: Read, by_admin: Read, cell: str, said: str
+) -> None:
+    ended = both(by_command, by_admin, f"sku,add\nSKU-1,{cell}\n")
+
+    assert ended.changed == {}
+    assert ended.said.count(said) == 2
+
+
+def test_zeros_behind_the_point_in_a_shop_sheet(by_command: Read) -> None:
+    ended = by_command(
+        case("54-lightspeed-products.csv"),
+        *("--amount-column=inventory_Basement", "--operation=adjust", "--reason=opening"),
+        "--ignore-other-columns",
+    )
+
+    assert ended.changed == {"SKU-1": 4}
