@@ -375,11 +375,12 @@ class ImportAdmin(InventoryAdmin):
             content = form.cleaned_data["file"].read(MAX_FILE_BYTES + 1)
             header_line = form.cleaned_data["header_line"] or 0
             columns = kind.columns_for(form.cleaned_data)._replace(header_line=header_line)
-            rows = read(content, columns=columns)
+            sheet = read(content, columns=columns)
         except UnreadableFile as error:
             form.add_error("file", str(error))
             return self._page(request, kind, form=form)
-        return self._preview(request, kind, kind.lines(rows, form.cleaned_data))
+        lines = kind.lines(sheet.rows, form.cleaned_data)
+        return self._preview(request, kind, lines, notes=sheet.notes)
 
     def confirm_view(self, request: HttpRequest, name: str, pk: int) -> HttpResponse:
         """Apply the changes of a preview, all or none, and only once."""
@@ -420,6 +421,7 @@ class ImportAdmin(InventoryAdmin):
         lines: Sequence[FileLine],
         *,
         refused: bool = False,
+        notes: Sequence[str] = (),
     ) -> HttpResponse:
         rows = kind.preview(lines, by=actor_of(request))
         wrong = [line.number for line in lines if line.problems]
@@ -437,6 +439,7 @@ class ImportAdmin(InventoryAdmin):
             wrong=len(wrong),
             wrong_lines=wrong[:WRONG_LINES_NAMED],
             refused=refused,
+            notes=notes,
             pending=pending,
         )
 

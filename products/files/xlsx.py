@@ -1,18 +1,32 @@
 """Read uploaded CSV and XLSX files of limited size into rows.
 
 All cells of a CSV file are text. XLSX has numbers: a number without a fraction is a whole number.
-In both, text in a number column must consist of ASCII digits.
+It is also a text if its cell shows the same digits. Otherwise 00123 would be read as 123.
 """
 
 import io
 import zipfile
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
+from django.template.defaultfilters import pluralize
+from django.utils.text import get_text_list
 from openpyxl import load_workbook
+from openpyxl.xml.functions import iterparse
 
 from products.files.csv import csv_lines
-from products.files.rows import NO_ROWS, Cell, Columns, InvalidCell, Row, UnreadableFile, rows_of
+from products.files.rows import (
+    NO_ROWS,
+    Cell,
+    Columns,
+    FormattedNumber,
+    InvalidCell,
+    Row,
+    UnreadableFile,
+    is_filled,
+    rows_of,
+    shown,
+)
 
 MAX_FILE_BYTES = 5 * 1024 * 1024
 MAX_ROWS = 10_000
@@ -23,21 +37,41 @@ MAX_UNPACKED_BYTES = 32 * 1024 * 1024
 _MAX_SHEET_ROWS = 1_048_576
 _MAX_SHEET_COLUMNS = 50
 
+_ROWS_NAMED = 10
 
-def read(content: bytes, *, columns: Columns) -> list[Row]:
-    """Return the rows of a CSV or XLSX file. Raises `UnreadableFile`."""
+_SHOWS_ALL_DIGITS = {"General", "0", "@"}
+"""The formats in which a cell shows a whole number as it is."""
+
+
+class Sheet(NamedTuple):
+    """The rows of a file, and notes for the user: which sheet was read, and which rows were not."""
+
+    rows: list[Row]
+    notes: list[str]
+
+
+def read(content: bytes, *, columns: Columns) -> Sheet:
+    """Return the rows of a CSV or XLSX file. Raises `UnreadableFile`.
+
+    Of an XLSX file, the only visible sheet that has cells is read. Its hidden and filtered rows are
+    left out.
+    """
     if len(content) > MAX_FILE_BYTES:
         raise UnreadableFile(
             f"The file is larger than {MAX_FILE_BYTES // 1024 // 1024} MiB. Split it into smaller "
             "files."
         )
-    if content.startswith(b"\xd0\xcf\x11\xe0"):
-        raise UnreadableFile(
-            "The file is an old .xls file, or has a password. Save it as .xlsx without a password, "
-            "or as CSV."
-        )
-    is_xlsx = content.startswith(b"PK\3\4")
-    lines = _xlsx_lines(content) if is_xlsx else csv_lines(io.BytesIO(content), columns)
+    if not content.startswith(b"PK\3\4"):
+        return Sheet(_read(csv_lines(io.BytesIO(content), columns), columns), [])
+    workbook = _Workbook(content)
+    try:
+        rows = _read(workbook.lines(), columns)
+    except UnreadableFile as error:
+        raise UnreadableFile(" ".join([str(error), *workbook.notes()])) from error
+    return Sheet(rows, workbook.notes())
+
+
+def _read(lines: Iterable[tuple[int, Sequence[Cell]]], columns: Columns) -> list[Row]:
     rows: list[Row] = []
     for row in rows_of(lines, columns):
         if len(rows) == MAX_ROWS:
@@ -50,32 +84,108 @@ def read(content: bytes, *, columns: Columns) -> list[Row]:
     return rows
 
 
-def _xlsx_lines(content: bytes) -> Iterator[tuple[int, Sequence[Cell]]]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+class _Workbook:
+    """An XLSX file."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._sheet = ""
+        self._left_out: list[int] = []
+
+    def notes(self) -> list[str]:
+        """Say which sheet was read, and which rows were left out."""
+        notes = [f"Sheet: {shown(self._sheet)}."] if self._sheet else []
+        if self._left_out:
+            count = len(self._left_out)
+            named = ", ".join(map(str, self._left_out[:_ROWS_NAMED]))
+            others = " and others" if count > _ROWS_NAMED else ""
+            notes.append(
+                f"{count:,} hidden or filtered row{pluralize(count)} left out: {named}{others}."
+            )
+        return notes
+
+    def lines(self) -> Iterator[tuple[int, Sequence[Cell]]]:
+        """Yield the visible rows with their numbers."""
+        try:
+            self._check_size()
+            workbook = load_workbook(io.BytesIO(self._content), read_only=True)
+            sheet = _only_sheet(workbook)
+            self._sheet = sheet.title
+            hidden = _hidden_rows(sheet)
+            for line, cells in _rows_of_sheet(sheet):
+                values = [_xlsx_cell(cell) for cell in cells]
+                if line not in hidden:
+                    yield line, values
+                elif any(map(is_filled, values)):
+                    self._left_out.append(line)
+        except UnreadableFile:
+            raise
+        # A broken file can make the libraries raise any exception.
+        except Exception as error:
+            raise UnreadableFile(
+                "The file cannot be read as XLSX. Open it in a spreadsheet program and save it "
+                "again."
+            ) from error
+
+    def _check_size(self) -> None:
+        with zipfile.ZipFile(io.BytesIO(self._content)) as archive:
             unpacked = sum(part.file_size for part in archive.infolist())
         if unpacked > MAX_UNPACKED_BYTES:
             raise UnreadableFile(
                 f"The file unpacks to more than {MAX_UNPACKED_BYTES // 1024 // 1024} MiB. Delete "
                 "the sheets and pictures that are not needed, or save it as CSV."
             )
-        sheet = load_workbook(io.BytesIO(content), read_only=True).worksheets[0]
-        # The size stated in the sheet may be wrong.
-        sheet.reset_dimensions()
-        rows = sheet.iter_rows(max_row=_MAX_SHEET_ROWS, max_col=_MAX_SHEET_COLUMNS)
-        gap = None
-        for line, cells in enumerate(rows, start=1):
-            # openpyxl yields the same object for each empty row of a gap.
-            if cells is not gap:
-                yield line, [_xlsx_cell(cell) for cell in cells]
-            gap = cells
-    except UnreadableFile:
-        raise
-    # A broken file can make the libraries raise any exception.
-    except Exception as error:
+
+
+def _only_sheet(workbook: Any) -> Any:
+    """Return the only visible sheet that has cells."""
+    sheets = workbook.worksheets
+    visible = [sheet for sheet in sheets if sheet.sheet_state == "visible"]
+    if len(visible) == 1:
+        return visible[0]
+    filled = [sheet for sheet in visible if _has_cells(sheet)]
+    if len(filled) > 1:
+        names = get_text_list([shown(sheet.title) for sheet in filled], "and")
         raise UnreadableFile(
-            "The file cannot be read as XLSX. Open it in a spreadsheet program and save it again."
-        ) from error
+            f"The file has {len(filled)} visible sheets with cells: {names}. Keep the one to "
+            "import, and delete or hide the others."
+        )
+    if not filled:
+        names = get_text_list([shown(sheet.title) for sheet in sheets], "and")
+        raise UnreadableFile(f"No visible sheet has cells. The sheets are {names}.")
+    return filled[0]
+
+
+def _has_cells(sheet: Any) -> bool:
+    return any(is_filled(_xlsx_cell(cell)) for _, cells in _rows_of_sheet(sheet) for cell in cells)
+
+
+def _rows_of_sheet(sheet: Any) -> Iterator[tuple[int, Sequence[Any]]]:
+    """Yield the rows of a sheet with their numbers, except those in gaps."""
+    # The size stated in the sheet may be wrong.
+    sheet.reset_dimensions()
+    rows = sheet.iter_rows(max_row=_MAX_SHEET_ROWS, max_col=_MAX_SHEET_COLUMNS)
+    gap = None
+    for line, cells in enumerate(rows, start=1):
+        # openpyxl yields the same object for each empty row of a gap.
+        if cells is not gap:
+            yield line, cells
+        gap = cells
+
+
+def _hidden_rows(sheet: Any) -> set[int]:
+    """Return the numbers of hidden rows. A filter hides rows, too."""
+    hidden, line = set(), 0
+    # With `read_only`, openpyxl drops the attributes of rows.
+    with sheet._get_source() as source:
+        for event, element in iterparse(source, events=("start", "end")):
+            if event == "end":
+                element.clear()
+            elif element.tag.rpartition("}")[2] == "row":
+                line = int(float(element.get("r", line + 1)))
+                if element.get("hidden") in ("1", "true"):
+                    hidden.add(line)
+    return hidden
 
 
 def _xlsx_cell(cell: Any) -> Cell:
@@ -87,7 +197,9 @@ def _xlsx_cell(cell: Any) -> Cell:
     if cell.data_type == "e":
         return InvalidCell(f"The cell has the error {value}. Correct it in the spreadsheet.")
     if isinstance(value, float) and value.is_integer():
-        return int(value)
+        value = int(value)
+    if type(value) is int and cell.number_format not in _SHOWS_ALL_DIGITS:
+        return FormattedNumber(value, cell.number_format)
     if isinstance(value, bool) or not isinstance(value, str | int):
         detail = f"Unsupported value: {value}. Enter text or a whole number."
         return InvalidCell(detail, value if isinstance(value, bool) else None)

@@ -146,6 +146,24 @@ BORROWED = [
         "an error lists the columns of the operations",
     ),
     Borrowed(
+        "products.files.xlsx",
+        "django.utils.text",
+        "get_text_list",
+        "an error lists the sheets of a workbook",
+    ),
+    Borrowed(
+        "products.files.xlsx",
+        "openpyxl.worksheet._read_only.ReadOnlyWorksheet",
+        "_get_source",
+        "the attributes of rows tell which are hidden",
+    ),
+    Borrowed(
+        "products.files.xlsx",
+        "openpyxl.xml.functions",
+        "iterparse",
+        "the attributes of rows are read with openpyxl's parser",
+    ),
+    Borrowed(
         "products.api.retries",
         "django.utils.http",
         "parse_etags",

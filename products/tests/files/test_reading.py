@@ -4,7 +4,7 @@ The command and the back office use the same reader, so each sheet goes through 
 """
 
 from collections.abc import Callable
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
 from django.urls import reverse
+from openpyxl import Workbook
 
 from products import stock
 from products.models import Product
@@ -471,3 +472,146 @@ def test_zeros_behind_the_point_in_a_shop_sheet(by_command: Read) -> None:
     )
 
     assert ended.changed == {"SKU-1": 4}
+
+
+# ------------------------------------------------------------------------------------------- XLSX
+
+
+def saved(workbook: Workbook) -> bytes:
+    file = BytesIO()
+    workbook.save(file)
+    return file.getvalue()
+
+
+def sheet_of(*rows: list[Any]) -> tuple[Workbook, Any]:
+    workbook = Workbook()
+    sheet = workbook.worksheets[0]
+    for row in rows:
+        sheet.append(row)
+    return workbook, sheet
+
+
+@pytest.mark.parametrize(
+    ("number", "number_format", "said"),
+    [
+        (123, "00000", "The cell holds the number 123 and shows it in the format '00000'."),
+        (123, '"00"0', "The cell holds the number 123"),
+        (123, "#,##0", "The cell holds the number 123"),
+        (123, "0.00E+00", "The cell holds the number 123"),
+        (9876543210987600, "General", "The cell holds the number 9876543210987600."),
+        (9876543210987600, "0", "must be a text"),
+        (1e20, "0", "must be a text"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["adjustments", "products"])
+def test_a_number_whose_cell_shows_other_digits_is_no_sku(
+    by_admin: Read, kind: str, number: int, number_format: str, said: str
+) -> None:
+    ProductFactory.create(sku="9876543210987600", quantity=1)
+    before = changed()
+    column = {"adjustments": "add", "products": "name"}[kind]
+    workbook, sheet = sheet_of(["sku", column], [number, 5])
+    sheet["A2"].number_format = number_format
+
+    ended = by_admin(saved(workbook), kind=kind)
+
+    assert ended.changed == before
+    assert said in ended.said
+
+
+@pytest.mark.parametrize("number_format", ["General", "0", "@"])
+def test_a_number_that_shows_its_digits_is_a_sku(by_admin: Read, number_format: str) -> None:
+    workbook, sheet = sheet_of(["sku", "add"], [123, 1348])
+    sheet["A2"].number_format = number_format
+    sheet["B2"].number_format = "#,##0.00"
+
+    assert by_admin(saved(workbook)).changed == {"123": 2248}
+
+
+def test_the_shop_sheets_with_numbers_for_skus(by_admin: Read) -> None:
+    for name, kind in (
+        ("04a-long-digits-count.xlsx", "adjustments"),
+        ("04b-long-digits-products.xlsx", "products"),
+        ("05-zero-padded-format.xlsx", "adjustments"),
+    ):
+        ended = by_admin(case(name), kind=kind)
+        assert ended.changed == {}
+        assert "must be a text" in ended.said
+
+
+def test_the_only_visible_sheet_is_read_and_named(by_admin: Read) -> None:
+    ended = by_admin(case("06a-hidden-first-sheet.xlsx"))
+
+    assert ended == ({"SKU-1": 9}, "Sheet: 'November'.")
+
+
+def test_several_visible_sheets_are_refused_with_their_names(by_admin: Read) -> None:
+    ended = by_admin(case("06b-instructions-first.xlsx"))
+
+    assert ended.changed == {}
+    assert "2 visible sheets with cells: 'Read me' and 'Count'." in ended.said
+
+
+def test_an_empty_or_very_hidden_sheet_is_not_in_the_way(by_admin: Read) -> None:
+    workbook, _ = sheet_of(["sku", "add"], ["SKU-1", 2])
+    workbook.create_sheet("Empty", 0)
+    workbook.create_sheet("Blank", 0)["C3"] = " "
+    lists = workbook.create_sheet("Lists", 0)
+    lists["A1"] = "SKU-2"
+    lists.sheet_state = "veryHidden"
+
+    assert by_admin(saved(workbook)).changed == {"SKU-1": 12}
+
+
+def test_a_book_without_a_visible_cell_names_its_sheets(by_admin: Read) -> None:
+    workbook, sheet = sheet_of(["sku", "add"], ["SKU-1", 2])
+    sheet.sheet_state = "hidden"
+    for title in ("One", "Two"):
+        workbook.create_sheet(title)
+
+    ended = by_admin(saved(workbook))
+
+    assert ended.changed == {}
+    assert "No visible sheet has cells. The sheets are 'Sheet', 'One' and 'Two'." in ended.said
+
+
+def test_hidden_and_filtered_rows_are_left_out_and_told(by_admin: Read) -> None:
+    workbook, sheet = sheet_of(
+        ["internal", "title"], ["sku", "add"], ["SKU-1", 2], ["SKU-2", 3], [], ["SKU-3", 4]
+    )
+    sheet.auto_filter.ref = "A2:B6"
+    for row in (1, 4, 5):
+        sheet.row_dimensions[row].hidden = True
+
+    ended = by_admin(saved(workbook))
+
+    assert ended.changed == {"SKU-1": 12, "SKU-3": 34}
+    assert "2 hidden or filtered rows left out: 1, 4." in ended.said
+
+
+def test_a_refused_sheet_is_named(by_admin: Read) -> None:
+    workbook, sheet = sheet_of(["Item", "add"], ["SKU-1", 2])
+    sheet.title = "October"
+    sheet.row_dimensions[2].hidden = True
+
+    said = by_admin(saved(workbook)).said
+
+    assert "Missing column: 'sku'." in said
+    assert "Line 1 was read as the header." in said
+    assert "Sheet: 'October'." in said
+
+
+def test_a_total_below_the_rows_is_refused(by_admin: Read) -> None:
+    ended = by_admin(case("06d-totals-row.xlsx"))
+
+    assert ended.changed == {}
+    assert "The SKU is missing." in ended.said
+
+
+def test_numbers_that_are_texts(by_admin: Read) -> None:
+    ended = by_admin(case("16-text-numbers.xlsx"))
+
+    assert ended.changed == {}
+    assert "' 4' is not a whole number." in ended.said
+    workbook, _ = sheet_of(["sku", "add"], ["SKU-1", "12"], ["SKU-2", "9.00"])
+    assert by_admin(saved(workbook)).changed == {"SKU-1": 22, "SKU-2": 29}
