@@ -1,7 +1,8 @@
 """Imports from CSV and XLSX, with a preview. All changes of a file are applied, or none.
 
 The preview changes no stock. It stores its changes in a `PendingImport`. Confirming it applies
-them in one call of `stock`, which checks them again. See ADR 9.
+them in one call of `stock`, which checks them again. A count or an edit whose value before the
+change is no longer the one in the preview is refused, and the preview is shown again. See ADR 9.
 """
 
 import dataclasses
@@ -55,6 +56,8 @@ _TYPES: dict[str, type[AnyChange]] = {
     **OPERATION_TYPES,
     **{change.__name__: change for change in (stock.NewProduct, stock.Edit)},
 }
+
+EDITED_FIELDS = ("name", "description", "minimum_stock_level", "archived")
 
 KEPT_FOR_SECONDS = MIN_CLAIM_HOURS * 60 * 60
 """How long a preview can be confirmed. Claims, which prevent a second import, are kept as long."""
@@ -219,6 +222,11 @@ class ProductImport(Import):
                 label, differences = NEW, _description_of(new)
             case stock.Edit() as edit if product:
                 label, differences = CHANGED, _edits(edit, product)
+                line.shown = {
+                    field: getattr(product, field)
+                    for field in EDITED_FIELDS
+                    if getattr(edit, field) is not None
+                }
             case _:
                 label, differences = "" if line.problems else UNCHANGED, []
         effects = effects_of(line, product)
@@ -299,6 +307,8 @@ class AdjustmentImport(Import):
         if not isinstance(outcome, stock.LevelChange):
             return PreviewRow(line, label, [], note)
         before, after = outcome
+        if isinstance(line.change, stock.Adjust):
+            line.shown = {"quantity": before.quantity}
         differences = [
             FieldChange("On hand", before.quantity, after.quantity),
             FieldChange("Available", before.available_quantity, after.available_quantity),
@@ -328,7 +338,7 @@ def keep_pending(kind: Import, lines: Iterable[FileLine], *, user: Any) -> Pendi
     """Store a preview until it is confirmed. Delete previews that have expired."""
     PendingImport.objects.filter(created_at__lt=SecondsFromNow(-KEPT_FOR_SECONDS)).delete()
     changes = [
-        [line.number, type(line.change).__name__, dataclasses.asdict(line.change)]
+        [line.number, type(line.change).__name__, dataclasses.asdict(line.change), line.shown]
         for line in lines
         if line.change
     ]
@@ -337,9 +347,22 @@ def keep_pending(kind: Import, lines: Iterable[FileLine], *, user: Any) -> Pendi
 
 def _lines_of(pending: PendingImport) -> list[FileLine]:
     return [
-        FileLine(number, values["sku"], _TYPES[type_name](**values))
-        for number, type_name, values in pending.changes
+        FileLine(number, values["sku"], _TYPES[type_name](**values), shown=dict(*shown))
+        # Earlier versions stored no shown values.
+        for number, type_name, values, *shown in pending.changes
     ]
+
+
+def _as_shown(line: FileLine) -> AnyChange | None:
+    """Return the change of a line, to be refused if a value has changed since the preview."""
+    match line.change:
+        case stock.Adjust() as count:
+            return dataclasses.replace(
+                count, expected_quantity=line.shown.get("quantity", count.expected_quantity)
+            )
+        case stock.Edit() as edit:
+            return dataclasses.replace(edit, expected=line.shown)
+    return line.change
 
 
 class ImportAdmin(InventoryAdmin):
@@ -396,11 +419,15 @@ class ImportAdmin(InventoryAdmin):
         by = actor_of(request)
         once = once_for(by, f"import {pk}", lambda _: f"Imported {rows}.")
         try:
-            response = kind.apply([line.change for line in lines], by=by, once=once)
+            response = kind.apply([_as_shown(line) for line in lines], by=by, once=once)
         except stock.StockError as refusal:
             for index, problem in refusal.lines:
-                lines[index].problems.append(problem)
-            return self._preview(request, kind, lines, refused=True)
+                if isinstance(problem, stock.QuantityChanged | stock.ProductEdited):
+                    # The new preview shows the new value, and can be confirmed.
+                    lines[index].moved = problem.detail
+                else:
+                    lines[index].problems.append(problem)
+            return self._preview(request, kind, lines, refused=pending)
         pending.delete()
         if response.is_replay:
             return self._not_pending(request, kind)
@@ -420,15 +447,19 @@ class ImportAdmin(InventoryAdmin):
         kind: Import,
         lines: Sequence[FileLine],
         *,
-        refused: bool = False,
+        refused: PendingImport | None = None,
         notes: Sequence[str] = (),
     ) -> HttpResponse:
+        """Show the changes of a file. `refused` is an earlier preview that was not confirmed."""
         rows = kind.preview(lines, by=actor_of(request))
         wrong = [line.number for line in lines if line.problems]
         changes = sum(line.change is not None for line in lines)
         pending = None
         if changes and not wrong:
             pending = keep_pending(kind, lines, user=request.user)
+            if refused:
+                # Otherwise both could be confirmed.
+                refused.delete()
         return self._page(
             request,
             kind,
@@ -438,7 +469,8 @@ class ImportAdmin(InventoryAdmin):
             passed_over=Counter(line.passed_over for line in lines if line.passed_over).items(),
             wrong=len(wrong),
             wrong_lines=wrong[:WRONG_LINES_NAMED],
-            refused=refused,
+            refused=refused is not None,
+            moved=[line.number for line in lines if line.moved and not line.problems],
             notes=notes,
             pending=pending,
         )

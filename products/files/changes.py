@@ -83,6 +83,10 @@ class FileLine:
     is_count: bool = False
     added_to: int | None = None
     """The line of the first count of the SKU, if this count is added to it."""
+    shown: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """The values before the change in the preview, by field."""
+    moved: str = ""
+    """Which of these values differed when the preview was confirmed."""
     passed_over: str = ""
     """Why the row requests nothing. Its other cells are not read."""
 

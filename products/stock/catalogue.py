@@ -6,7 +6,13 @@ from typing import Any
 from products.ledger.locking import Catalogue, LockedCatalogue
 from products.ledger.posting import Actor, Posting
 from products.models import Product, StockEvent, words_of
-from products.stock.errors import DuplicateSku, ProductNotFound, Refusals, StockError
+from products.stock.errors import (
+    DuplicateSku,
+    ProductEdited,
+    ProductNotFound,
+    Refusals,
+    StockError,
+)
 from products.stock.once import Once, S
 from products.stock.requests import Edit, NewProduct
 from products.stock.runner import Verb, run
@@ -69,8 +75,9 @@ def save_products(
     """Create and edit several products, all or none, and return the product of each change.
 
     New products get their opening stock, edited products keep their stock. Raises `DuplicateSku`
-    if a new SKU exists or is repeated, and `ProductNotFound` if an edited SKU is unknown. The error
-    carries every refused line.
+    if a new SKU exists or is repeated, `ProductNotFound` if an edited SKU is unknown, and
+    `ProductEdited` if an edited product has not the expected values. The error carries every
+    refused line.
     """
     return run(_SaveAll(changes), by=by, once=once)
 
@@ -137,6 +144,7 @@ def _save(
 ) -> list[Product]:
     _refuse_duplicates(changes, locked.taken, has_lines=has_lines)
     _refuse_unknown(changes, locked.products, has_lines=has_lines)
+    _refuse_edited(changes, locked.products, has_lines=has_lines)
     return [
         _create(change, posting)
         if isinstance(change, NewProduct)
@@ -164,6 +172,20 @@ def _refuse_unknown(
     for index, change in enumerate(changes):
         if isinstance(change, Edit) and change.sku not in products:
             refusals.add(index, ProductNotFound(change.sku))
+    refusals.raise_any(has_lines=has_lines)
+
+
+def _refuse_edited(
+    changes: Sequence[CatalogueChange], products: Mapping[str, Product], *, has_lines: bool
+) -> None:
+    refusals = Refusals()
+    for index, change in enumerate(changes):
+        expected = (isinstance(change, Edit) and change.expected) or {}
+        for name, value in expected.items():
+            current = getattr(products[change.sku], name)
+            if current != value:
+                refusals.add(index, ProductEdited(change.sku, name, current))
+                break
     refusals.raise_any(has_lines=has_lines)
 
 

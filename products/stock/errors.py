@@ -140,6 +140,18 @@ class PreconditionFailed(StockError):
         )
 
 
+class ProductEdited(StockError):
+    """A field of the product no longer has the value that the caller expected."""
+
+    code = "precondition_failed"
+
+    def __init__(self, sku: str, field: str, value: object) -> None:
+        super().__init__(
+            f"{sku} was edited: {field} is now {value!r}. Check the change and try again.",
+            sku=sku,
+        )
+
+
 class StockLimitExceeded(StockError):
     """The change would raise the quantity on hand above `MAX_UNITS`."""
 

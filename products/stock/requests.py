@@ -1,5 +1,6 @@
 """Requests to change stock. Each checks its values on construction, by the rules of their types."""
 
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
@@ -110,6 +111,8 @@ class Edit(_Checked):
     description: Description | None = None
     minimum_stock_level: Level | None = None
     archived: Boolean | None = None
+    expected: Mapping[str, Any] | None = None
+    """Values that fields must have. Otherwise the edit is refused."""
 
 
 @dataclass(frozen=True)

@@ -540,3 +540,158 @@ def test_a_negative_amount_names_the_operation_for_signed_numbers(operation: str
     assert ended.status == 1
     assert "-2 is a negative amount. For changes with a sign, use the column change" in ended.output
     assert (level("SKU-1"), level("SKU-2")) == (10, 20)
+
+
+# ----------------------------------------------------------------------------- confirmed as shown
+
+
+def differences_of(preview: Any) -> list[tuple[Any, ...]]:
+    """Return the first difference of each row."""
+    return [tuple(row.differences[0]) for row in preview.context["rows"]]
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_count_is_shown_again_if_units_were_sold_since_the_preview(manager: Client) -> None:
+    preview = upload(manager, (CASES / "02-count.csv").read_bytes())
+    assert differences_of(preview) == [("On hand", 20, 20)]
+    call_command("adjust_stock", "SKU-2", "--remove", "3", stdout=StringIO())
+    before = stored()
+
+    again = confirm(manager, preview)
+
+    page = again.content.decode()
+    assert "Nothing was imported: 1 row would change other values than the preview showed." in page
+    assert "SKU-2 has 17 on hand, not 20." in page
+    assert differences_of(again) == [("On hand", 17, 20)]
+    assert stored() == before
+
+    # The old preview cannot be confirmed any more, and the new one can.
+    assert (
+        "already applied, or its preview has expired" in confirm(manager, preview).content.decode()
+    )
+    confirm(manager, again)
+    assert level("SKU-2") == 20
+    assert events_of("SKU-2") == [
+        ("InventoryRemoved", -3, ""),
+        ("InventoryAdjusted", 3, "stocktake"),
+    ]
+
+
+def test_a_count_that_moves_twice_is_shown_twice(manager: Client) -> None:
+    ProductFactory.create(sku="CUP", quantity=10)
+    preview = upload(manager, "sku,quantity\nCUP,8\n", reason="count")
+
+    for left in (9, 8, 7):
+        stock.remove(sku="CUP", amount=1, by=ACTOR)
+        preview = confirm(manager, preview)
+        assert differences_of(preview) == [("On hand", left, 8)]
+
+    confirm(manager, preview)
+    assert level("CUP") == 8
+
+
+def test_adds_and_removes_are_imported_at_any_level(manager: Client) -> None:
+    ProductFactory.create(sku="CUP", quantity=10)
+    ProductFactory.create(sku="POT", quantity=10)
+    rows = "sku,add,remove,quantity\nCUP,5,,\nCUP,,2,\nPOT,,,4\n"
+    preview = upload(manager, rows, reason="count")
+    stock.remove(sku="CUP", amount=3, by=ACTOR)
+    stock.reserve(sku="POT", amount=4, by=ACTOR)
+
+    confirm(manager, preview)
+
+    assert (level("CUP"), level("POT")) == (10, 4)
+
+
+def test_a_count_after_other_rows_of_its_product_expects_the_level_between(manager: Client) -> None:
+    ProductFactory.create(sku="CUP", quantity=10)
+    rows = "sku,add,quantity\nCUP,5,\nCUP,,7\nCUP,1,\n"
+    moved = upload(manager, rows, reason="count")
+    confirm(manager, upload(manager, rows, reason="count"))
+    assert level("CUP") == 8
+
+    again = confirm(manager, moved)
+
+    assert again.context["moved"] == [3]
+    assert level("CUP") == 8
+    confirm(manager, again)
+    assert level("CUP") == 8
+
+
+def test_a_sum_of_counts_is_shown_again_too(manager: Client) -> None:
+    ProductFactory.create(sku="CUP", quantity=10)
+    rows = "sku,quantity\nCUP,5\nCUP,6\n"
+    preview = upload(manager, rows, reason="count", sum_repeated="on")
+    stock.remove(sku="CUP", amount=1, by=ACTOR)
+
+    again = confirm(manager, preview)
+
+    assert differences_of(again) == [("On hand", 9, 11)]
+    confirm(manager, again)
+    assert level("CUP") == 11
+
+
+def test_a_count_with_its_own_expected_quantity_cannot_be_confirmed_again(manager: Client) -> None:
+    ProductFactory.create(sku="CUP", quantity=10)
+    preview = upload(manager, "sku,quantity,expected_quantity\nCUP,5,10\n", reason="count")
+    stock.remove(sku="CUP", amount=1, by=ACTOR)
+
+    again = confirm(manager, preview)
+
+    assert problems_of(again) == [(2, "quantity_changed")]
+    assert again.context["pending"] is None
+    assert level("CUP") == 9
+
+
+def test_a_moved_count_beside_a_refused_row_is_not_imported(manager: Client) -> None:
+    ProductFactory.create(sku="CUP", quantity=10)
+    ProductFactory.create(sku="POT", quantity=10)
+    preview = upload(manager, "sku,remove,quantity\nCUP,,5\nPOT,9,\n", reason="count")
+    for sku in ("CUP", "POT"):
+        stock.remove(sku=sku, amount=2, by=ACTOR)
+
+    again = confirm(manager, preview)
+
+    assert problems_of(again) == [(3, "insufficient_stock")]
+    assert (level("CUP"), level("POT")) == (8, 8)
+
+
+@pytest.mark.parametrize(
+    ("edited", "shown"),
+    [
+        ({"name": "Mega cup"}, ("Name", "Mega cup", "Cup")),
+        ({"minimum_stock_level": 3}, ("Minimum", 3, 7)),
+    ],
+)
+def test_an_edit_is_shown_again_if_the_product_was_edited_since_the_preview(
+    manager: Client, edited: dict[str, Any], shown: tuple[Any, ...]
+) -> None:
+    """The name in the file was the name at the preview, so the preview did not show it."""
+    ProductFactory.create(sku="CUP", name="Cup", minimum_stock_level=0)
+    rows = "sku,name,minimum_stock_level\nCUP,Cup,7\nMUG,Mug,\n"
+    preview = upload(manager, rows, kind="products")
+    stock.edit(sku="CUP", **edited, by=ACTOR)
+    before = stored()
+
+    again = confirm(manager, preview)
+
+    assert again.context["moved"] == [2]
+    assert differences_of(again)[0] == shown
+    assert "CUP was edited" in again.content.decode()
+    assert stored() == before
+    confirm(manager, again)
+    product = Product.objects.get(sku="CUP")
+    assert (product.name, product.minimum_stock_level) == ("Cup", 7)
+    assert Product.objects.filter(sku="MUG").exists()
+
+
+def test_an_edit_is_imported_after_changes_that_the_preview_did_not_show(manager: Client) -> None:
+    ProductFactory.create(sku="CUP", name="Cup", quantity=5)
+    preview = upload(manager, "sku,name\nCUP,Big cup\n", kind="products")
+    stock.add(sku="CUP", amount=2, by=ACTOR)
+    stock.edit(sku="CUP", minimum_stock_level=3, by=ACTOR)
+
+    confirm(manager, preview)
+
+    product = Product.objects.get(sku="CUP")
+    assert (product.name, product.levels) == ("Big cup", (7, 0, 3))
