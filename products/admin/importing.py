@@ -48,6 +48,7 @@ from products.files.changes import (
     tally_of,
 )
 from products.files.rows import Columns, Row, UnreadableFile
+from products.files.similar import refuse_similar
 from products.files.xlsx import MAX_FILE_BYTES, MAX_ROWS, read
 from products.models import MIN_CLAIM_HOURS, PendingImport, Product
 from products.validators import MAX_NOTE_LENGTH, is_sku
@@ -116,6 +117,13 @@ class ProductImportForm(ImportForm):
         label="Ignore the column quantity",
         required=False,
         help_text="For an export that was edited while stock changed. New products start with 0.",
+        widget=UnfoldBooleanWidget,
+    )
+    allow_similar = forms.BooleanField(
+        label="Allow similar SKUs",
+        required=False,
+        help_text="Creates a product although only leading zeros, an exponent or case distinguish "
+        "its SKU from another, such as 00123 and 123, or 1E5 and 100000.",
         widget=UnfoldBooleanWidget,
     )
 
@@ -205,6 +213,8 @@ class ProductImport(Import):
             first = first_of_sku.setdefault(line.sku, line.number)
             if line.sku and first != line.number:
                 line.problems.append(repeated(line, first))
+        if not options["allow_similar"]:
+            refuse_similar(lines, products)
         return lines
 
     def preview(self, lines: Sequence[FileLine], *, by: stock.Actor) -> list[PreviewRow]:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 from products import stock
@@ -18,7 +18,8 @@ from products.files.changes import (
     tally_of,
 )
 from products.files.rows import Row
-from products.files.staging import Codec, NewLine, Staged
+from products.files.similar import refuse_similar
+from products.files.staging import Codec, NewLine, Staged, Staging
 from products.models import Levels, Product
 from products.validators import is_sku
 
@@ -143,9 +144,18 @@ class ProductLines:
 
     codec = Codec(json.dumps, lambda texts: [Row(*content) for content in _decoded(texts)])
 
-    def __init__(self, *, by: stock.Actor, existing_only: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        by: stock.Actor,
+        table: Staging,
+        existing_only: bool = False,
+        allow_similar: bool = False,
+    ) -> None:
         self.by = by
+        self._table = table
         self._existing_only = existing_only
+        self._allow_similar = allow_similar
         self._effects: dict[int, Counter[str]] = {}
         """The effects of each batch, by the place of its first line."""
         self._last = FileLine(0, "")
@@ -190,11 +200,17 @@ class ProductLines:
                 # Another request has just created the product, so this is not an edit.
                 line.problems.append(stock.DuplicateSku(line.sku))
             read.append(line)
+        if not self._allow_similar:
+            refuse_similar(read, products, created=self._created)
         # A retried transaction counts its batches again.
         self._effects[lines[0].place] = Counter(
             effect for line in read for effect in effects_of(line, products.get(line.sku))
         )
         return read
+
+    def _created(self, skus: Collection[str]) -> set[str]:
+        """Return those of the SKUs that this file creates."""
+        return {sku for sku, number in self._table.find(skus) if number in self._new}
 
 
 def _errors(outcomes: Sequence[Any]) -> Errors:

@@ -6,7 +6,7 @@ transaction-mode pooler would lose the table.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
+from products.db.prepared import array
 from products.files.changes import counted_before, describe, incomplete_sum
 from products.models import BulkRun, Product
 
@@ -27,6 +28,11 @@ _CREATE = """
     )
 """
 _COLLATIONS = {"postgresql": 'COLLATE "C"', "sqlite": ""}
+
+_FIND = {
+    "postgresql": "SELECT sku, line FROM bulk_order WHERE sku = ANY(%s)",
+    "sqlite": "SELECT sku, line FROM bulk_order WHERE sku IN (SELECT value FROM json_each(%s))",
+}
 
 _COPY = "COPY bulk_line FROM STDIN"
 _INSERT = """
@@ -132,6 +138,13 @@ class Staging:
     def products(self) -> QuerySet[Product]:
         """Return the products named by the lines."""
         return Product.objects.filter(sku__in=RawSQL("SELECT sku FROM bulk_order", []))
+
+    def find(self, skus: Collection[str]) -> list[tuple[str, int]]:
+        """Return the SKU and the line number of the lines of some products. Reads all lines."""
+        with connection.cursor() as cursor:
+            cursor.execute(_FIND[connection.vendor], [array(sorted(skus))])
+            found: list[tuple[str, int]] = cursor.fetchall()
+        return found
 
     def after(self, place: int, *, count: int) -> list[Staged]:
         """Return the lines after a place, by SKU and then in file order. Place 0 is the start.

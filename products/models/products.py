@@ -1,9 +1,11 @@
 """Products and their levels."""
 
+from collections.abc import Collection
 from typing import NamedTuple, Self
 
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Upper
 from django.db.models.lookups import LessThan, LessThanOrEqual
 
 from products.db.clock import Now
@@ -34,6 +36,11 @@ class Levels(NamedTuple):
         return self.quantity - self.reserved_quantity < self.minimum_stock_level
 
 
+_SKU_IN_CAPITALS_WITHOUT_ZEROS = models.Func(
+    Upper("sku"), function="LTRIM", template="%(function)s(%(expressions)s, '0')"
+)
+
+
 class ProductQuerySet(models.QuerySet["Product"]):
     def active(self) -> Self:
         """Return the products that are not archived."""
@@ -50,6 +57,14 @@ class ProductQuerySet(models.QuerySet["Product"]):
     def out_of_stock(self) -> Self:
         """Return the products without available units."""
         return self.filter(out_of_stock=True)
+
+    def written_as(self, texts: Collection[str]) -> Self:
+        """Return the products whose SKU is one of `texts`.
+
+        SKUs are compared in capitals and without leading zeros.
+        """
+        written = self.alias(written=_SKU_IN_CAPITALS_WITHOUT_ZEROS)
+        return written.filter(written__any_of=sorted(texts))
 
     def search(self, text: str) -> Self:
         """Return the products whose SKU starts with `text`, or whose name has all of its words.
@@ -139,6 +154,7 @@ class Product(models.Model):
                 name="product_active_out_of_stock_id",
             ),
             models.Index(fields=["id"], condition=Q(archived=True), name="product_archived_id"),
+            models.Index(_SKU_IN_CAPITALS_WITHOUT_ZEROS, name="product_similar_sku"),
         ]
 
     def __str__(self) -> str:

@@ -42,13 +42,23 @@ class Command(BulkCommand):
             help="ignore the column quantity; a new product starts with 0 units",
         )
 
+        parser.add_argument(
+            "--allow-similar",
+            action="store_true",
+            help="create a product although only leading zeros, an exponent or case distinguish "
+            "its SKU from another, such as 00123 and 123, or 1E5 and 100000",
+        )
+
     def handle(self, *args: Any, by: stock.Actor, **options: Any) -> None:
         columns = product_columns(ignore_quantity=options["ignore_quantity"])
         columns = columns._replace(header_line=options["header_line"])
-        operation = operations.ProductLines(
-            by=with_run_id(by), existing_only=options["existing_only"]
-        )
-        with reading(options["file"]) as source, staging(operation.codec) as table:
+        with reading(options["file"]) as source, staging(operations.ProductLines.codec) as table:
+            operation = operations.ProductLines(
+                by=with_run_id(by),
+                table=table,
+                existing_only=options["existing_only"],
+                allow_similar=options["allow_similar"],
+            )
             self.stage(table, source, columns, operation.staged)
             report = self.apply_or_preview(table, operation, dry_run=options["dry_run"])
         self.print_summary(table, report, operation.tally())

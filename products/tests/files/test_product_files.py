@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.urls import reverse
 from openpyxl import Workbook
 
@@ -269,3 +270,119 @@ def test_a_true_or_false_cell_of_xlsx_is_read_as_archived(load: Import, cell: An
 
     assert outcome.tally["restored"] == 1
     assert not Product.objects.get().archived
+
+
+# ----------------------------------------------------------------------------------- similar SKUs
+
+
+SIMILAR = [
+    ("00123", "123", "leading zeros distinguish"),
+    ("123", "00123", "leading zeros distinguish"),
+    ("0-BLUE", "00-BLUE", "leading zeros distinguish"),
+    ("1E5", "100000", "an exponent distinguishes"),
+    ("100000", "1E5", "an exponent distinguishes"),
+    ("100000", "1E05", "an exponent distinguishes"),
+    ("100000", "0010E4", "an exponent distinguishes"),
+    ("01E5", "100E3", "an exponent distinguishes"),
+    ("1E-7", "1E-07", "an exponent distinguishes"),
+    ("12E0", "12", "an exponent distinguishes"),
+]
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(("new", "existing", "difference"), SIMILAR)
+def test_a_new_sku_that_is_similar_to_an_existing_one_is_refused(
+    load: Import, new: str, existing: str, difference: str, dry_run: bool
+) -> None:
+    ProductFactory.create(sku=existing)
+    before = stored()
+
+    outcome = load(f"sku,name\n{new},Cup\nOTHER,Pot\n", dry_run=dry_run)
+
+    assert not outcome.is_accepted
+    assert f"{new} is new. Only {difference} it from {existing}, which exists." in outcome.text
+    assert outcome.tally["new"] == 1
+    assert stored() == before
+
+    allowed = load(f"sku,name\n{new},Cup\nOTHER,Pot\n", allow_similar=True)
+
+    assert allowed.is_accepted
+    assert Product.objects.filter(sku=new).exists()
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(("first", "second", "_"), SIMILAR)
+def test_a_file_with_both_of_two_similar_skus_has_lost_no_zeros(
+    load: Import,
+    monkeypatch: pytest.MonkeyPatch,
+    first: str,
+    second: str,
+    _: str,
+    dry_run: bool,
+) -> None:
+    monkeypatch.setattr("products.files.bulk.WHOLE_BATCH", 2)
+    rows = "".join(f"1{number},Cup\n" for number in range(1000, 1009))
+    content = f"sku,name\n{first},Cup\n{rows}{second},Cup\n"
+
+    outcome = load(content, dry_run=dry_run)
+
+    assert outcome.is_accepted
+    assert outcome.tally["new"] == 11
+    assert Product.objects.count() == (0 if dry_run else 11)
+
+
+@pytest.mark.parametrize(
+    ("new", "existing"),
+    [
+        ("123", "1230"),
+        ("0E5", "E5"),
+        ("1E5", "1E6"),
+        ("BLUE-01", "BLUE-1"),
+        ("A0", "A"),
+        ("1E1", "1"),
+    ],
+)
+def test_other_skus_are_not_similar(load: Import, new: str, existing: str) -> None:
+    ProductFactory.create(sku=existing)
+
+    assert load(f"sku,name\n{new},Cup\n").tally["new"] == 1
+
+
+def test_existing_products_with_similar_skus_can_be_edited(load: Import) -> None:
+    ProductFactory.create(sku="00123", name="Gasket")
+    ProductFactory.create(sku="123", name="Bolt")
+
+    outcome = load("sku,name\n00123,Gasket small\n123,Hex bolt\n")
+
+    assert outcome.tally["changed"] == 2
+
+
+@pytest.mark.usefixtures("fixture")
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("03a-excel-resaved.csv", "100000 is new. Only an exponent distinguishes it from 1E5,"),
+        ("03c-quantity-emptied-as-told.csv", "123 would get the name of 00123."),
+    ],
+)
+def test_a_list_that_a_spreadsheet_has_changed_is_refused(
+    load: Import, name: str, text: str, dry_run: bool
+) -> None:
+    before = stored()
+
+    outcome = load(case(name), dry_run=dry_run)
+
+    assert not outcome.is_accepted
+    assert text in outcome.text
+    assert stored() == before
+
+
+def test_similar_skus_are_looked_up_by_an_index() -> None:
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+
+    plan = Product.objects.written_as(["123", "1E5"]).values_list("sku").explain()
+
+    assert "product_similar_sku" in plan

@@ -1,0 +1,108 @@
+"""Find SKUs that a spreadsheet or a slip may have turned into each other.
+
+A spreadsheet reads 00123 as 123, and 1E5 as 100000 or 1.00E+05. Two SKUs are similar if they differ
+only by leading zeros, by an exponent, or by case.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+from products import stock
+from products.files.changes import FileLine
+from products.models import Product
+from products.validators import MAX_SKU_LENGTH
+
+_EXPONENT = re.compile(r"([0-9]+)E(-?)([0-9]{1,4})")
+
+
+def plain_form(sku: str) -> str:
+    """Return the text that similar SKUs have in common."""
+    text = sku.upper()
+    if match := _EXPONENT.fullmatch(text):
+        digits, sign, exponent = match.groups()
+        if sign:
+            text = f"{digits}E-{int(exponent)}"
+        elif len(digits) + int(exponent) <= MAX_SKU_LENGTH:
+            text = digits + "0" * int(exponent)
+    return text.lstrip("0")
+
+
+def _written_forms(sku: str) -> set[str]:
+    """Return all SKUs similar to this one, in capitals and without leading zeros."""
+    form = plain_form(sku)
+    written = {form}
+    if match := _EXPONENT.fullmatch(form):
+        digits, sign, exponent = match.groups()
+        written |= {f"{digits}E{sign}{int(exponent):0{width}}" for width in (1, 2, 3)}
+    elif form.isascii() and form.isdigit():
+        zeros = len(form) - len(form.rstrip("0"))
+        for exponent in range(zeros + 1):
+            digits = form[: len(form) - exponent]
+            written |= {f"{digits}E{exponent:0{width}}" for width in (1, 2, 3)}
+    return written
+
+
+def refuse_similar(
+    lines: Iterable[FileLine],
+    products: Mapping[str, Product],
+    *,
+    created: Callable[[Collection[str]], Collection[str]] = lambda _: (),
+) -> None:
+    """Add a problem to each line whose SKU is similar to that of another product.
+
+    Checks new products, and products that would get the name of a similar one. `products` are the
+    products of the lines. `created` returns those SKUs that earlier lines of the file have created.
+    They are accepted: a file that has both 00123 and 123 has lost no zeros.
+    """
+    checked = [line for line in lines if _is_checked(line, products.get(line.sku))]
+    texts = {text for line in checked for text in _written_forms(line.sku)}
+    similar = Product.objects.written_as(texts).values_list("sku", "name") if texts else ()
+    names = dict(similar)
+    if not names.keys() - {line.sku for line in checked}:
+        return
+    existing: defaultdict[str, set[str]] = defaultdict(set)
+    for sku in names.keys() - set(created(names)):
+        existing[plain_form(sku)].add(sku)
+    for line in checked:
+        others = sorted(existing[plain_form(line.sku)] - {line.sku})
+        if isinstance(line.change, stock.Edit):
+            others = [sku for sku in others if names[sku] == line.change.name]
+            describe = _misnamed
+        else:
+            describe = _similar
+        if others:
+            line.problems.append(describe(line.sku, others[0]))
+
+
+def _is_checked(line: FileLine, product: Product | None) -> bool:
+    if line.problems:
+        return False
+    if isinstance(line.change, stock.Edit):
+        return product is not None and line.change.name not in (None, product.name)
+    return isinstance(line.change, stock.NewProduct)
+
+
+_REMEDY = "Correct the SKU, or allow similar SKUs."
+
+
+def _similar(sku: str, other: str) -> stock.Invalid:
+    difference = _difference(sku, other)
+    detail = f"{sku} is new. Only {difference} it from {other}, which exists. {_REMEDY}"
+    return stock.Invalid("sku", detail)
+
+
+def _misnamed(sku: str, other: str) -> stock.Invalid:
+    detail = (
+        f"{sku} would get the name of {other}. Only {_difference(sku, other)} the two SKUs. "
+        f"{_REMEDY}"
+    )
+    return stock.Invalid("sku", detail)
+
+
+def _difference(sku: str, other: str) -> str:
+    if sku.upper() == other.upper():
+        return "case distinguishes"
+    if sku.upper().lstrip("0") == other.upper().lstrip("0"):
+        return "leading zeros distinguish"
+    return "an exponent distinguishes"
