@@ -92,8 +92,12 @@ class FileLine:
 
     @property
     def problem(self) -> stock.StockError | None:
-        """The first problem."""
-        return self.problems[0] if self.problems else None
+        """All problems as one error, with the code of the first."""
+        if len(self.problems) < 2:
+            return self.problems[0] if self.problems else None
+        error = stock.StockError(describe(*self.problems))
+        error.code = self.problems[0].code
+        return error
 
     def set_change(self, change: type[AnyChange], **values: Any) -> None:
         """Set the change of a row without problems, or add all problems that prevent it."""

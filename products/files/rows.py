@@ -53,6 +53,12 @@ _NAMELESS = (
 )
 
 
+_ONE_CELL = (
+    "The whole row is in one cell. Delete the quotation marks around the row, or split the cell "
+    "into columns in the spreadsheet program."
+)
+
+
 class UnreadableFile(Exception):
     """A file whose rows cannot be read. The message is for the user."""
 
@@ -265,12 +271,20 @@ def rows_of(lines: Iterable[tuple[int, Sequence[Cell]]], columns: Columns) -> It
             problem = _NAMELESS
         elif nameless:
             problem = _problem_of_nameless(values, nameless, columns)
+        if len(cells) == 1 < len(names) and _is_whole_row(cells.get("sku"), values):
+            problem = _ONE_CELL
         yield Row(line, cells, problem)
 
 
 def is_filled(cell: Cell) -> bool:
     """Return whether a cell has more than blanks."""
     return cell is not None and cell != "" and not str(cell).isspace()
+
+
+def _is_whole_row(sku: Cell, values: Sequence[Cell]) -> bool:
+    """Return whether a row has only one cell, which holds the cells of a row."""
+    is_joined = isinstance(sku, str) and any(delimiter in sku for delimiter in DELIMITERS)
+    return is_joined and sum(map(is_filled, values)) == 1
 
 
 def _problem_of_nameless(values: Sequence[Cell], nameless: Sequence[int], columns: Columns) -> str:

@@ -331,6 +331,15 @@ def test_an_option_may_name_one_of_two_columns_that_differ_by_case(by_command: R
 # ------------------------------------------------------------------------------------------ cells
 
 
+def test_a_row_in_one_cell_is_called_that(by_command: Read, by_admin: Read) -> None:
+    content = 'sku,reason,add\n"SKU-1,""Bag, blue"",3"\nSKU-2,Cup,4\n'
+
+    ended = both(by_command, by_admin, content)
+
+    assert ended.changed == {}
+    assert ended.said.count("The whole row is in one cell.") == 2
+
+
 def test_outer_blanks_of_a_sku_are_dropped(by_command: Read, by_admin: Read) -> None:
     ended = both(by_command, by_admin, case("10-spaces-in-sku.csv"))
 
@@ -526,6 +535,14 @@ def test_a_number_that_shows_its_digits_is_a_sku(by_admin: Read, number_format: 
     sheet["B2"].number_format = "#,##0.00"
 
     assert by_admin(saved(workbook)).changed == {"123": 2248}
+
+
+def test_every_fault_of_a_product_is_reported_at_once(by_command: Read) -> None:
+    ended = by_command("sku,name,quantity\nnew 1,#N/A,x\n", command="import_products")
+
+    assert ended.said.startswith("2\t\tinvalid\tsku: A SKU has")
+    assert " name: The cell has '#N/A'" in ended.said
+    assert " quantity: 'x' is not a whole number." in ended.said
 
 
 def test_the_shop_sheets_with_numbers_for_skus(by_admin: Read) -> None:
