@@ -32,26 +32,30 @@ from products.db.clock import SecondsFromNow
 from products.files.changes import (
     ADJUSTMENT_COLUMNS,
     CHANGED,
+    MAPPED_COLUMNS,
     NEW,
     OPERATION_TYPES,
     STILL_ARCHIVED,
     UNCHANGED,
+    WITHOUT_SKU,
     AnyChange,
     FileLine,
     adjustment_line,
     changed_fields,
     check_counts,
     effects_of,
+    lacks_sku,
     product_columns,
     product_line,
     repeated,
+    sku_of,
     tally_of,
 )
-from products.files.rows import Columns, Row, UnreadableFile
+from products.files.rows import Columns, Row, UnreadableFile, folded
 from products.files.similar import refuse_similar
 from products.files.xlsx import MAX_FILE_BYTES, MAX_ROWS, read
 from products.models import MIN_CLAIM_HOURS, PendingImport, Product
-from products.validators import MAX_NOTE_LENGTH, is_sku
+from products.validators import MAX_NAME_LENGTH, MAX_NOTE_LENGTH, is_sku
 
 _TYPES: dict[str, type[AnyChange]] = {
     **OPERATION_TYPES,
@@ -104,6 +108,16 @@ class ImportForm(forms.Form):
     )
 
 
+def _column_field(label: str, more: str = "") -> forms.CharField:
+    return forms.CharField(
+        label=label,
+        required=False,
+        max_length=MAX_NAME_LENGTH,
+        help_text=f"Leave empty if the column has our name. {more}".strip(),
+        widget=UnfoldAdminTextInputWidget,
+    )
+
+
 class ProductImportForm(ImportForm):
     """A file of products, and which of its rows and columns are read."""
 
@@ -126,6 +140,34 @@ class ProductImportForm(ImportForm):
         "its SKU from another, such as 00123 and 123, or 1E5 and 100000.",
         widget=UnfoldBooleanWidget,
     )
+    ignore_other_columns = forms.BooleanField(
+        label="Ignore other columns",
+        required=False,
+        help_text="For a file of another system. Name its columns in the fields below.",
+        widget=UnfoldBooleanWidget,
+    )
+    sku_column = _column_field("The SKU is in column", "A row without a SKU is then passed over.")
+    name_column = _column_field("The name is in column")
+    description_column = _column_field("The description is in column")
+    quantity_column = _column_field("The units on hand are in column")
+    minimum_stock_level_column = _column_field("The minimum is in column")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        names = _names_in_file(cleaned)
+        uses = Counter(map(folded, names.values()))
+        for name, theirs in names.items():
+            if uses[folded(theirs)] > 1:
+                self.add_error(f"{name}_column", "Two fields name the same column. Correct one.")
+        if cleaned.get("ignore_quantity") and "quantity" in names:
+            self.add_error("quantity_column", "The column quantity is ignored. Leave this empty.")
+        return cleaned
+
+
+def _names_in_file(options: Mapping[str, Any]) -> dict[str, str]:
+    """Map our names of columns to their names in the file."""
+    names = {name: options.get(f"{name}_column") for name in MAPPED_COLUMNS}
+    return {name: theirs for name, theirs in names.items() if theirs}
 
 
 class AdjustmentImportForm(ImportForm):
@@ -196,15 +238,20 @@ class ProductImport(Import):
     form_class = ProductImportForm
 
     def columns_for(self, options: Options) -> Columns:
-        return product_columns(ignore_quantity=options["ignore_quantity"])
+        return product_columns(
+            ignore_quantity=options["ignore_quantity"],
+            renamed=_names_in_file(options),
+            allow_others=options["ignore_other_columns"],
+        )
 
     def lines(self, rows: Sequence[Row], options: Options) -> list[FileLine]:
-        products = _products(str(row.cells.get("sku")) for row in rows)
+        columns = self.columns_for(options)
+        products = _products(map(sku_of, rows))
         lines = [
-            product_line(
-                row,
-                products.get(str(row.cells.get("sku"))),
-                existing_only=options["existing_only"],
+            FileLine(row.line, "", passed_over=WITHOUT_SKU)
+            if lacks_sku(row, columns)
+            else product_line(
+                row, products.get(sku_of(row)), existing_only=options["existing_only"]
             )
             for row in rows
         ]
@@ -239,6 +286,8 @@ class ProductImport(Import):
                 }
             case _:
                 label, differences = "" if line.problems else UNCHANGED, []
+        if line.passed_over:
+            return PreviewRow(line, f"Passed over: {line.passed_over}", [])
         effects = effects_of(line, product)
         if STILL_ARCHIVED in effects:
             label = STILL_ARCHIVED

@@ -25,14 +25,41 @@ DERIVED_COLUMNS: tuple[str, ...] = tuple(
 """The other columns of a product export. An import ignores them."""
 
 
-def product_columns(*, ignore_quantity: bool = False) -> Columns:
+MAPPED_COLUMNS = ("sku", "name", "description", "quantity", "minimum_stock_level")
+"""The columns of a file of products that can have other names."""
+
+
+def product_columns(
+    *,
+    ignore_quantity: bool = False,
+    renamed: Mapping[str, str] | None = None,
+    allow_others: bool = False,
+) -> Columns:
     """Return the columns of a file of products."""
-    passed_over = ("quantity",) if ignore_quantity else ()
+    unread = ("quantity",) if ignore_quantity else ()
     return Columns(
-        known=[name for name in PRODUCT_COLUMNS if name not in passed_over],
+        known=[name for name in PRODUCT_COLUMNS if name not in unread],
         required=("sku",),
-        ignored=(*passed_over, *DERIVED_COLUMNS),
+        ignored=(*unread, *DERIVED_COLUMNS),
+        renamed=renamed or {},
+        allow_others=allow_others,
     )
+
+
+def lacks_sku(row: Row, columns: Columns) -> bool:
+    """Return whether a row is passed over because it has no SKU.
+
+    In the layout of another system, such a row describes no product of its own, but a picture.
+    """
+    return "sku" in columns.renamed and not is_filled(row.cells.get("sku"))
+
+
+def sku_of(row: Row) -> str:
+    """Return the SKU of a row, empty if it cannot be read."""
+    try:
+        return row.text("sku") or ""
+    except stock.Invalid:
+        return ""
 
 
 class Amounts(NamedTuple):
@@ -65,6 +92,7 @@ _NUMBERS = {*OPERATIONS, *_LEVELS}
 
 _PLUS = re.compile(r"\+\s*([0-9].*)")
 
+WITHOUT_SKU = "without a SKU"
 WITHOUT_AMOUNT = "without an amount"
 CHANGE_OF_ZERO = "change of 0"
 

@@ -14,6 +14,7 @@ from products.files.changes import (
     effects_of,
     product_line,
     repeated,
+    sku_of,
     sum_of,
     tally_of,
 )
@@ -168,7 +169,7 @@ class ProductLines:
 
         Its change depends on whether the product exists, so it is read when the row is applied.
         """
-        sku = str(row.cells.get("sku", ""))
+        sku = sku_of(row)
         return row.line, sku if is_sku(sku) else "", row, "", "", 0
 
     def verb(self, lines: Sequence[Staged]) -> stock.Verb[Any, stock.Outcomes]:

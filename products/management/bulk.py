@@ -3,7 +3,7 @@
 import gc
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, BinaryIO
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from products import stock
 from products.files import bulk, operations
 from products.files.csv import csv_lines
-from products.files.rows import NO_ROWS, Columns, Row, rows_of
+from products.files.rows import NO_ROWS, Columns, Row, folded, rows_of
 from products.files.staging import NewLine, Staging
 from products.management.base import (
     ExitCode,
@@ -31,6 +31,24 @@ from products.models import BulkRun
 def with_run_id(by: stock.Actor) -> stock.Actor:
     """Return the actor with a new request id, which all events of this run share."""
     return replace(by, request_id=uuid4().hex)
+
+
+def names_in_file(options: Mapping[str, Any]) -> dict[str, str]:
+    """Map our names of columns to their names in the file, from options such as `sku_column`.
+
+    Raises `CommandError` if two options name the same column.
+    """
+    names = {
+        option.removesuffix("_column"): name
+        for option, name in options.items()
+        if option.endswith("_column") and name
+    }
+    if len(set(map(folded, names.values()))) < len(names):
+        raise CommandError(
+            "Two options name the same column. Name a different one in each.",
+            returncode=ExitCode.BAD_INPUT,
+        )
+    return names
 
 
 class BulkCommand(StockCommand):

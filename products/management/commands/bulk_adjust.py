@@ -7,10 +7,10 @@ from django.core.management.base import CommandError, CommandParser
 from products import stock
 from products.files import bulk, operations
 from products.files.changes import ADJUSTMENT_COLUMNS, OPERATIONS, FileLine, adjustment_line
-from products.files.rows import Columns, folded
+from products.files.rows import Columns
 from products.files.staging import NewLine, staging
 from products.management.base import ExitCode
-from products.management.bulk import BulkCommand, with_run_id
+from products.management.bulk import BulkCommand, names_in_file, with_run_id
 from products.management.files import (
     REFUSED_COLUMNS,
     fingerprint,
@@ -182,24 +182,13 @@ def _is_same_file(one: str, other: str) -> bool:
 
 
 def _columns(options: dict[str, Any]) -> Columns:
-    renamed = {
-        "sku": options["sku_column"],
-        "reason": options["reason_column"],
-        "reference": options["reference_column"],
-        "expected_quantity": options["expected_quantity_column"],
-    }
+    renamed = names_in_file(options)
     known = set(ADJUSTMENT_COLUMNS)
     if options["operation"]:
         amount = COLUMN_OF[options["operation"]]
-        renamed[amount] = options["amount_column"]
+        renamed[amount] = renamed.pop("amount")
         # Only this column holds amounts. A column called `add` is another column.
         known -= OPERATIONS.keys() - {amount}
-    renamed = {name: theirs for name, theirs in renamed.items() if theirs}
-    if len(set(map(folded, renamed.values()))) < len(renamed):
-        raise CommandError(
-            "Two options name the same column. Name a different one in each.",
-            returncode=ExitCode.BAD_INPUT,
-        )
     return Columns(
         known=[column for column in ADJUSTMENT_COLUMNS if column in known],
         required=("sku",),

@@ -1,12 +1,13 @@
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from products import stock
 from products.files import operations
-from products.files.changes import product_columns
+from products.files.changes import MAPPED_COLUMNS, WITHOUT_SKU, lacks_sku, product_columns
 from products.files.staging import staging
-from products.management.bulk import BulkCommand, with_run_id
+from products.management.base import ExitCode
+from products.management.bulk import BulkCommand, names_in_file, with_run_id
 from products.management.files import reading
 
 
@@ -25,6 +26,7 @@ class Command(BulkCommand):
         "import_products products.csv --dry-run",
         "import_products products.csv",
         "import_products edited.csv --existing-only --ignore-quantity",
+        "import_products shop.csv --sku-column Code --name-column Title --ignore-other-columns",
     )
     interrupted = "Interrupted. Run the same command again: an import can safely be repeated."
     retry = "Run the same command again: an import can safely be repeated."
@@ -41,7 +43,6 @@ class Command(BulkCommand):
             action="store_true",
             help="ignore the column quantity; a new product starts with 0 units",
         )
-
         parser.add_argument(
             "--allow-similar",
             action="store_true",
@@ -49,9 +50,32 @@ class Command(BulkCommand):
             "its SKU from another, such as 00123 and 123, or 1E5 and 100000",
         )
 
+        for column in MAPPED_COLUMNS:
+            option = f"--{'minimum' if column == 'minimum_stock_level' else column}-column"
+            parser.add_argument(
+                option,
+                dest=f"{column}_column",
+                metavar="NAME",
+                help=f"the column that holds {column} in this file"
+                + ("; a line without a SKU is then passed over" if column == "sku" else ""),
+            )
+        parser.add_argument(
+            "--ignore-other-columns",
+            action="store_true",
+            help="ignore columns of the file that are not named here, instead of refusing the file",
+        )
+
     def handle(self, *args: Any, by: stock.Actor, **options: Any) -> None:
-        columns = product_columns(ignore_quantity=options["ignore_quantity"])
-        columns = columns._replace(header_line=options["header_line"])
+        if options["ignore_quantity"] and options["quantity_column"]:
+            raise CommandError(
+                "--ignore-quantity and --quantity-column cannot be combined. Leave one out.",
+                returncode=ExitCode.BAD_INPUT,
+            )
+        columns = product_columns(
+            ignore_quantity=options["ignore_quantity"],
+            renamed=names_in_file(options),
+            allow_others=options["ignore_other_columns"],
+        )._replace(header_line=options["header_line"])
         with reading(options["file"]) as source, staging(operations.ProductLines.codec) as table:
             operation = operations.ProductLines(
                 by=with_run_id(by),
@@ -59,6 +83,11 @@ class Command(BulkCommand):
                 existing_only=options["existing_only"],
                 allow_similar=options["allow_similar"],
             )
-            self.stage(table, source, columns, operation.staged)
+            self.stage(
+                table,
+                source,
+                columns,
+                lambda row: WITHOUT_SKU if lacks_sku(row, columns) else operation.staged(row),
+            )
             report = self.apply_or_preview(table, operation, dry_run=options["dry_run"])
         self.print_summary(table, report, operation.tally())

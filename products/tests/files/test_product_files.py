@@ -1,5 +1,6 @@
 """Imports of products by command and in the back office: new, changed and refused rows."""
 
+import html
 import re
 from collections.abc import Callable
 from io import BytesIO, StringIO
@@ -386,3 +387,101 @@ def test_similar_skus_are_looked_up_by_an_index() -> None:
     plan = Product.objects.written_as(["123", "1E5"]).values_list("sku").explain()
 
     assert "product_similar_sku" in plan
+
+
+# ------------------------------------------------------------------------- columns of other systems
+
+
+SHOPIFY = {
+    "sku_column": "Variant SKU",
+    "name_column": "Title",
+    "description_column": "Body (HTML)",
+    "quantity_column": "Variant Inventory Qty",
+    "ignore_other_columns": True,
+}
+
+
+@pytest.mark.usefixtures("fixture")
+def test_columns_of_another_system_can_be_named(load: Import) -> None:
+    stock.adjust(sku="TEE-RED-S", quantity=4, reason="count", by=ACTOR)
+    stock.adjust(sku="TEE-RED-M", quantity=6, reason="count", by=ACTOR)
+
+    outcome = load(case("52-shopify-products.csv"), **SHOPIFY)
+
+    assert outcome.is_accepted
+    assert outcome.tally == {"new": 0, "changed": 1, "unchanged": 1}
+    assert "without a SKU" in outcome.text
+    tee = Product.objects.get(sku="TEE-RED-S")
+    assert (tee.name, tee.quantity) == ("Tee red", 4)
+    assert tee.description == "<p>Soft tee.</p>\n<p>Wash at 30 °C</p>"
+    assert not Product.objects.filter(quantity=100).exists()
+
+
+def test_products_are_created_from_the_columns_of_another_system(load: Import) -> None:
+    content = (
+        "Code;Item;On hand;Reorder at;name;quantity;minimum_stock_level;Price\n"
+        "CUP;Cup;4;2;no;9;9;1,50\n"
+        ";Picture;;;;;;\n"
+        "POT;Pot;;;;;;\n"
+    )
+    options = {
+        "sku_column": "code",
+        "name_column": "Item",
+        "quantity_column": "On hand",
+        "minimum_stock_level_column": "Reorder at",
+        "ignore_other_columns": True,
+    }
+
+    outcome = load(content, **options)
+
+    assert outcome.tally == {"new": 2, "changed": 0, "unchanged": 0}
+    fields = ("sku", "name", "quantity", "minimum_stock_level")
+    assert list(Product.objects.order_by("sku").values_list(*fields)) == [
+        ("CUP", "Cup", 4, 2),
+        ("POT", "Pot", 0, 0),
+    ]
+    again = load(content, **options, existing_only=True)
+    assert again.tally == {"new": 0, "changed": 0, "unchanged": 2}
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"sku_column": "Code"}, "Missing column: 'Code'"),
+        ({}, "Unknown column: 'price'"),
+        ({"name_column": "price", "description_column": "PRICE"}, "name the same column"),
+        ({"quantity_column": "price", "ignore_quantity": True}, "Leave"),
+    ],
+)
+def test_wrong_names_of_columns_are_refused(
+    load: Import, options: dict[str, Any], complaint: str
+) -> None:
+    outcome = load("sku,name,price\nCUP,Cup,3\n", **options)
+
+    assert not outcome.is_accepted
+    assert complaint in html.unescape(outcome.text)
+    assert not Product.objects.exists()
+
+
+def test_a_row_without_a_sku_is_refused_in_our_own_layout(load: Import) -> None:
+    outcome = load("sku,name\nCUP,Cup\n,Pot\n")
+
+    assert not outcome.is_accepted
+    assert "The SKU is missing." in outcome.text
+
+
+@pytest.mark.parametrize("sku", [" CUP", "CUP ", "\u00a0CUP", '"=""CUP"""', "'CUP"])
+def test_a_sku_is_found_whatever_is_around_it(load: Import, sku: str) -> None:
+    ProductFactory.create(sku="CUP")
+
+    outcome = load(f"sku,name\n{sku},Mug\n", existing_only=True)
+
+    assert outcome.tally == {"new": 0, "changed": 1, "unchanged": 0}
+    assert Product.objects.get().name == "Mug"
+
+
+def test_a_sku_is_on_one_line_only_whatever_is_around_it(load: Import) -> None:
+    outcome = load("sku,name\nCUP,Mug\nPOT,Pot\n CUP,Cup\n")
+
+    assert not outcome.is_accepted
+    assert "CUP is already on line 2." in outcome.text
