@@ -48,6 +48,8 @@ class _Dialect(NamedTuple):
     """2 if the first line is `sep=`."""
     skips_blanks: bool = False
     """Whether a blank follows each delimiter."""
+    header: int = 0
+    """The line of the header."""
     width: int = 0
     """The number of cells of the header."""
     sku_at: int | None = None
@@ -85,13 +87,15 @@ def _dialect_of(file: BinaryIO, columns: Columns) -> _Dialect:
         first_line, delimiters = 2, named[1]
     found: list[tuple[tuple[int, ...], _Dialect]] = []
     for delimiter in delimiters:
-        for row, cells in enumerate(_first_rows(file, delimiter, first_line, columns)):
+        rows = _first_rows(file, delimiter, first_line, columns)
+        for row, (number, cells) in enumerate(rows):
             names = columns.found_in(cells)
             has_needed = columns.are_in(cells)
             dialect = _Dialect(
                 delimiter,
                 first_line,
                 skips_blanks=_blank_follows_each_delimiter(cells),
+                header=number,
                 width=len(cells),
                 sku_at=names.get("sku"),
             )
@@ -105,15 +109,15 @@ def _dialect_of(file: BinaryIO, columns: Columns) -> _Dialect:
 
 def _first_rows(
     file: BinaryIO, delimiter: str, first_line: int, columns: Columns
-) -> list[list[str]]:
-    """Return the rows that may be the header."""
-    rows: list[list[str]] = []
+) -> list[tuple[int, list[str]]]:
+    """Return the rows that may be the header, with their numbers."""
+    rows: list[tuple[int, list[str]]] = []
     texts = islice(_texts(file), first_line - 1, None)
     # An error is raised again when the rows are read.
     with suppress(UnreadableFile):
         for number, cells in _cells(texts, _Dialect(delimiter, first_line), is_strict=False):
             if number >= columns.header_line and any(map(is_filled, cells)):
-                rows.append(cells)
+                rows.append((number, cells))
                 if columns.header_line or len(rows) == HEADER_SEARCH_ROWS:
                     break
     return rows
@@ -196,8 +200,11 @@ def _refuse_joined_rows(
 
     Such lines are joined by a stray quotation mark. A text of several lines is cut elsewhere.
     """
-    width = min(dialect.width or len(cells), len(cells))
-    if len(_cells_of_line(texts[0], dialect.delimiter)) < width:
+    first_width = len(_cells_of_line(texts[0], dialect.delimiter))
+    # A header that swallowed a row has the cells of both.
+    is_header = line == dialect.header
+    width = first_width if is_header else min(dialect.width or len(cells), len(cells))
+    if first_width < width:
         return
     for number, text in enumerate(texts[1:], start=line + 1):
         own = _cells_of_line(text, dialect.delimiter)
@@ -218,9 +225,10 @@ def _cells_of_line(text: str, delimiter: str) -> list[str]:
     """Split a line at its delimiters, except in quotation marks that close before a delimiter."""
     at = re.escape(delimiter)
     pattern = rf'("(?:[^"]|"")*"(?={at}|$)|[^{at}]*)(?:{at}|$)'
-    cells: list[str] = re.findall(pattern, text.rstrip("\r\n"))
-    # The pattern also matches the empty text at the end.
-    return cells[:-1] if len(cells) > 1 else cells
+    text = text.rstrip("\r\n")
+    cells: list[str] = re.findall(pattern, text)
+    # The pattern also matches the empty text behind the last cell.
+    return cells if not text or text.endswith(delimiter) else cells[:-1]
 
 
 def _texts(file: BinaryIO) -> Iterator[str]:

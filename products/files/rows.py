@@ -53,6 +53,11 @@ _NAMELESS = (
 )
 
 
+_TOO_WIDE = (
+    "The row has more cells than the header, unlike other rows. Put a value that contains the "
+    "separator in quotation marks, or delete the separator at the end."
+)
+
 _ONE_CELL = (
     "The whole row is in one cell. Delete the quotation marks around the row, or split the cell "
     "into columns in the spreadsheet program."
@@ -258,6 +263,7 @@ def rows_of(lines: Iterable[tuple[int, Sequence[Cell]]], columns: Columns) -> It
             " ".join([str(error), *_about_header(header_line, header, columns, filled)])
         ) from None
     nameless = [index for index, name in enumerate(names) if name is None]
+    has_exact_row, wide = False, 0
     for line, values in filled:
         cells = {
             name: value
@@ -267,9 +273,18 @@ def rows_of(lines: Iterable[tuple[int, Sequence[Cell]]], columns: Columns) -> It
         if isinstance(sku := cells.get("sku"), str) and not is_sku(sku):
             cells["sku"] = _bare_sku(sku)
         problem = ""
-        if len(values) > len(names) and any(map(is_filled, values[len(names) :])):
-            problem = _NAMELESS
-        elif nameless:
+        if len(values) > len(names):
+            if any(map(is_filled, values[len(names) :])):
+                problem = _NAMELESS
+            elif has_exact_row:
+                problem = _TOO_WIDE
+            else:
+                wide = wide or line
+        elif len(values) == len(names):
+            if wide:
+                raise UnreadableFile(f"Line {wide}: {_TOO_WIDE}")
+            has_exact_row = True
+        if nameless and not problem:
             problem = _problem_of_nameless(values, nameless, columns)
         if len(cells) == 1 < len(names) and _is_whole_row(cells.get("sku"), values):
             problem = _ONE_CELL
