@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import random
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -695,3 +696,98 @@ def test_an_edit_is_imported_after_changes_that_the_preview_did_not_show(manager
 
     product = Product.objects.get(sku="CUP")
     assert (product.name, product.levels) == ("Big cup", (7, 0, 3))
+
+
+# --------------------------------------------------------------------------------- random sheets
+
+
+class Sheet:
+    """A sheet of random rows for three products, and what its author means by it."""
+
+    def __init__(self, seed: int, *, adds_up: bool) -> None:
+        chance = random.Random(seed)
+        self.rows: list[tuple[str, str, str]] = []
+        """SKU, column and cell of each row. Line 2 is the first one."""
+        for _ in range(chance.randint(1, 9)):
+            column = chance.choice(["add", "remove", "quantity", "quantity", "change"])
+            cell = {"change": chance.choice(["+4", "-1", "0", "3"])}.get(column, "2")
+            if chance.random() < 0.2:
+                cell = chance.choice(["", " "])
+            self.rows.append((chance.choice(["CUP", "POT", "JUG"]), column, cell))
+        self.adds_up = adds_up
+        self.asks = any(cell.strip() not in ("", "0") for *_, cell in self.rows)
+        """Whether any row requests a change."""
+        self.refused: set[int] = set()
+        self.levels = {}
+        for sku in ("CUP", "POT", "JUG"):
+            self.levels[sku] = self._level(sku, adds_up=adds_up)
+
+    @property
+    def text(self) -> str:
+        columns = ("add", "remove", "quantity", "change")
+        lines = [
+            ",".join([sku, *(cell if column == name else "" for name in columns)])
+            for sku, column, cell in self.rows
+        ]
+        return "\n".join([",".join(["sku", *columns]), *lines, ""])
+
+    def _level(self, sku: str, *, adds_up: bool) -> int:
+        level, counted, is_run = 100, False, False
+        for line, (of, column, cell) in enumerate(self.rows, start=2):
+            if of != sku or not cell.strip() or (column, cell) == ("change", "0"):
+                continue
+            number = int(cell)
+            if column == "quantity" and counted and not (adds_up and is_run):
+                self.refused.add(line)
+            elif column == "quantity":
+                level = number + (level if counted else 0)
+                counted = is_run = True
+                continue
+            else:
+                level += -number if column == "remove" else number
+            is_run = False
+        return level
+
+
+SHEETS = pytest.mark.parametrize(
+    "sheet", [Sheet(seed, adds_up=adds_up) for seed in range(16) for adds_up in (False, True)]
+)
+
+
+def create_products_of(sheet: Sheet) -> None:
+    for sku in sheet.levels:
+        ProductFactory.create(sku=sku, quantity=100)
+
+
+def levels_of(sheet: Sheet) -> dict[str, int]:
+    return {sku: level(sku) for sku in sheet.levels}
+
+
+@SHEETS
+def test_the_command_does_what_the_author_of_a_random_sheet_meant(
+    adjust: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, sheet: Sheet
+) -> None:
+    monkeypatch.setattr(bulk, "WHOLE_BATCH", 2)
+    create_products_of(sheet)
+    before = levels_of(sheet)
+
+    ended = adjust(sheet.text, "--reason", "count", *(["--sum-repeated"] if sheet.adds_up else []))
+
+    assert ended.status == (1 if sheet.refused else 0 if sheet.asks else 2)
+    assert levels_of(sheet) == (before if sheet.refused else sheet.levels)
+
+
+@SHEETS
+def test_the_back_office_does_what_the_author_of_a_random_sheet_meant(
+    manager: Client, sheet: Sheet
+) -> None:
+    create_products_of(sheet)
+    options = {"sum_repeated": "on"} if sheet.adds_up else {}
+
+    preview = upload(manager, sheet.text, reason="count", **options)
+
+    assert {line for line, _ in problems_of(preview)} >= sheet.refused
+    assert bool(preview.context["pending"]) == (sheet.asks and not sheet.refused)
+    if preview.context["pending"]:
+        confirm(manager, preview)
+        assert levels_of(sheet) == sheet.levels
