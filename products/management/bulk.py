@@ -176,7 +176,7 @@ class BulkCommand(StockCommand):
             ("applied" if report.is_applied else "can be applied", report.applied),
             *((f"  {name}", count) for name, count in tally),
             *((f"passed over: {reason}", count) for reason, count in self.passed_over.items()),
-            *([("counts added to another line", table.repeated)] if table.adds_up else []),
+            *([("repeated counts", table.repeated)] if table.adds_up else []),
             *((f"refused: {code}", count) for code, count in sorted(report.refused.items())),
         ]
         if left := table.lines - report.applied - report.refused.total():

@@ -160,7 +160,7 @@ def test_repeated_counts_are_added_up(how: list[str]) -> None:
     ended = bulk_adjust(CASES / "01-count-two-shelves.csv", "--sum-repeated", *how)
 
     assert ended.status == 0
-    assert "counts added to another line                        1" in ended.output
+    assert "repeated counts                                     1" in ended.output
     assert (level("SKU-1"), level("SKU-2")) == (11, 15)
     assert events_of("SKU-1") == [("InventoryAdjusted", 1, "shelf A; shelf B")]
 
