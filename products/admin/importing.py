@@ -186,6 +186,12 @@ class AdjustmentImportForm(ImportForm):
         "shelf. Without it, such a file is refused.",
         widget=UnfoldBooleanWidget,
     )
+    ignore_other_columns = forms.BooleanField(
+        label="Ignore other columns",
+        required=False,
+        help_text="For a file with more columns than those above.",
+        widget=UnfoldBooleanWidget,
+    )
 
 
 Options = Mapping[str, Any]
@@ -339,6 +345,9 @@ class AdjustmentImport(Import):
     columns = Columns(known=ADJUSTMENT_COLUMNS, required=("sku",))
     permissions = ("products.adjust_stock", "products.operate_stock")
     form_class = AdjustmentImportForm
+
+    def columns_for(self, options: Options) -> Columns:
+        return self.columns._replace(allow_others=options["ignore_other_columns"])
 
     def lines(self, rows: Sequence[Row], options: Options) -> list[FileLine]:
         lines = [adjustment_line(row, reason=options["reason"]) for row in rows]

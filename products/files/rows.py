@@ -259,6 +259,12 @@ def rows_of(lines: Iterable[tuple[int, Sequence[Cell]]], columns: Columns) -> It
     try:
         names = _names_of(header, columns)
     except UnreadableFile as error:
+        if whole := _whole_line(header, columns):
+            raise UnreadableFile(
+                f"Line {header_line} was read as the header, but the whole line is one cell: "
+                f"{shown(whole)}. Split the cells into columns in the spreadsheet program (Text to "
+                "Columns), then save the file again."
+            ) from None
         raise UnreadableFile(
             " ".join([str(error), *_about_header(header_line, header, columns, filled)])
         ) from None
@@ -373,6 +379,14 @@ def _names_of(header: Sequence[Cell], columns: Columns) -> list[str | None]:
     return read
 
 
+def _whole_line(header: Sequence[Cell], columns: Columns) -> str:
+    """Return the only cell of a header, if it holds all needed names."""
+    names = list(filter(None, _texts_of(header)))
+    if len(names) == 1 and any(columns.are_in(names[0].split(each)) for each in DELIMITERS):
+        return names[0]
+    return ""
+
+
 def _about_header(
     line: int,
     header: Sequence[Cell],
@@ -383,15 +397,7 @@ def _about_header(
     yield f"Line {line} was read as the header."
     if columns.are_in(header):
         return
-    names = list(filter(None, _texts_of(header)))
-    if len(names) == 1:
-        [name] = names
-        if any(columns.are_in(name.split(delimiter)) for delimiter in DELIMITERS):
-            yield (
-                f"The whole line is one cell: {shown(name)}. Split the cells into columns in the "
-                "spreadsheet program (Text to Columns), then save the file again."
-            )
-            return
+    if sum(map(bool, _texts_of(header))) == 1:
         yield ("It has one column only. Columns must be separated by commas, semicolons or tabs.")
     for later, values in islice(following, HEADER_SEARCH_ROWS):
         if columns.are_in(values):

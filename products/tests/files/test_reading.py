@@ -3,6 +3,9 @@
 The command and the back office use the same reader, so each sheet goes through both.
 """
 
+import csv
+import random
+import re
 from collections.abc import Callable
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -15,6 +18,9 @@ from django.urls import reverse
 from openpyxl import Workbook
 
 from products import stock
+from products.files.changes import ADJUSTMENT_COLUMNS, adjustment_line
+from products.files.csv import csv_lines
+from products.files.rows import Columns, UnreadableFile, rows_of
 from products.models import Product
 from products.tests.admin.browsers import browser_of
 from products.tests.factories import ACTOR, ProductFactory
@@ -241,12 +247,18 @@ def test_a_name_has_no_line_break(by_command: Read, by_admin: Read) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (case("27-one-column-resaved.csv"), "The whole line is one cell: 'sku,name,descr"),
+        (
+            case("27-one-column-resaved.csv"),
+            "header, but the whole line is one cell: 'sku,name,descr",
+        ),
         ("sku add\nSKU-1 2\n", "It has one column only."),
         ("sku,add\nSKU-1,2\n\x1aSKU-2,3\n", "Line 3 has the character Ctrl-Z (0x1A)"),
         ("<table><tr><td>sku</td></tr></table>", "The file is a web page or XML"),
         ("\ufeff\n<!DOCTYPE html>", "The file is a web page or XML"),
-        ("sep=;\nsku,add\nSKU-1,2\n", "Line 2 was read as the header."),
+        (
+            "sep=;\nsku,add\nSKU-1,2\n",
+            "Line 2 was read as the header, but the whole line is one cell",
+        ),
         ("x,y\n1,2\n", "Line 1 was read as the header."),
         (
             "Stock count\n\nsku,add\nSKU-1,2\n",
@@ -662,3 +674,120 @@ def test_numbers_that_are_texts(by_admin: Read) -> None:
     assert "' 4' is not a whole number." in ended.said
     workbook, _ = sheet_of(["sku", "add"], ["SKU-1", "12"], ["SKU-2", "9.00"])
     assert by_admin(saved(workbook)).changed == {"SKU-1": 22, "SKU-2": 29}
+
+
+# -------------------------------------------------------------------------------- random sheets
+
+TEXTS = [
+    *("", "Bag", "blue, large", "a; b", '5" pot', '8 inch"', '"Best" cup', "x,1,2", "10%", "=A1"),
+    *("O'Neill", "two\nlines", "<p>Soft.</p>\n<p>Wash, at 30</p>", "\u00a0", "Grün"),
+]
+MARKS = ("", "", " ", "\u00a0", "\u200b")
+NAMES = {
+    "sku": ("sku", "SKU", " Sku", "sku\u00a0"),
+    "quantity": ("quantity", "Quantity", "QUANTITY "),
+}
+
+
+class Meant(NamedTuple):
+    """A random sheet: its rows, and the levels that its author meant."""
+
+    rows: list[list[str]]
+    levels: dict[str, int]
+    header_line: int
+
+
+def random_sheet(chance: random.Random, *, texts: list[str]) -> Meant:
+    others = chance.sample(["item", "shelf", "vendor", "price"], chance.randint(0, 3))
+    columns = chance.sample(["sku", "quantity", *others], len(others) + 2)
+    counted = chance.sample(list(LEVELS), chance.randint(1, len(LEVELS)))
+    levels = {sku: chance.randrange(2_000) for sku in counted}
+    titles = [["Stock count"], []][: chance.choice([0, 0, 1, 2])]
+    rows = [*titles, [chance.choice(NAMES.get(column, [column])) for column in columns]]
+    for sku in LEVELS:
+        cells = {column: chance.choice(texts) for column in others}
+        cells["sku"] = chance.choice(MARKS) + sku + chance.choice(MARKS)
+        cells["quantity"] = ""
+        if sku in levels:
+            cells["quantity"] = f"{levels[sku]}{chance.choice(['', '', '.0', '.00'])}"
+        rows.append([cells[column] for column in columns])
+        rows.extend([[""] * len(columns)] * chance.choice([0, 0, 0, 1]))
+    return Meant(rows, levels, len(titles) + 1)
+
+
+def written(chance: random.Random, meant: Meant, delimiter: str) -> bytes:
+    """Write a sheet as CSV."""
+    file = StringIO(newline="")
+    quoting: Any = chance.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+    ending = chance.choice(["\n", "\r\n"])
+    writer = csv.writer(file, delimiter=delimiter, quoting=quoting, lineterminator=ending)
+    writer.writerows(meant.rows)
+    return file.getvalue().encode(chance.choice(["utf-8", "utf-8-sig", "utf-16"]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("seed", range(15))
+def test_a_random_sheet_sets_the_levels_that_its_author_meant(
+    by_command: Read, by_admin: Read, delimiter: str, seed: int
+) -> None:
+    chance = random.Random(f"{seed}{delimiter}")
+    texts = [text for text in TEXTS if delimiter != "\t" or "\n" not in text]
+    meant = random_sheet(chance, texts=texts)
+    expected = {sku: level for sku, level in meant.levels.items() if LEVELS[sku] != level}
+    content = written(chance, meant, delimiter)
+
+    ended = by_command(
+        content,
+        *("--ignore-other-columns", "--reason=count", f"--header-line={meant.header_line}"),
+    )
+
+    assert ended.changed == expected, ended.said
+    tally = re.search(r"passed over: without an amount +([0-9]+)", ended.said)
+    assert (int(tally[1]) if tally else 0) == len(LEVELS) - len(meant.levels)
+    for sku in ended.changed:
+        stock.adjust(sku=sku, quantity=LEVELS[sku], reason="once more", by=ACTOR)
+    workbook, _ = sheet_of(*meant.rows)
+    for file in (content, saved(workbook)):
+        options = {"header_line": meant.header_line, "ignore_other_columns": "on"}
+        assert by_admin(file, **options).changed == expected
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_stray_quotation_mark_gives_no_product_the_level_of_another(delimiter: str) -> None:
+    columns = Columns(known=ADJUSTMENT_COLUMNS, required=["sku"], allow_others=True)
+    texts = [text for text in TEXTS if delimiter != "\t" or "\n" not in text]
+    refused = 0
+    for seed in range(400):
+        chance = random.Random(f"{seed}{delimiter}")
+        meant = random_sheet(chance, texts=texts)
+        text = written(chance, meant._replace(rows=meant.rows[meant.header_line - 1 :]), delimiter)
+        damaged = with_stray_marks(
+            chance, text.decode("utf-16" if text[0] == 0xFF else "utf-8-sig")
+        )
+        read: dict[str, int] = {}
+        passed_over = 0
+        try:
+            for row in rows_of(csv_lines(BytesIO(damaged.encode()), columns), columns):
+                line = adjustment_line(row, reason="count")
+                assert not line.problems or line.change is None
+                if line.problems:
+                    raise UnreadableFile
+                passed_over += bool(line.passed_over)
+                if isinstance(line.change, stock.Adjust):
+                    read[line.sku] = line.change.quantity
+        except UnreadableFile:
+            refused += 1
+        else:
+            assert read.items() <= meant.levels.items(), damaged
+            assert len(read) + passed_over >= len(meant.levels), damaged
+    assert 100 < refused < 400
+
+
+def with_stray_marks(chance: random.Random, text: str) -> str:
+    """Return a text of CSV with one or two quotation marks at the edges of cells."""
+    for _ in range(chance.randint(1, 2)):
+        edges = [match.start() for match in re.finditer(r"(?<![^,;\t\n])|(?=[,;\t\r\n])", text)]
+        at = chance.choice(edges)
+        text = f'{text[:at]}"{text[at:]}'
+    return text
