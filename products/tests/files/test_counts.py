@@ -4,7 +4,7 @@ import itertools
 import json
 import random
 from collections.abc import Callable
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
+from openpyxl import Workbook
 from rest_framework.test import APIClient
 
 from products import stock
@@ -84,6 +85,14 @@ def upload(client: Client, content: str | bytes, kind: str = "adjustments", **fi
     data = content.encode() if isinstance(content, str) else content
     url = reverse("admin:products_product_import", args=[kind])
     return client.post(url, {"file": SimpleUploadedFile("rows.csv", data), **fields})
+
+
+def xlsx(rows: list[list[Any]]) -> bytes:
+    workbook, file = Workbook(), BytesIO()
+    for row in rows:
+        workbook.worksheets[0].append(row)
+    workbook.save(file)
+    return file.getvalue()
 
 
 def confirm(client: Client, preview: Any) -> Any:
@@ -531,6 +540,29 @@ def test_a_negative_level_is_called_that(manager: Client) -> None:
 
 
 @pytest.mark.usefixtures("shop")
+def test_signed_changes_and_counts_of_a_workbook(manager: Client) -> None:
+    rows: list[list[Any]] = [
+        ["sku", "change", "quantity"],
+        ["SKU-1", -2, None],
+        ["SKU-1", "+3", None],
+        ["SKU-2", 0, None],
+        ["SKU-3", None, None],
+        ["SKU-3", None, 6],
+    ]
+
+    preview = upload(manager, xlsx([*rows, ["SKU-3", None, 5]]), reason="count")
+    assert problems_of(preview) == [(7, "repeated_count")]
+    preview = upload(manager, xlsx([*rows, ["SKU-2", None, -5]]), reason="count")
+    assert "-5 is a negative level." in preview.content.decode()
+
+    confirm(manager, upload(manager, xlsx(rows), reason="count"))
+
+    assert [level(sku) for sku in ("SKU-1", "SKU-2", "SKU-3")] == [11, 20, 6]
+    assert [change for _, change, _ in events_of("SKU-1")] == [-2, 3]
+    assert events_of("SKU-2") == []
+
+
+@pytest.mark.usefixtures("shop")
 @pytest.mark.parametrize("operation", ["add", "remove"])
 def test_a_negative_amount_names_the_operation_for_signed_numbers(operation: str) -> None:
     ended = bulk_adjust(
@@ -702,7 +734,7 @@ def test_an_edit_is_imported_after_changes_that_the_preview_did_not_show(manager
 
 
 class Sheet:
-    """A sheet of random rows for three products, and what its author means by it."""
+    """A sheet of random rows for three products, and the levels that its author means."""
 
     def __init__(self, seed: int, *, adds_up: bool) -> None:
         chance = random.Random(seed)
