@@ -43,6 +43,7 @@ from products.files.changes import (
     adjustment_line,
     changed_fields,
     check_counts,
+    columns_ignored_in_adjustments,
     effects_of,
     lacks_sku,
     product_columns,
@@ -342,7 +343,9 @@ class AdjustmentImport(Import):
         "product once. A count with an expected_quantity is refused if the units on hand differ "
         "from it."
     )
-    columns = Columns(known=ADJUSTMENT_COLUMNS, required=("sku",))
+    columns = Columns(
+        known=ADJUSTMENT_COLUMNS, required=("sku",), ignored=columns_ignored_in_adjustments()
+    )
     permissions = ("products.adjust_stock", "products.operate_stock")
     form_class = AdjustmentImportForm
 

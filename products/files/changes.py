@@ -9,8 +9,13 @@ from django.core.exceptions import ValidationError
 from django.utils.text import get_text_list
 
 from products import stock
-from products.files.exports import PRODUCT_EXPORT
-from products.files.rows import Columns, Row, is_filled, meaning_of, shown
+from products.files.exports import (
+    EVENT_EXPORT,
+    LOW_STOCK_EXPORT,
+    PRODUCT_EXPORT,
+    REFUSED_COLUMNS,
+)
+from products.files.rows import Columns, Row, folded, is_filled, meaning_of, shown
 from products.models import Product
 from products.validators import MAX_NOTE_LENGTH, is_sku, validate_sku
 
@@ -19,10 +24,11 @@ AnyChange = stock.Operation | stock.NewProduct | stock.Edit
 
 PRODUCT_COLUMNS = ("sku", "name", "description", "quantity", "minimum_stock_level", "archived")
 
-DERIVED_COLUMNS: tuple[str, ...] = tuple(
-    name for name in PRODUCT_EXPORT if name not in PRODUCT_COLUMNS
-)
-"""The other columns of a product export. An import ignores them."""
+_LISTS = dict.fromkeys((*PRODUCT_EXPORT, *LOW_STOCK_EXPORT))
+"""The columns of our lists of products."""
+
+DERIVED_COLUMNS = tuple(name for name in _LISTS if name not in PRODUCT_COLUMNS)
+"""The other columns of our lists of products. An import of products ignores them."""
 
 
 MAPPED_COLUMNS = ("sku", "name", "description", "quantity", "minimum_stock_level")
@@ -51,7 +57,7 @@ def lacks_sku(row: Row, columns: Columns) -> bool:
 
     In the layout of another system, such a row describes no product of its own, but a picture.
     """
-    return "sku" in columns.renamed and not is_filled(row.cells.get("sku"))
+    return "sku" in columns.renamed and not row.problem and not is_filled(row.cells.get("sku"))
 
 
 def sku_of(row: Row) -> str:
@@ -86,6 +92,23 @@ OPERATION_TYPES = {each.operation.__name__: each.operation for each in OPERATION
 """Maps names to operations. Lines are stored with these names until they are applied."""
 
 ADJUSTMENT_COLUMNS = ("sku", *OPERATIONS, "reason", "reference", "expected_quantity")
+
+CHANGE_IN_EVENTS = "quantity_change"
+"""The column of an export of events that can be read as changes."""
+
+
+def columns_ignored_in_adjustments(amount_column: str = "") -> tuple[str, ...]:
+    """Return the columns of our own lists that a file of adjustments may have.
+
+    `amount_column` is the name of the column that alone holds amounts, if there is one. An export
+    of events is read only by its changes: the `quantity` in it was not counted.
+    """
+    lists = [*_LISTS, *REFUSED_COLUMNS]
+    if folded(amount_column) == CHANGE_IN_EVENTS:
+        lists += EVENT_EXPORT
+    read = {*ADJUSTMENT_COLUMNS} - ({*OPERATIONS} if amount_column else set())
+    return tuple(dict.fromkeys(name for name in lists if name not in read))
+
 
 _LEVELS = {"quantity", "expected_quantity", "minimum_stock_level"}
 _NUMBERS = {*OPERATIONS, *_LEVELS}

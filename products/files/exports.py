@@ -70,6 +70,9 @@ EVENT_EXPORT: ExportColumns = {
     "undoes": "undoes_id",
 }
 
+REFUSED_COLUMNS = ("refused_line", "refused_code", "refused_because")
+"""The columns that a file of refused lines adds."""
+
 OMITTED_WHERE_NULL = frozenset({"undoes"})
 """Members that JSON omits if they are null, as the API does."""
 

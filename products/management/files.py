@@ -13,12 +13,10 @@ from django.core.management.base import CommandError
 
 from products.files.bulk import Refusal
 from products.files.csv import csv_lines
+from products.files.exports import REFUSED_COLUMNS
 from products.files.formats import write_csv
 from products.files.rows import Columns, UnreadableFile, is_filled, meaning_of
 from products.management.base import ExitCode
-
-REFUSED_COLUMNS = ("refused_line", "refused_code", "refused_because")
-"""The columns that a file of refused lines adds. They are ignored when it is imported."""
 
 _BLOCK = 1024 * 1024
 

@@ -6,13 +6,18 @@ from django.core.management.base import CommandError, CommandParser
 
 from products import stock
 from products.files import bulk, operations
-from products.files.changes import ADJUSTMENT_COLUMNS, OPERATIONS, FileLine, adjustment_line
+from products.files.changes import (
+    ADJUSTMENT_COLUMNS,
+    OPERATIONS,
+    FileLine,
+    adjustment_line,
+    columns_ignored_in_adjustments,
+)
 from products.files.rows import Columns
 from products.files.staging import NewLine, staging
 from products.management.base import ExitCode
 from products.management.bulk import BulkCommand, names_in_file, with_run_id
 from products.management.files import (
-    REFUSED_COLUMNS,
     fingerprint,
     reading,
     write_refused,
@@ -192,7 +197,7 @@ def _columns(options: dict[str, Any]) -> Columns:
     return Columns(
         known=[column for column in ADJUSTMENT_COLUMNS if column in known],
         required=("sku",),
-        ignored=REFUSED_COLUMNS,
+        ignored=columns_ignored_in_adjustments(options["amount_column"] or ""),
         renamed=renamed,
         allow_others=options["ignore_other_columns"],
         header_line=options["header_line"],
