@@ -298,8 +298,8 @@ def tally_of(effects: Mapping[str, int]) -> list[tuple[str, int]]:
 
 def _quantity_not_editable(product: Product) -> stock.Invalid:
     detail = (
-        f"{product.sku} already exists with {product.quantity} on hand. Leave this cell empty. To "
-        "change the stock on hand, import an adjustment."
+        f"{product.sku} already exists with {product.quantity} on hand. Ignore the column "
+        "quantity, or leave this cell empty. To change the stock on hand, import an adjustment."
     )
     return stock.Invalid("quantity", detail)
 

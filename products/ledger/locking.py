@@ -170,9 +170,12 @@ def lock_next(wants: Wants[Any], *, before: Locked) -> Locked:
 
 @dataclass
 class LockedCatalogue(Locked):
-    """The products to edit, and the SKUs that already exist among those to create."""
+    """The products to edit, and the SKUs that already exist among those to create.
 
-    taken: set[str]
+    `taken` tells for each SKU whether its product is archived.
+    """
+
+    taken: dict[str, bool]
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,7 @@ class Catalogue:
         products = lock_products(self.edited) if self.edited else {}
         taken = Product.objects.filter(sku__any_of=sorted(self.created))
         return LockedCatalogue(
-            products, set(taken.values_list("sku", flat=True)) if self.created else set()
+            products, dict(taken.values_list("sku", "archived")) if self.created else {}
         )
 
 

@@ -154,13 +154,14 @@ def _save(
 
 
 def _refuse_duplicates(
-    changes: Sequence[CatalogueChange], taken: Collection[str], *, has_lines: bool
+    changes: Sequence[CatalogueChange], taken: Mapping[str, bool], *, has_lines: bool
 ) -> None:
     refusals, known = Refusals(), set(taken)
     for index, change in enumerate(changes):
         if isinstance(change, NewProduct):
             if change.sku in known:
-                refusals.add(index, DuplicateSku(change.sku))
+                is_archived = taken.get(change.sku, False)
+                refusals.add(index, DuplicateSku(change.sku, is_archived=is_archived))
             known.add(change.sku)
     refusals.raise_any(has_lines=has_lines)
 

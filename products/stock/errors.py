@@ -56,8 +56,12 @@ class ProductNotFound(StockError):
 class DuplicateSku(StockError):
     code = "duplicate_sku"
 
-    def __init__(self, sku: str) -> None:
-        super().__init__(f"Product {sku} already exists.", sku=sku)
+    def __init__(self, sku: str, *, is_archived: bool = False) -> None:
+        detail = f"Product {sku} already exists."
+        if is_archived:
+            # Lists do not show it, so its SKU seems to be free.
+            detail = f"Product {sku} already exists and is archived. Restore it instead."
+        super().__init__(detail, sku=sku)
 
 
 class InsufficientStock(StockError):

@@ -390,8 +390,8 @@ def test_a_preview_shows_the_error_of_each_wrong_product_row(manager: Client) ->
         (
             2,
             "invalid",
-            "CUP already exists with 10 on hand. Leave this cell empty. To change the stock on "
-            "hand, import an adjustment.",
+            "CUP already exists with 10 on hand. Ignore the column quantity, or leave this cell "
+            "empty. To change the stock on hand, import an adjustment.",
         ),
         (3, "invalid", "-1 is a negative level. Enter 0 or more, or leave the cell empty."),
         (4, "invalid", "This text may not be blank."),

@@ -137,3 +137,12 @@ def test_an_archived_product_can_be_restored(api: APIClient, old: Product) -> No
 
     assert response.json()["archived"] is False
     assert api.post("/v1/products/OLD/reserve", {"amount": 20}, format="json").status_code == 200
+
+
+@pytest.mark.usefixtures("old")
+def test_a_new_product_with_the_sku_of_an_archived_one_is_told_so(api: APIClient) -> None:
+    response = api.post("/v1/products", {"sku": "OLD", "name": "New"}, format="json")
+
+    assert_problem(response, 409, "duplicate_sku")
+    detail = "Product OLD already exists and is archived. Restore it instead."
+    assert response.json()["detail"] == detail
