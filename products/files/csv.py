@@ -249,7 +249,7 @@ def _texts(file: BinaryIO) -> Iterator[str]:
                 yield text
             return
         # A lone carriage return also ends a line.
-        if "\r" in text[:-2]:
+        if "\r" in text and "\r" in text[:-2]:
             yield from io.StringIO(text, newline="")
         else:
             yield text

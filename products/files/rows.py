@@ -105,7 +105,8 @@ class Row(NamedTuple):
             return None
         if isinstance(cell, str):
             text = meaning_of(cell)
-            if _NO_VALUE.fullmatch(text):
+            # The first character is looked at first, because it is faster.
+            if text[:1] in "#ENn" and _NO_VALUE.fullmatch(text):
                 raise stock.Invalid(
                     column, f"The cell has {shown(text)} instead of a value. Correct or empty it."
                 )
@@ -274,7 +275,7 @@ def rows_of(lines: Iterable[tuple[int, Sequence[Cell]]], columns: Columns) -> It
         cells = {
             name: value
             for name, value in zip(names, values, strict=False)
-            if name and value is not None and value != "" and not str(value).isspace()
+            if name and (value or value == 0) and not str(value).isspace()
         }
         if isinstance(sku := cells.get("sku"), str) and not is_sku(sku):
             cells["sku"] = _bare_sku(sku)
@@ -299,7 +300,7 @@ def rows_of(lines: Iterable[tuple[int, Sequence[Cell]]], columns: Columns) -> It
 
 def is_filled(cell: Cell) -> bool:
     """Return whether a cell has more than blanks."""
-    return cell is not None and cell != "" and not str(cell).isspace()
+    return not (cell == "" or cell.isspace()) if isinstance(cell, str) else cell is not None
 
 
 def _is_whole_row(sku: Cell, values: Sequence[Cell]) -> bool:
