@@ -214,7 +214,7 @@ class Import:
         return self.columns
 
     def lines(self, rows: Sequence[Row], options: Options) -> list[FileLine]:
-        """Return the changes of a file, as the values of the form ask for."""
+        """Return the changes of a file. `options` says which of its rows and columns are read."""
         raise NotImplementedError
 
     def preview(self, lines: Sequence[FileLine], *, by: stock.Actor) -> list[PreviewRow]:

@@ -30,7 +30,6 @@ _LISTS = dict.fromkeys((*PRODUCT_EXPORT, *LOW_STOCK_EXPORT))
 DERIVED_COLUMNS = tuple(name for name in _LISTS if name not in PRODUCT_COLUMNS)
 """The other columns of our lists of products. An import of products ignores them."""
 
-
 MAPPED_COLUMNS = ("sku", "name", "description", "quantity", "minimum_stock_level")
 """The columns of a file of products that can have other names."""
 
@@ -291,7 +290,7 @@ def effects_of(line: FileLine, product: Product | None) -> tuple[str, ...]:
 
 
 def tally_of(effects: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Return each effect with its number of rows. The first three are always told."""
+    """Return each effect with its number of rows. The first three are always included."""
     always = (NEW, CHANGED, UNCHANGED)
     return [(name, effects.get(name, 0)) for name in EFFECTS if effects.get(name) or name in always]
 

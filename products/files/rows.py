@@ -52,7 +52,6 @@ _NAMELESS = (
     "CSV, put a value that contains the separator in quotation marks."
 )
 
-
 _TOO_WIDE = (
     "The row has more cells than the header, unlike other rows. Put a value that contains the "
     "separator in quotation marks, or delete the separator at the end."

@@ -83,7 +83,7 @@ def _is_checked(line: FileLine, product: Product | None) -> bool:
     return isinstance(line.change, stock.NewProduct)
 
 
-_REMEDY = "Correct the SKU, or allow similar SKUs."
+_REMEDY = "Correct the SKU, or allow similar SKUs (--allow-similar)."
 
 
 def _similar(sku: str, other: str) -> stock.Invalid:
