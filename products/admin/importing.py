@@ -493,7 +493,7 @@ class ImportAdmin(InventoryAdmin):
             response = kind.apply([_as_shown(line) for line in lines], by=by, once=once)
         except stock.StockError as refusal:
             for index, problem in refusal.lines:
-                if isinstance(problem, stock.QuantityChanged | stock.ProductEdited):
+                if isinstance(problem, stock.QuantityChanged | stock.ProductChanged):
                     # The new preview shows the new value, and can be confirmed.
                     lines[index].moved = problem.detail
                 else:

@@ -8,7 +8,7 @@ from products.ledger.posting import Actor, Posting
 from products.models import Product, StockEvent, words_of
 from products.stock.errors import (
     DuplicateSku,
-    ProductEdited,
+    ProductChanged,
     ProductNotFound,
     Refusals,
     StockError,
@@ -76,7 +76,7 @@ def save_products(
 
     New products get their opening stock, edited products keep their stock. Raises `DuplicateSku`
     if a new SKU exists or is repeated, `ProductNotFound` if an edited SKU is unknown, and
-    `ProductEdited` if an edited product has not the expected values. The error carries every
+    `ProductChanged` if an edited product does not have the expected values. The error carries every
     refused line.
     """
     return run(_SaveAll(changes), by=by, once=once)
@@ -185,7 +185,7 @@ def _refuse_edited(
         for name, value in expected.items():
             current = getattr(products[change.sku], name)
             if current != value:
-                refusals.add(index, ProductEdited(change.sku, name, current))
+                refusals.add(index, ProductChanged(change.sku, name, current))
                 break
     refusals.raise_any(has_lines=has_lines)
 

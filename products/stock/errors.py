@@ -144,7 +144,7 @@ class PreconditionFailed(StockError):
         )
 
 
-class ProductEdited(StockError):
+class ProductChanged(StockError):
     """A field of the product no longer has the value that the caller expected."""
 
     code = "precondition_failed"
