@@ -26,7 +26,7 @@ from products.admin.base import (
 from products.admin.batches import BatchActions
 from products.admin.dialogs import AddDialog, AdjustDialog, RemoveDialog, dialog_action
 from products.admin.exporting import ProductExportAdmin
-from products.admin.importing import ImportAdmin
+from products.admin.imports.pages import ImportAdmin
 from products.db.clock import SecondsFromNow
 from products.models import Product, Reservation, StockEvent
 

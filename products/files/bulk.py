@@ -13,7 +13,7 @@ from django.db.models import Count, QuerySet
 from products import stock
 from products.db.clock import Now
 from products.db.errors import LOCK_NOT_AVAILABLE, sqlstate_of
-from products.files.changes import describe
+from products.files.lines import describe
 from products.files.operations import BulkOperation
 from products.files.staging import Staged, Staging
 from products.models import BulkRefusal, BulkRun, Product

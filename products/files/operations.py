@@ -7,17 +7,9 @@ from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 from products import stock
-from products.files.changes import (
-    OPERATION_TYPES,
-    FileLine,
-    describe,
-    effects_of,
-    product_line,
-    repeated,
-    sku_of,
-    sum_of,
-    tally_of,
-)
+from products.files.adjustments import OPERATION_TYPES, sum_of
+from products.files.lines import FileLine, describe, sku_of
+from products.files.products import effects_of, product_line, repeated, tally_of
 from products.files.rows import Row
 from products.files.similar import refuse_similar
 from products.files.staging import Codec, NewLine, Staged, Staging

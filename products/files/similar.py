@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from products import stock
-from products.files.changes import FileLine
+from products.files.lines import FileLine
 from products.models import Product
 from products.validators import MAX_SKU_LENGTH
 

@@ -16,7 +16,8 @@ from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
 from products.db.prepared import array
-from products.files.changes import counted_before, describe, incomplete_sum
+from products.files.adjustments import counted_before, incomplete_sum
+from products.files.lines import describe
 from products.models import BulkRun, Product
 
 _INSERTED_AT_ONCE = 5_000

@@ -140,7 +140,7 @@ BORROWED = [
         "tables shorten the long texts of an edit",
     ),
     Borrowed(
-        "products.files.changes",
+        "products.files.adjustments",
         "django.utils.text",
         "get_text_list",
         "an error lists the columns of the operations",

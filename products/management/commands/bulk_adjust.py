@@ -6,13 +6,13 @@ from django.core.management.base import CommandError, CommandParser
 
 from products import stock
 from products.files import bulk, operations
-from products.files.changes import (
+from products.files.adjustments import (
     ADJUSTMENT_COLUMNS,
     OPERATIONS,
-    FileLine,
     adjustment_line,
     columns_ignored_in_adjustments,
 )
+from products.files.lines import FileLine
 from products.files.rows import Columns
 from products.files.staging import NewLine, staging
 from products.management.base import ExitCode

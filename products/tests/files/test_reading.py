@@ -18,7 +18,7 @@ from django.urls import reverse
 from openpyxl import Workbook
 
 from products import stock
-from products.files.changes import ADJUSTMENT_COLUMNS, adjustment_line
+from products.files.adjustments import ADJUSTMENT_COLUMNS, adjustment_line
 from products.files.csv import csv_lines
 from products.files.rows import Columns, UnreadableFile, rows_of
 from products.models import Product

@@ -1,0 +1,269 @@
+"""The kinds of imports: how each reads, previews and applies the rows of a file."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from products import stock
+from products.admin.imports.forms import (
+    AdjustmentImportForm,
+    ImportForm,
+    ProductImportForm,
+    names_in_file,
+)
+from products.files.adjustments import (
+    ADJUSTMENT_COLUMNS,
+    adjustment_line,
+    check_counts,
+    columns_ignored_in_adjustments,
+)
+from products.files.lines import FileLine, sku_of
+from products.files.products import (
+    CHANGED,
+    NEW,
+    STILL_ARCHIVED,
+    UNCHANGED,
+    WITHOUT_SKU,
+    changed_fields,
+    effects_of,
+    lacks_sku,
+    product_columns,
+    product_line,
+    repeated,
+    tally_of,
+)
+from products.files.rows import Columns, Row
+from products.files.similar import refuse_similar
+from products.models import Product
+from products.validators import is_sku
+
+EDITED_FIELDS = ("name", "description", "minimum_stock_level", "archived")
+
+
+class FieldChange(NamedTuple):
+    """A changed field, with its value before and after."""
+
+    name: str
+    before: Any
+    after: Any
+
+
+class PreviewRow(NamedTuple):
+    """A line of the preview."""
+
+    line: FileLine
+    label: str
+    differences: list[FieldChange]
+    note: str = ""
+    effects: Sequence[str] = ()
+    """What the preview counts."""
+
+
+Options = Mapping[str, Any]
+"""The cleaned values of the form."""
+
+
+class Import:
+    """A kind of import. It reads, previews and applies the rows of a file."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    help: ClassVar[str]
+    columns: ClassVar[Columns]
+    permissions: ClassVar[Sequence[str]]
+    form_class: ClassVar[type[ImportForm]] = ImportForm
+
+    def columns_for(self, options: Options) -> Columns:
+        """Return the columns that a file may have, with these values of the form."""
+        return self.columns
+
+    def lines(self, rows: Sequence[Row], options: Options) -> list[FileLine]:
+        """Return the changes of a file. `options` says which of its rows and columns are read."""
+        raise NotImplementedError
+
+    def preview(self, lines: Sequence[FileLine], *, by: stock.Actor) -> list[PreviewRow]:
+        """Return the effect of each line on the current stock, and add errors to the lines."""
+        raise NotImplementedError
+
+    def tally(self, rows: Iterable[PreviewRow]) -> list[tuple[str, int]]:
+        """Return figures that sum up the preview."""
+        return []
+
+    def apply(
+        self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.StoredResponse]
+    ) -> Any:
+        """Apply all changes or none. Raises `stock.StockError` with every refused line."""
+        raise NotImplementedError
+
+
+class ProductImport(Import):
+    name = "products"
+    title = "Import products"
+    help = (
+        "A new SKU creates a product with its opening stock. For an existing SKU, the name, the "
+        "description and the minimum are changed. An empty cell leaves the value unchanged. The "
+        "column archived archives a product (true) or restores it (false)."
+    )
+    columns = product_columns()
+    permissions = ("products.add_product", "products.change_product")
+    form_class = ProductImportForm
+
+    def columns_for(self, options: Options) -> Columns:
+        return product_columns(
+            ignore_quantity=options["ignore_quantity"],
+            renamed=names_in_file(options),
+            allow_others=options["ignore_other_columns"],
+        )
+
+    def lines(self, rows: Sequence[Row], options: Options) -> list[FileLine]:
+        columns = self.columns_for(options)
+        products = _products(map(sku_of, rows))
+        lines = [
+            FileLine(row.line, "", passed_over=WITHOUT_SKU)
+            if lacks_sku(row, columns)
+            else product_line(
+                row, products.get(sku_of(row)), existing_only=options["existing_only"]
+            )
+            for row in rows
+        ]
+        first_of_sku: dict[str, int] = {}
+        for line in lines:
+            first = first_of_sku.setdefault(line.sku, line.number)
+            if line.sku and first != line.number:
+                line.problems.append(repeated(line, first))
+        if not options["allow_similar"]:
+            refuse_similar(lines, products)
+        return lines
+
+    def preview(self, lines: Sequence[FileLine], *, by: stock.Actor) -> list[PreviewRow]:
+        products = _products(line.sku for line in lines)
+        return [self._row(line, products.get(line.sku)) for line in lines]
+
+    def tally(self, rows: Iterable[PreviewRow]) -> list[tuple[str, int]]:
+        return tally_of(Counter(effect for row in rows for effect in row.effects))
+
+    def _row(self, line: FileLine, product: Product | None) -> PreviewRow:
+        match line.change:
+            case stock.NewProduct() as new:
+                if product and not line.problems:
+                    line.problems.append(stock.DuplicateSku(line.sku))
+                label, differences = NEW, _description_of(new)
+            case stock.Edit() as edit if product:
+                label, differences = CHANGED, _edits(edit, product)
+                line.shown = {
+                    field: getattr(product, field)
+                    for field in EDITED_FIELDS
+                    if getattr(edit, field) is not None
+                }
+            case _:
+                label, differences = "" if line.problems else UNCHANGED, []
+        if line.passed_over:
+            return PreviewRow(line, f"Passed over: {line.passed_over}", [])
+        effects = effects_of(line, product)
+        if STILL_ARCHIVED in effects:
+            label = STILL_ARCHIVED
+        return PreviewRow(line, label.capitalize(), differences, effects=effects)
+
+    def apply(
+        self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.StoredResponse]
+    ) -> Any:
+        return stock.save_products(changes, by=by, once=once)
+
+
+def _products(skus: Iterable[str]) -> dict[str, Product]:
+    found = Product.objects.filter(sku__in={sku for sku in skus if is_sku(sku)})
+    return {product.sku: product for product in found}
+
+
+def _description_of(new: stock.NewProduct) -> list[FieldChange]:
+    fields = [FieldChange("Name", "", new.name), FieldChange("On hand", "", new.quantity)]
+    if new.minimum_stock_level:
+        fields.append(FieldChange("Minimum", "", new.minimum_stock_level))
+    if new.description:
+        fields.append(FieldChange("Description", "", new.description))
+    if new.archived:
+        fields.append(FieldChange("Archived", "", "yes"))
+    return fields
+
+
+def _edits(edit: stock.Edit, product: Product) -> list[FieldChange]:
+    return [
+        FieldChange(name, _shown(before), _shown(after))
+        for name, before, after in changed_fields(edit, product)
+    ]
+
+
+def _shown(value: Any) -> Any:
+    return ("no", "yes")[value] if isinstance(value, bool) else value
+
+
+class AdjustmentImport(Import):
+    name = "adjustments"
+    title = "Import stock changes"
+    help = (
+        "Each row fills in one of these columns: add (units received), remove (units taken out), "
+        "quantity (units counted) or change (+3 adds, -3 removes). A row without an "
+        "amount is passed over. Rows are applied in the order of the file. A file counts a "
+        "product once. A count with an expected_quantity is refused if the units on hand differ "
+        "from it."
+    )
+    columns = Columns(
+        known=ADJUSTMENT_COLUMNS, required=("sku",), ignored=columns_ignored_in_adjustments()
+    )
+    permissions = ("products.adjust_stock", "products.operate_stock")
+    form_class = AdjustmentImportForm
+
+    def columns_for(self, options: Options) -> Columns:
+        return self.columns._replace(allow_others=options["ignore_other_columns"])
+
+    def lines(self, rows: Sequence[Row], options: Options) -> list[FileLine]:
+        lines = [adjustment_line(row, reason=options["reason"]) for row in rows]
+        check_counts(lines, adds_up=options["sum_repeated"])
+        return lines
+
+    def preview(self, lines: Sequence[FileLine], *, by: stock.Actor) -> list[PreviewRow]:
+        valid = [line for line in lines if line.change and not line.problems]
+        operations: list[Any] = [line.change for line in valid]
+        outcomes = dict(zip(map(id, valid), stock.preview(operations, by=by), strict=True))
+        return [self._row(line, outcomes.get(id(line))) for line in lines]
+
+    def _row(
+        self, line: FileLine, outcome: stock.LevelChange | stock.StockError | None
+    ) -> PreviewRow:
+        if isinstance(outcome, stock.StockError):
+            line.problems.append(outcome)
+        label, note = "", ""
+        if isinstance(line.change, stock.Operation):
+            label, note = _label_of(line.change), _note_of(line.change)
+        elif line.added_to:
+            label = f"Added to line {line.added_to}"
+        elif line.passed_over:
+            label = f"Passed over: {line.passed_over}"
+        if not isinstance(outcome, stock.LevelChange):
+            return PreviewRow(line, label, [], note)
+        before, after = outcome
+        if isinstance(line.change, stock.Adjust):
+            line.shown = {"quantity": before.quantity}
+        differences = [
+            FieldChange("On hand", before.quantity, after.quantity),
+            FieldChange("Available", before.available_quantity, after.available_quantity),
+        ]
+        return PreviewRow(line, label, differences, note)
+
+    def apply(
+        self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.StoredResponse]
+    ) -> Any:
+        return stock.apply(changes, by=by, once=once)
+
+
+def _label_of(operation: stock.Operation) -> str:
+    if isinstance(operation, stock.Adjust):
+        return f"Set to {operation.quantity}"
+    return f"{type(operation).__name__} {getattr(operation, 'amount', '')}"
+
+
+def _note_of(operation: stock.Operation) -> str:
+    return " · ".join(note for note in (operation.reason, operation.reference) if note)
+
+
+IMPORTS: dict[str, Import] = {kind.name: kind for kind in (ProductImport(), AdjustmentImport())}

@@ -1,0 +1,201 @@
+"""Imports from CSV and XLSX, with a preview. All changes of a file are applied, or none.
+
+The preview changes no stock. It stores its changes in a `PendingImport`. Confirming it applies
+them in one call of `stock`, which checks them again. A count or an edit whose value before the
+change is no longer the one in the preview is refused, and the preview is shown again. See ADR 9.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.defaultfilters import pluralize
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.views.decorators.http import require_POST
+
+from products import stock
+from products.admin.base import InventoryAdmin, actor_of, once_for
+from products.admin.imports.kinds import IMPORTS, Import
+from products.db.clock import SecondsFromNow
+from products.files.adjustments import OPERATION_TYPES
+from products.files.lines import AnyChange, FileLine
+from products.files.rows import UnreadableFile
+from products.files.xlsx import MAX_FILE_BYTES, read
+from products.models import MIN_CLAIM_HOURS, PendingImport
+
+_TYPES: dict[str, type[AnyChange]] = {
+    **OPERATION_TYPES,
+    **{change.__name__: change for change in (stock.NewProduct, stock.Edit)},
+}
+
+KEPT_FOR_SECONDS = MIN_CLAIM_HOURS * 60 * 60
+"""How long a preview can be confirmed. Claims, which prevent a second import, are kept as long."""
+
+WRONG_LINES_NAMED = 10
+
+
+def keep_pending(kind: Import, lines: Iterable[FileLine], *, user: Any) -> PendingImport:
+    """Store a preview until it is confirmed. Delete previews that have expired."""
+    PendingImport.objects.filter(created_at__lt=SecondsFromNow(-KEPT_FOR_SECONDS)).delete()
+    changes = [
+        [line.number, type(line.change).__name__, dataclasses.asdict(line.change), line.shown]
+        for line in lines
+        if line.change
+    ]
+    return PendingImport.objects.create(user=user, kind=kind.name, changes=changes)
+
+
+def _lines_of(pending: PendingImport) -> list[FileLine]:
+    return [
+        FileLine(number, values["sku"], _TYPES[type_name](**values), shown=dict(*shown))
+        # Earlier versions stored no shown values.
+        for number, type_name, values, *shown in pending.changes
+    ]
+
+
+def _as_shown(line: FileLine) -> AnyChange | None:
+    """Return the change of a line, to be refused if a value has changed since the preview."""
+    match line.change:
+        case stock.Adjust() as count:
+            return dataclasses.replace(
+                count, expected_quantity=line.shown.get("quantity", count.expected_quantity)
+            )
+        case stock.Edit() as edit:
+            return dataclasses.replace(edit, expected=line.shown)
+    return line.change
+
+
+class ImportAdmin(InventoryAdmin):
+    """Import pages of the product admin."""
+
+    def get_urls(self) -> list[URLPattern]:
+        pages = [
+            ("import/<slug:name>/", self.import_view, "import"),
+            ("import/<slug:name>/<int:pk>/", require_POST(self.confirm_view), "import_confirm"),
+        ]
+        return [
+            *(
+                path(route, self.admin_site.admin_view(view), name=f"products_product_{name}")
+                for route, view, name in pages
+            ),
+            *super().get_urls(),
+        ]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show links to the imports that the user may run."""
+        allowed = [kind for kind in IMPORTS.values() if request.user.has_perms(kind.permissions)]
+        return super().changelist_view(request, {**(extra_context or {}), "imports": allowed})
+
+    def import_view(self, request: HttpRequest, name: str) -> HttpResponse:
+        """Read an uploaded file and show the preview."""
+        kind = _kind(request, name)
+        form = kind.form_class(request.POST or None, request.FILES or None)
+        if not form.is_valid():
+            return self._page(request, kind, form=form)
+        try:
+            content = form.cleaned_data["file"].read(MAX_FILE_BYTES + 1)
+            header_line = form.cleaned_data["header_line"] or 0
+            columns = kind.columns_for(form.cleaned_data)._replace(header_line=header_line)
+            sheet = read(content, columns=columns)
+        except UnreadableFile as error:
+            form.add_error("file", str(error))
+            return self._page(request, kind, form=form)
+        lines = kind.lines(sheet.rows, form.cleaned_data)
+        return self._preview(request, kind, lines, notes=sheet.notes)
+
+    def confirm_view(self, request: HttpRequest, name: str, pk: int) -> HttpResponse:
+        """Apply the changes of a preview, all or none, and only once."""
+        kind = _kind(request, name)
+        user: Any = request.user
+        oldest = SecondsFromNow(-KEPT_FOR_SECONDS)
+        unexpired = PendingImport.objects.filter(created_at__gte=oldest)
+        pending = unexpired.filter(pk=pk, kind=name, user=user).first()
+        if pending is None:
+            return self._not_pending(request, kind)
+        lines = _lines_of(pending)
+        rows = f"{len(lines):,} row{pluralize(lines)}"
+        by = actor_of(request)
+        once = once_for(by, f"import {pk}", lambda _: f"Imported {rows}.")
+        try:
+            response = kind.apply([_as_shown(line) for line in lines], by=by, once=once)
+        except stock.StockError as refusal:
+            for index, problem in refusal.lines:
+                if isinstance(problem, stock.QuantityChanged | stock.ProductChanged):
+                    # The new preview shows the new value, and can be confirmed.
+                    lines[index].moved = problem.detail
+                else:
+                    lines[index].problems.append(problem)
+            return self._preview(request, kind, lines, refused=pending)
+        pending.delete()
+        if response.is_replay:
+            return self._not_pending(request, kind)
+        messages.success(request, str(response.body, "utf-8"))
+        return redirect("admin:products_product_changelist")
+
+    def _not_pending(self, request: HttpRequest, kind: Import) -> HttpResponse:
+        messages.warning(
+            request,
+            "This import was already applied, or its preview has expired. Check the ledger.",
+        )
+        return redirect("admin:products_product_import", kind.name)
+
+    def _preview(
+        self,
+        request: HttpRequest,
+        kind: Import,
+        lines: Sequence[FileLine],
+        *,
+        refused: PendingImport | None = None,
+        notes: Sequence[str] = (),
+    ) -> HttpResponse:
+        """Show the changes of a file. `refused` is an earlier preview that was not confirmed."""
+        rows = kind.preview(lines, by=actor_of(request))
+        wrong = [line.number for line in lines if line.problems]
+        changes = sum(line.change is not None for line in lines)
+        pending = None
+        if changes and not wrong:
+            pending = keep_pending(kind, lines, user=request.user)
+            if refused:
+                # Otherwise both could be confirmed.
+                refused.delete()
+        return self._page(
+            request,
+            kind,
+            rows=rows,
+            tally=kind.tally(rows),
+            changes=changes,
+            passed_over=Counter(line.passed_over for line in lines if line.passed_over).items(),
+            wrong=len(wrong),
+            wrong_lines=wrong[:WRONG_LINES_NAMED],
+            refused=refused is not None,
+            moved=[line.number for line in lines if line.moved and not line.problems],
+            notes=notes,
+            pending=pending,
+        )
+
+    def _page(self, request: HttpRequest, kind: Import, **context: Any) -> HttpResponse:
+        page = {
+            **self.admin_site.each_context(request),
+            "title": kind.title,
+            "opts": self.opts,
+            "kind": kind,
+            **context,
+        }
+        return TemplateResponse(request, "products/admin/import.html", page)
+
+
+def _kind(request: HttpRequest, name: str) -> Import:
+    kind = IMPORTS.get(name)
+    if kind is None:
+        raise Http404
+    if not request.user.has_perms(kind.permissions):
+        raise PermissionDenied
+    return kind

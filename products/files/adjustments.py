@@ -1,0 +1,206 @@
+"""Read the rows of a file of stock changes: adds, removes and counts."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, cast
+
+from django.utils.text import get_text_list
+
+from products import stock
+from products.files.exports import EVENT_EXPORT, REFUSED_COLUMNS
+from products.files.lines import FileLine, Reader, level_in, read_line
+from products.files.products import PRODUCT_LISTS
+from products.files.rows import Row, folded, is_filled, meaning_of
+from products.validators import MAX_NOTE_LENGTH, is_sku
+
+
+class Amounts(NamedTuple):
+    """What the numbers of a column request."""
+
+    name: str
+    """The name of this kind of column in `--operation`."""
+    operation: type[stock.Operation]
+    field: str
+    """The field of the operation that holds the number."""
+    if_negative: type[stock.Operation] | None = None
+    """The operation that a negative number requests, if the numbers have signs."""
+
+
+OPERATIONS = {
+    "add": Amounts("add", stock.Add, "amount"),
+    "remove": Amounts("remove", stock.Remove, "amount"),
+    "quantity": Amounts("adjust", stock.Adjust, "quantity"),
+    "change": Amounts("change", stock.Add, "amount", if_negative=stock.Remove),
+}
+"""Maps each column to the operation that its numbers request."""
+
+OPERATION_TYPES = {each.operation.__name__: each.operation for each in OPERATIONS.values()}
+"""Maps names to operations. Lines are stored with these names until they are applied."""
+
+ADJUSTMENT_COLUMNS = ("sku", *OPERATIONS, "reason", "reference", "expected_quantity")
+
+CHANGE_IN_EVENTS = "quantity_change"
+"""The column of an export of events that can be read as changes."""
+
+
+def columns_ignored_in_adjustments(amount_column: str = "") -> tuple[str, ...]:
+    """Return the columns of our own lists that a file of adjustments may have.
+
+    `amount_column` is the name of the column that alone holds amounts, if there is one. An export
+    of events is read only by its changes: the `quantity` in it was not counted.
+    """
+    lists = [*PRODUCT_LISTS, *REFUSED_COLUMNS]
+    if folded(amount_column) == CHANGE_IN_EVENTS:
+        lists += EVENT_EXPORT
+    read = {*ADJUSTMENT_COLUMNS} - ({*OPERATIONS} if amount_column else set())
+    return tuple(dict.fromkeys(name for name in lists if name not in read))
+
+
+WITHOUT_AMOUNT = "without an amount"
+CHANGE_OF_ZERO = "change of 0"
+
+_PLUS = re.compile(r"\+\s*([0-9].*)")
+
+
+def _amount_in(row: Row, column: str) -> int | None:
+    """Return the amount in a cell, None if it is empty. Raises `stock.Invalid`."""
+    number = row.number(column)
+    if number is not None and number < 0:
+        detail = (
+            f"{number} is a negative amount. For changes with a sign, use the column change "
+            "(--operation change)."
+        )
+        raise stock.Invalid(column, detail)
+    return number
+
+
+def _change_in(row: Row, column: str) -> int | None:
+    """Return the change in a cell, None if it is empty. It may have a sign.
+
+    Raises `stock.Invalid`.
+    """
+    cell = row.cells[column]
+    if isinstance(cell, str) and (plus := _PLUS.fullmatch(meaning_of(cell))):
+        row = row._replace(cells={column: plus[1]})
+    return row.number(column)
+
+
+_READERS: Mapping[str, Reader] = {
+    "add": _amount_in,
+    "remove": _amount_in,
+    "quantity": level_in,
+    "change": _change_in,
+    "expected_quantity": level_in,
+}
+
+
+def adjustment_line(row: Row, *, reason: str = "", reference: str = "") -> FileLine:
+    """Read a row as an operation: add, remove or adjust.
+
+    `reason` and `reference` are the defaults for a row that has none. A row without an amount was
+    not counted: it is passed over, and its other cells are not checked. A change of 0 is passed
+    over, too.
+    """
+    given = [column for column in OPERATIONS if is_filled(row.cells.get(column))]
+    if not given and not row.problem:
+        return FileLine(row.line, "", passed_over=WITHOUT_AMOUNT)
+    line, values = read_line(row, _READERS)
+    line.is_count = "quantity" in given and is_sku(line.sku)
+    if len(given) != 1:
+        detail = f"Fill in exactly one of {get_text_list(list(OPERATIONS), 'and')}."
+        line.problems.append(stock.Invalid(given[1] if given else "quantity", detail))
+        return line
+    _, operation, field, if_negative = OPERATIONS[given[0]]
+    if operation is not stock.Adjust and is_filled(row.cells.get("expected_quantity")):
+        detail = "Only a row with a quantity can have an expected quantity. Empty the cell."
+        line.problems.append(stock.Invalid("expected_quantity", detail))
+    if given[0] in values:
+        number = values.pop(given[0])
+        if if_negative:
+            if number == 0 and not row.problem:
+                return FileLine(row.line, "", passed_over=CHANGE_OF_ZERO)
+            operation, number = (operation if number > 0 else if_negative), abs(number)
+        values[field] = number
+    line.set_change(operation, **{"reason": reason, "reference": reference, **values})
+    for problem in line.problems:
+        if isinstance(problem, stock.Invalid) and problem.field == field:
+            problem.field = given[0]
+    return line
+
+
+def counted_before(sku: str, first: int) -> stock.RepeatedCount:
+    """Return the problem of a count whose SKU has a count on an earlier line."""
+    advice = "Delete one of the counts, or add up repeated counts (--sum-repeated)."
+    return stock.RepeatedCount(sku, f"on line {first}", advice)
+
+
+def incomplete_sum(sku: str, refused: int) -> stock.Invalid:
+    """Return the problem of a count that would be added to a refused one."""
+    detail = f"Another count of {sku}, on line {refused}, is refused, so the sum is not known."
+    return stock.Invalid("quantity", detail)
+
+
+def sum_of(counts: Sequence[stock.Adjust]) -> stock.Adjust:
+    """Return one count for several counts of a SKU. Raises `stock.Invalid`.
+
+    The expected quantities are added up, too. Different reasons and references are joined.
+    """
+    expected = [count.expected_quantity for count in counts]
+    given = [number for number in expected if number is not None]
+    if given and len(given) < len(expected):
+        detail = (
+            f"Some counts of {counts[0].sku} have an expected quantity, and others do not. Fill it "
+            "in for all of them, or for none."
+        )
+        raise stock.Invalid("expected_quantity", detail)
+    return stock.Adjust(
+        sku=counts[0].sku,
+        quantity=sum(count.quantity for count in counts),
+        expected_quantity=sum(given) if given else None,
+        reason=_joined(count.reason for count in counts),
+        reference=_joined(count.reference for count in counts),
+    )
+
+
+def _joined(notes: Iterable[str]) -> str:
+    """Join different notes, and cut them to the length that the ledger stores."""
+    return "; ".join(dict.fromkeys(filter(None, notes)))[:MAX_NOTE_LENGTH]
+
+
+def check_counts(lines: Sequence[FileLine], *, adds_up: bool) -> None:
+    """Refuse the repeated counts of a file, or add each to the first count of its SKU.
+
+    Counts with another line of the SKU between them are not added up, because the result would
+    depend on their order.
+    """
+    runs: dict[str, list[FileLine]] = {}
+    before: dict[str, FileLine] = {}
+    for line in lines:
+        if line.passed_over:
+            continue
+        if line.is_count:
+            run = runs.setdefault(line.sku, [])
+            if not run or (adds_up and before[line.sku] is run[-1]):
+                run.append(line)
+            else:
+                line.problems.append(counted_before(line.sku, run[0].number))
+        before[line.sku] = line
+    for run in runs.values():
+        if len(run) > 1:
+            _add_up(run)
+
+
+def _add_up(run: Sequence[FileLine]) -> None:
+    first = run[0]
+    refused = next((line for line in run if line.problems), None)
+    if refused:
+        for line in run:
+            if not line.problems:
+                line.problems.append(incomplete_sum(line.sku, refused.number))
+        return
+    try:
+        first.change = sum_of([cast("stock.Adjust", line.change) for line in run])
+    except stock.Invalid as problem:
+        first.problems.append(problem)
+    for line in run[1:]:
+        line.change, line.added_to = None, first.number
