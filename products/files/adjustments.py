@@ -10,7 +10,7 @@ from products import stock
 from products.files.exports import EVENT_EXPORT, REFUSED_COLUMNS
 from products.files.lines import FileLine, Reader, level_in, read_line
 from products.files.products import PRODUCT_LISTS
-from products.files.rows import Row, folded, is_filled, meaning_of
+from products.files.rows import Columns, Row, folded, is_filled, meaning_of
 from products.validators import MAX_NOTE_LENGTH, is_sku
 
 
@@ -34,26 +34,52 @@ OPERATIONS = {
 }
 """Maps each column to the operation that its numbers request."""
 
+COLUMN_OF = {each.name: column for column, each in OPERATIONS.items()}
+"""Maps the name of each operation to its column."""
+
 OPERATION_TYPES = {each.operation.__name__: each.operation for each in OPERATIONS.values()}
 """Maps names to operations. Lines are stored with these names until they are applied."""
 
 ADJUSTMENT_COLUMNS = ("sku", *OPERATIONS, "reason", "reference", "expected_quantity")
 
+MAPPED_COLUMNS = ("sku", "amount", "reason", "reference", "expected_quantity")
+"""The columns that can have other names. `amount` is a column that alone holds amounts."""
+
 CHANGE_IN_EVENTS = "quantity_change"
 """The column of an export of events that can be read as changes."""
 
 
-def columns_ignored_in_adjustments(amount_column: str = "") -> tuple[str, ...]:
-    """Return the columns of our own lists that a file of adjustments may have.
+def adjustment_columns(
+    *,
+    renamed: Mapping[str, str] | None = None,
+    operation: str = "",
+    allow_others: bool = False,
+) -> Columns:
+    """Return the columns of a file of stock changes.
 
-    `amount_column` is the name of the column that alone holds amounts, if there is one. An export
-    of events is read only by its changes: the `quantity` in it was not counted.
+    `operation` is the name of an operation if only one column holds amounts. `renamed["amount"]` is
+    then its name in the file.
     """
-    lists = [*PRODUCT_LISTS, *REFUSED_COLUMNS]
-    if folded(amount_column) == CHANGE_IN_EVENTS:
-        lists += EVENT_EXPORT
-    read = {*ADJUSTMENT_COLUMNS} - ({*OPERATIONS} if amount_column else set())
-    return tuple(dict.fromkeys(name for name in lists if name not in read))
+    renamed = dict(renamed or {})
+    known, lists = dict.fromkeys(ADJUSTMENT_COLUMNS), [*PRODUCT_LISTS, *REFUSED_COLUMNS]
+    if operation:
+        # Only this column holds amounts. A column called `add` is another column.
+        amount_column = renamed.pop("amount")
+        renamed[COLUMN_OF[operation]] = amount_column
+        known = {
+            name: None for name in known if name not in OPERATIONS or name == COLUMN_OF[operation]
+        }
+        if folded(amount_column) == CHANGE_IN_EVENTS:
+            # An export of events is read only by its changes: the `quantity` was not counted.
+            lists += EVENT_EXPORT
+    read = {*ADJUSTMENT_COLUMNS} - ({*OPERATIONS} if operation else set())
+    return Columns(
+        known=list(known),
+        required=("sku",),
+        ignored=tuple(dict.fromkeys(name for name in lists if name not in read)),
+        renamed=renamed,
+        allow_others=allow_others,
+    )
 
 
 WITHOUT_AMOUNT = "without an amount"

@@ -1,19 +1,20 @@
 """The forms of the imports: a file, and how it is read."""
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from django import forms
 from unfold.widgets import (
     UnfoldAdminFileFieldWidget,
     UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
     UnfoldAdminTextInputWidget,
     UnfoldBooleanWidget,
 )
 
-from products.files.products import MAPPED_COLUMNS
-from products.files.rows import folded
+from products.files import adjustments, products
+from products.files.rows import Columns, folded
 from products.files.xlsx import MAX_FILE_BYTES, MAX_ROWS
 from products.validators import MAX_NAME_LENGTH, MAX_NOTE_LENGTH
 
@@ -35,6 +36,27 @@ class ImportForm(forms.Form):
         "first line that is not empty.",
         widget=UnfoldAdminIntegerFieldWidget,
     )
+
+    mapped_columns: ClassVar[Sequence[str]]
+    """Our names of the columns that can have other names in the file."""
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        names = self.names_in_file()
+        uses = Counter(map(folded, names.values()))
+        for name, theirs in names.items():
+            if uses[folded(theirs)] > 1:
+                self.add_error(f"{name}_column", "Two fields name the same column. Correct one.")
+        return cleaned
+
+    def names_in_file(self) -> dict[str, str]:
+        """Map our names of columns to their names in the file."""
+        names = {name: self.cleaned_data.get(f"{name}_column") for name in self.mapped_columns}
+        return {name: theirs for name, theirs in names.items() if theirs}
+
+    def columns(self) -> Columns:
+        """Return the columns that the file may have."""
+        raise NotImplementedError
 
 
 def _column_field(label: str, more: str = "") -> forms.CharField:
@@ -81,22 +103,30 @@ class ProductImportForm(ImportForm):
     quantity_column = _column_field("The units on hand are in column")
     minimum_stock_level_column = _column_field("The minimum is in column")
 
+    mapped_columns = products.MAPPED_COLUMNS
+
     def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or {}
-        names = names_in_file(cleaned)
-        uses = Counter(map(folded, names.values()))
-        for name, theirs in names.items():
-            if uses[folded(theirs)] > 1:
-                self.add_error(f"{name}_column", "Two fields name the same column. Correct one.")
-        if cleaned.get("ignore_quantity") and "quantity" in names:
+        cleaned = super().clean()
+        if cleaned.get("ignore_quantity") and cleaned.get("quantity_column"):
             self.add_error("quantity_column", "The column quantity is ignored. Leave this empty.")
         return cleaned
 
+    def columns(self) -> Columns:
+        return products.product_columns(
+            ignore_quantity=self.cleaned_data["ignore_quantity"],
+            renamed=self.names_in_file(),
+            allow_others=self.cleaned_data["ignore_other_columns"],
+        )
 
-def names_in_file(options: Mapping[str, Any]) -> dict[str, str]:
-    """Map our names of columns to their names in the file."""
-    names = {name: options.get(f"{name}_column") for name in MAPPED_COLUMNS}
-    return {name: theirs for name, theirs in names.items() if theirs}
+
+_MEANINGS = {
+    "": "",
+    "adjust": "units counted",
+    "add": "units received",
+    "remove": "units taken out",
+    "change": "changes with a sign: +3 adds, -3 removes",
+}
+"""The names of the operations, with their meaning."""
 
 
 class AdjustmentImportForm(ImportForm):
@@ -118,6 +148,37 @@ class AdjustmentImportForm(ImportForm):
     ignore_other_columns = forms.BooleanField(
         label="Ignore other columns",
         required=False,
-        help_text="For a file with more columns than those above.",
+        help_text="For a file of another system. Name its columns in the fields below.",
         widget=UnfoldBooleanWidget,
     )
+    sku_column = _column_field("The SKU is in column")
+    amount_column = _column_field(
+        "The number of units is in column",
+        "No other column then holds numbers of units. Choose their meaning below.",
+    )
+    operation = forms.ChoiceField(
+        label="The number of units means",
+        required=False,
+        choices=_MEANINGS,
+        widget=UnfoldAdminSelectWidget,
+    )
+    reason_column = _column_field("The reason is in column")
+    reference_column = _column_field("The reference is in column")
+    expected_quantity_column = _column_field("The expected quantity is in column")
+
+    mapped_columns = adjustments.MAPPED_COLUMNS
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        if cleaned.get("amount_column") and not cleaned.get("operation"):
+            self.add_error("operation", "Choose what the numbers in this column mean.")
+        if cleaned.get("operation") and not cleaned.get("amount_column"):
+            self.add_error("amount_column", "Name the column that holds these numbers.")
+        return cleaned
+
+    def columns(self) -> Columns:
+        return adjustments.adjustment_columns(
+            renamed=self.names_in_file(),
+            operation=self.cleaned_data["operation"],
+            allow_others=self.cleaned_data["ignore_other_columns"],
+        )

@@ -9,13 +9,11 @@ from products.admin.imports.forms import (
     AdjustmentImportForm,
     ImportForm,
     ProductImportForm,
-    names_in_file,
 )
 from products.files.adjustments import (
-    ADJUSTMENT_COLUMNS,
+    adjustment_columns,
     adjustment_line,
     check_counts,
-    columns_ignored_in_adjustments,
 )
 from products.files.lines import FileLine, sku_of
 from products.files.products import (
@@ -70,15 +68,12 @@ class Import:
     title: ClassVar[str]
     help: ClassVar[str]
     columns: ClassVar[Columns]
+    """The columns that a file may have if the form names no others."""
     permissions: ClassVar[Sequence[str]]
     form_class: ClassVar[type[ImportForm]] = ImportForm
 
-    def columns_for(self, options: Options) -> Columns:
-        """Return the columns that a file may have, with these values of the form."""
-        return self.columns
-
-    def lines(self, rows: Sequence[Row], options: Options) -> list[FileLine]:
-        """Return the changes of a file. `options` says which of its rows and columns are read."""
+    def lines(self, rows: Sequence[Row], columns: Columns, options: Options) -> list[FileLine]:
+        """Return the changes of a file with these columns. `options` says which rows are read."""
         raise NotImplementedError
 
     def preview(self, lines: Sequence[FileLine], *, by: stock.Actor) -> list[PreviewRow]:
@@ -108,15 +103,7 @@ class ProductImport(Import):
     permissions = ("products.add_product", "products.change_product")
     form_class = ProductImportForm
 
-    def columns_for(self, options: Options) -> Columns:
-        return product_columns(
-            ignore_quantity=options["ignore_quantity"],
-            renamed=names_in_file(options),
-            allow_others=options["ignore_other_columns"],
-        )
-
-    def lines(self, rows: Sequence[Row], options: Options) -> list[FileLine]:
-        columns = self.columns_for(options)
+    def lines(self, rows: Sequence[Row], columns: Columns, options: Options) -> list[FileLine]:
         products = _products(map(sku_of, rows))
         lines = [
             FileLine(row.line, "", passed_over=WITHOUT_SKU)
@@ -207,16 +194,11 @@ class AdjustmentImport(Import):
         "product once. A count with an expected_quantity is refused if the units on hand differ "
         "from it."
     )
-    columns = Columns(
-        known=ADJUSTMENT_COLUMNS, required=("sku",), ignored=columns_ignored_in_adjustments()
-    )
+    columns = adjustment_columns()
     permissions = ("products.adjust_stock", "products.operate_stock")
     form_class = AdjustmentImportForm
 
-    def columns_for(self, options: Options) -> Columns:
-        return self.columns._replace(allow_others=options["ignore_other_columns"])
-
-    def lines(self, rows: Sequence[Row], options: Options) -> list[FileLine]:
+    def lines(self, rows: Sequence[Row], columns: Columns, options: Options) -> list[FileLine]:
         lines = [adjustment_line(row, reason=options["reason"]) for row in rows]
         check_counts(lines, adds_up=options["sum_repeated"])
         return lines

@@ -103,12 +103,12 @@ class ImportAdmin(InventoryAdmin):
         try:
             content = form.cleaned_data["file"].read(MAX_FILE_BYTES + 1)
             header_line = form.cleaned_data["header_line"] or 0
-            columns = kind.columns_for(form.cleaned_data)._replace(header_line=header_line)
+            columns = form.columns()._replace(header_line=header_line)
             sheet = read(content, columns=columns)
         except UnreadableFile as error:
             form.add_error("file", str(error))
             return self._page(request, kind, form=form)
-        lines = kind.lines(sheet.rows, form.cleaned_data)
+        lines = kind.lines(sheet.rows, columns, form.cleaned_data)
         return self._preview(request, kind, lines, notes=sheet.notes)
 
     def confirm_view(self, request: HttpRequest, name: str, pk: int) -> HttpResponse:

@@ -7,10 +7,9 @@ from django.core.management.base import CommandError, CommandParser
 from products import stock
 from products.files import bulk, operations
 from products.files.adjustments import (
-    ADJUSTMENT_COLUMNS,
-    OPERATIONS,
+    COLUMN_OF,
+    adjustment_columns,
     adjustment_line,
-    columns_ignored_in_adjustments,
 )
 from products.files.lines import FileLine
 from products.files.rows import Columns
@@ -24,8 +23,6 @@ from products.management.files import (
 )
 from products.management.output import STANDARD_OUTPUT, opened
 from products.models import BulkRun
-
-COLUMN_OF = {amounts.name: column for column, amounts in OPERATIONS.items()}
 
 
 class Command(BulkCommand):
@@ -187,18 +184,9 @@ def _is_same_file(one: str, other: str) -> bool:
 
 
 def _columns(options: dict[str, Any]) -> Columns:
-    renamed = names_in_file(options)
-    known = set(ADJUSTMENT_COLUMNS)
-    if options["operation"]:
-        amount = COLUMN_OF[options["operation"]]
-        renamed[amount] = renamed.pop("amount")
-        # Only this column holds amounts. A column called `add` is another column.
-        known -= OPERATIONS.keys() - {amount}
-    return Columns(
-        known=[column for column in ADJUSTMENT_COLUMNS if column in known],
-        required=("sku",),
-        ignored=columns_ignored_in_adjustments(options["amount_column"] or ""),
-        renamed=renamed,
+    columns = adjustment_columns(
+        renamed=names_in_file(options),
+        operation=options["operation"] or "",
         allow_others=options["ignore_other_columns"],
-        header_line=options["header_line"],
     )
+    return columns._replace(header_line=options["header_line"])
