@@ -8,7 +8,7 @@ from django.utils.text import get_text_list
 
 from products import stock
 from products.files.exports import EVENT_EXPORT, REFUSED_COLUMNS
-from products.files.lines import FileLine, Reader, level_in, read_line
+from products.files.lines import WITHOUT_SKU, FileLine, Reader, lacks_sku, level_in, read_line
 from products.files.products import PRODUCT_LISTS
 from products.files.rows import Columns, Row, folded, is_filled, meaning_of
 from products.validators import MAX_NOTE_LENGTH, is_sku
@@ -120,16 +120,20 @@ _READERS: Mapping[str, Reader] = {
 }
 
 
-def adjustment_line(row: Row, *, reason: str = "", reference: str = "") -> FileLine:
+def adjustment_line(
+    row: Row, columns: Columns, *, reason: str = "", reference: str = ""
+) -> FileLine:
     """Read a row as an operation: add, remove or adjust.
 
     `reason` and `reference` are the defaults for a row that has none. A row without an amount was
     not counted: it is passed over, and its other cells are not checked. A change of 0 is passed
-    over, too.
+    over, too. A row without a SKU is passed over if the column of SKUs has another name.
     """
     given = [column for column in OPERATIONS if is_filled(row.cells.get(column))]
     if not given and not row.problem:
         return FileLine(row.line, "", passed_over=WITHOUT_AMOUNT)
+    if lacks_sku(row, columns):
+        return FileLine(row.line, "", passed_over=WITHOUT_SKU)
     line, values = read_line(row, _READERS)
     line.is_count = "quantity" in given and is_sku(line.sku)
     if len(given) != 1:

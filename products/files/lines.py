@@ -8,13 +8,15 @@ from typing import Any
 from django.core.exceptions import ValidationError
 
 from products import stock
-from products.files.rows import Row, is_filled, shown
+from products.files.rows import Columns, Row, is_filled, shown
 from products.validators import is_sku, validate_sku
 
 AnyChange = stock.Operation | stock.NewProduct | stock.Edit
 
 Reader = Callable[[Row, str], Any]
 """Reads the cell of a column. Raises `stock.Invalid`."""
+
+WITHOUT_SKU = "without a SKU"
 
 _EXPONENT = re.compile(r"[0-9]+([.,][0-9]+)?E[+-]?[0-9]+")
 
@@ -93,6 +95,14 @@ def sku_of(row: Row) -> str:
         return row.text("sku") or ""
     except stock.Invalid:
         return ""
+
+
+def lacks_sku(row: Row, columns: Columns) -> bool:
+    """Return whether a row is passed over because it has no SKU.
+
+    In the layout of another system, such a row describes no product of its own, but a picture.
+    """
+    return "sku" in columns.renamed and not row.problem and not is_filled(row.cells.get("sku"))
 
 
 def level_in(row: Row, column: str) -> int | None:

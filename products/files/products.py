@@ -7,7 +7,7 @@ from typing import Any
 from products import stock
 from products.files.exports import LOW_STOCK_EXPORT, PRODUCT_EXPORT
 from products.files.lines import FileLine, Reader, level_in, read_line
-from products.files.rows import Columns, Row, is_filled, shown
+from products.files.rows import Columns, Row, shown
 from products.models import Product
 from products.validators import is_sku
 
@@ -21,8 +21,6 @@ DERIVED_COLUMNS = tuple(name for name in PRODUCT_LISTS if name not in PRODUCT_CO
 
 MAPPED_COLUMNS = ("sku", "name", "description", "quantity", "minimum_stock_level")
 """The columns of a file of products that can have other names."""
-
-WITHOUT_SKU = "without a SKU"
 
 _READERS: Mapping[str, Reader] = {
     "quantity": level_in,
@@ -48,14 +46,6 @@ def product_columns(
         renamed=renamed or {},
         allow_others=allow_others,
     )
-
-
-def lacks_sku(row: Row, columns: Columns) -> bool:
-    """Return whether a row is passed over because it has no SKU.
-
-    In the layout of another system, such a row describes no product of its own, but a picture.
-    """
-    return "sku" in columns.renamed and not row.problem and not is_filled(row.cells.get("sku"))
 
 
 def product_line(row: Row, product: Product | None, *, existing_only: bool = False) -> FileLine:

@@ -6,12 +6,13 @@ It is also a text if its cell shows the same digits. Otherwise 00123 would be re
 
 import io
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from django.template.defaultfilters import pluralize
 from django.utils.text import get_text_list
 from openpyxl import load_workbook
+from openpyxl.utils import get_column_letter
 from openpyxl.xml.functions import iterparse
 
 from products.files.csv import csv_lines
@@ -23,6 +24,7 @@ from products.files.rows import (
     InvalidCell,
     Row,
     UnreadableFile,
+    folded,
     is_filled,
     rows_of,
     shown,
@@ -50,11 +52,11 @@ class Sheet(NamedTuple):
     notes: list[str]
 
 
-def read(content: bytes, *, columns: Columns) -> Sheet:
+def read(content: bytes, *, columns: Columns, sheet: str = "") -> Sheet:
     """Return the rows of a CSV or XLSX file. Raises `UnreadableFile`.
 
-    Of an XLSX file, the only visible sheet that has cells is read. Its hidden and filtered rows are
-    left out.
+    Of an XLSX file, the visible sheet with the name `sheet` is read. Without a name, it is the only
+    visible sheet that has cells. Its hidden and filtered rows are left out.
     """
     if len(content) > MAX_FILE_BYTES:
         raise UnreadableFile(
@@ -63,7 +65,7 @@ def read(content: bytes, *, columns: Columns) -> Sheet:
         )
     if not content.startswith(b"PK\3\4"):
         return Sheet(_read(csv_lines(io.BytesIO(content), columns), columns), [])
-    workbook = _Workbook(content)
+    workbook = _Workbook(content, sheet)
     try:
         rows = _read(workbook.lines(), columns)
     except UnreadableFile as error:
@@ -87,13 +89,14 @@ def _read(lines: Iterable[tuple[int, Sequence[Cell]]], columns: Columns) -> list
 class _Workbook:
     """An XLSX file."""
 
-    def __init__(self, content: bytes) -> None:
-        self._content = content
+    def __init__(self, content: bytes, sheet: str) -> None:
+        self._content, self._wanted = content, sheet
         self._sheet = ""
         self._left_out: list[int] = []
+        self._hidden = _Hidden()
 
     def notes(self) -> list[str]:
-        """Say which sheet was read, and which rows were left out."""
+        """Say which sheet was read, which rows were left out, and which columns are hidden."""
         notes = [f"Sheet: {shown(self._sheet)}."] if self._sheet else []
         if self._left_out:
             count = len(self._left_out)
@@ -102,6 +105,10 @@ class _Workbook:
             notes.append(
                 f"{count:,} hidden or filtered row{pluralize(count)} left out: {named}{others}."
             )
+        if self._hidden.columns:
+            letters = get_text_list(list(map(get_column_letter, self._hidden.columns)), "and")
+            plural = len(self._hidden.columns) > 1
+            notes.append(f"Hidden column{'s' * plural} {letters}: read like the others.")
         return notes
 
     def lines(self) -> Iterator[tuple[int, Sequence[Cell]]]:
@@ -109,12 +116,12 @@ class _Workbook:
         try:
             self._check_size()
             workbook = load_workbook(io.BytesIO(self._content), read_only=True)
-            sheet = _only_sheet(workbook)
+            sheet = _sheet_of(workbook, self._wanted)
             self._sheet = sheet.title
-            hidden = _hidden_rows(sheet)
+            self._hidden = _hidden_in(sheet)
             for line, cells in _rows_of_sheet(sheet):
                 values = [_xlsx_cell(cell) for cell in cells]
-                if line not in hidden:
+                if line not in self._hidden.rows:
                     yield line, values
                 elif any(map(is_filled, values)):
                     self._left_out.append(line)
@@ -137,23 +144,33 @@ class _Workbook:
             )
 
 
-def _only_sheet(workbook: Any) -> Any:
-    """Return the only visible sheet that has cells."""
+def _sheet_of(workbook: Any, wanted: str) -> Any:
+    """Return the visible sheet with this name, or the only visible sheet that has cells."""
     sheets = workbook.worksheets
     visible = [sheet for sheet in sheets if sheet.sheet_state == "visible"]
+    if wanted:
+        found = [sheet for sheet in visible if folded(sheet.title) == folded(wanted)]
+        if not found:
+            raise UnreadableFile(
+                f"No visible sheet is called {shown(wanted)}. The visible sheets are "
+                f"{_titles(visible)}."
+            )
+        return found[0]
     if len(visible) == 1:
         return visible[0]
     filled = [sheet for sheet in visible if _has_cells(sheet)]
     if len(filled) > 1:
-        names = get_text_list([shown(sheet.title) for sheet in filled], "and")
         raise UnreadableFile(
-            f"The file has {len(filled)} visible sheets with cells: {names}. Keep the one to "
-            "import, and delete or hide the others."
+            f"The file has {len(filled)} visible sheets with cells: {_titles(filled)}. Enter the "
+            "name of the one to import in the field Sheet."
         )
     if not filled:
-        names = get_text_list([shown(sheet.title) for sheet in sheets], "and")
-        raise UnreadableFile(f"No visible sheet has cells. The sheets are {names}.")
+        raise UnreadableFile(f"No visible sheet has cells. The sheets are {_titles(sheets)}.")
     return filled[0]
+
+
+def _titles(sheets: Iterable[Any]) -> str:
+    return get_text_list([shown(sheet.title) for sheet in sheets], "and")
 
 
 def _has_cells(sheet: Any) -> bool:
@@ -173,19 +190,33 @@ def _rows_of_sheet(sheet: Any) -> Iterator[tuple[int, Sequence[Any]]]:
         gap = cells
 
 
-def _hidden_rows(sheet: Any) -> set[int]:
-    """Return the numbers of hidden rows. A filter hides rows, too."""
-    hidden, line = set(), 0
-    # With `read_only`, openpyxl drops the attributes of rows.
+class _Hidden(NamedTuple):
+    """The numbers of the hidden rows and columns of a sheet. A filter hides rows, too."""
+
+    rows: Collection[int] = ()
+    columns: Collection[int] = ()
+
+
+def _hidden_in(sheet: Any) -> _Hidden:
+    rows: set[int] = set()
+    columns: list[int] = []
+    line = 0
+    # With `read_only`, openpyxl drops the attributes of rows and columns.
     with sheet._get_source() as source:
         for event, element in iterparse(source, events=("start", "end")):
             if event == "end":
                 element.clear()
-            elif element.tag.rpartition("}")[2] == "row":
+                continue
+            kind = element.tag.rpartition("}")[2]
+            is_hidden = element.get("hidden") in ("1", "true")
+            if kind == "row":
                 line = int(float(element.get("r", line + 1)))
-                if element.get("hidden") in ("1", "true"):
-                    hidden.add(line)
-    return hidden
+                if is_hidden:
+                    rows.add(line)
+            elif kind == "col" and is_hidden:
+                last = min(int(element.get("max")), _MAX_SHEET_COLUMNS)
+                columns += range(int(element.get("min")), last + 1)
+    return _Hidden(rows, columns)
 
 
 def _xlsx_cell(cell: Any) -> Cell:

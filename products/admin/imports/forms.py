@@ -37,6 +37,14 @@ class ImportForm(forms.Form):
         widget=UnfoldAdminIntegerFieldWidget,
     )
 
+    sheet = forms.CharField(
+        required=False,
+        max_length=MAX_NAME_LENGTH,
+        help_text="The name of the sheet in an XLSX file with several. If empty: the only visible "
+        "sheet that has cells.",
+        widget=UnfoldAdminTextInputWidget,
+    )
+
     mapped_columns: ClassVar[Sequence[str]]
     """Our names of the columns that can have other names in the file."""
 
@@ -57,6 +65,10 @@ class ImportForm(forms.Form):
     def columns(self) -> Columns:
         """Return the columns that the file may have."""
         raise NotImplementedError
+
+
+MAX_NAME_LENGTH = 31
+"""The length that Excel allows."""
 
 
 def _column_field(label: str, more: str = "") -> forms.CharField:
@@ -151,7 +163,7 @@ class AdjustmentImportForm(ImportForm):
         help_text="For a file of another system. Name its columns in the fields below.",
         widget=UnfoldBooleanWidget,
     )
-    sku_column = _column_field("The SKU is in column")
+    sku_column = _column_field("The SKU is in column", "A row without a SKU is then passed over.")
     amount_column = _column_field(
         "The number of units is in column",
         "No other column then holds numbers of units. Choose their meaning below.",

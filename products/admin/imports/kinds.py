@@ -15,16 +15,14 @@ from products.files.adjustments import (
     adjustment_line,
     check_counts,
 )
-from products.files.lines import FileLine, sku_of
+from products.files.lines import WITHOUT_SKU, FileLine, lacks_sku, sku_of
 from products.files.products import (
     CHANGED,
     NEW,
     STILL_ARCHIVED,
     UNCHANGED,
-    WITHOUT_SKU,
     changed_fields,
     effects_of,
-    lacks_sku,
     product_columns,
     product_line,
     repeated,
@@ -199,7 +197,7 @@ class AdjustmentImport(Import):
     form_class = AdjustmentImportForm
 
     def lines(self, rows: Sequence[Row], columns: Columns, options: Options) -> list[FileLine]:
-        lines = [adjustment_line(row, reason=options["reason"]) for row in rows]
+        lines = [adjustment_line(row, columns, reason=options["reason"]) for row in rows]
         check_counts(lines, adds_up=options["sum_repeated"])
         return lines
 

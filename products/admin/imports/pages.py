@@ -104,7 +104,7 @@ class ImportAdmin(InventoryAdmin):
             content = form.cleaned_data["file"].read(MAX_FILE_BYTES + 1)
             header_line = form.cleaned_data["header_line"] or 0
             columns = form.columns()._replace(header_line=header_line)
-            sheet = read(content, columns=columns)
+            sheet = read(content, columns=columns, sheet=form.cleaned_data["sheet"])
         except UnreadableFile as error:
             form.add_error("file", str(error))
             return self._page(request, kind, form=form)

@@ -76,7 +76,9 @@ class Command(BulkCommand):
             "--reason", default="", metavar="TEXT", help="the reason of lines without one"
         )
         parser.add_argument(
-            "--sku-column", metavar="NAME", help="the column that holds sku in this file"
+            "--sku-column",
+            metavar="NAME",
+            help="the column that holds sku in this file; a line without a SKU is then passed over",
         )
         parser.add_argument(
             "--amount-column",
@@ -126,7 +128,7 @@ class Command(BulkCommand):
                     table,
                     source,
                     columns,
-                    lambda row: _staged(adjustment_line(row, **notes)),
+                    lambda row: _staged(adjustment_line(row, columns, **notes)),
                 )
                 operation = operations.AdjustmentLines(by=with_run_id(by))
                 if options["keep_going"] and not options["dry_run"]:

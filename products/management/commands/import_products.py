@@ -4,7 +4,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from products import stock
 from products.files import operations
-from products.files.products import MAPPED_COLUMNS, WITHOUT_SKU, lacks_sku, product_columns
+from products.files.lines import WITHOUT_SKU, lacks_sku
+from products.files.products import MAPPED_COLUMNS, product_columns
 from products.files.staging import staging
 from products.management.base import ExitCode
 from products.management.bulk import BulkCommand, names_in_file, with_run_id

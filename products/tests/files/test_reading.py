@@ -611,6 +611,33 @@ def test_several_visible_sheets_are_refused_with_their_names(by_admin: Read) -> 
     assert "2 visible sheets with cells: 'Read me' and 'Count'." in ended.said
 
 
+@pytest.mark.parametrize("name", ["Count", " count"])
+def test_a_sheet_can_be_chosen(by_admin: Read, name: str) -> None:
+    ended = by_admin(case("06b-instructions-first.xlsx"), sheet=name)
+
+    assert ended == ({"SKU-1": 9}, "Sheet: 'Count'.")
+
+
+@pytest.mark.parametrize("name", ["October", "Nothing"])
+def test_a_hidden_or_missing_sheet_cannot_be_chosen(by_admin: Read, name: str) -> None:
+    ended = by_admin(case("06a-hidden-first-sheet.xlsx"), sheet=name)
+
+    assert ended.changed == {}
+    assert f"No visible sheet is called '{name}'." in ended.said
+    assert "The visible sheets are 'November'." in ended.said
+
+
+def test_hidden_columns_are_told(by_admin: Read) -> None:
+    workbook, sheet = sheet_of(["Item", "sku", "add"], ["Cup", "SKU-1", 2])
+    for letter in "AC":
+        sheet.column_dimensions[letter].hidden = True
+
+    ended = by_admin(saved(workbook), ignore_other_columns="on")
+
+    assert ended.changed == {"SKU-1": 12}
+    assert "Hidden columns A and C: read like the others." in ended.said
+
+
 def test_an_empty_or_very_hidden_sheet_is_not_in_the_way(by_admin: Read) -> None:
     workbook, _ = sheet_of(["sku", "add"], ["SKU-1", 2])
     workbook.create_sheet("Empty", 0)
@@ -769,7 +796,7 @@ def test_a_stray_quotation_mark_gives_no_product_the_level_of_another(delimiter:
         passed_over = 0
         try:
             for row in rows_of(csv_lines(BytesIO(damaged.encode()), columns), columns):
-                line = adjustment_line(row, reason="count")
+                line = adjustment_line(row, columns, reason="count")
                 assert not line.problems or line.change is None
                 if line.problems:
                     raise UnreadableFile
