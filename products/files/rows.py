@@ -1,5 +1,6 @@
 """The rows of a file, and their cells read as text or whole numbers."""
 
+import hashlib
 import re
 import unicodedata
 from collections import Counter
@@ -295,6 +296,15 @@ def rows_of(lines: Iterable[tuple[int, Sequence[Cell]]], columns: Columns) -> It
         if len(cells) == 1 < len(names) and _is_whole_row(cells.get("sku"), values):
             problem = _ONE_CELL
         yield Row(line, cells, problem)
+
+
+def hash_of(rows: Iterable[Row]) -> str:
+    """Return a hash of the cells that are read. CSV and XLSX with the same cells have one hash."""
+    digest = hashlib.sha256()
+    for row in rows:
+        cells = sorted((name, _text_of(cell)) for name, cell in row.cells.items())
+        digest.update(f"{cells}\n".encode())
+    return digest.hexdigest()
 
 
 def is_filled(cell: Cell) -> bool:

@@ -20,7 +20,7 @@ from products.models.events import (
     StockEvent,
 )
 from products.models.fields import MomentField, SkuField, WordsField, words_of
-from products.models.files import BulkRefusal, BulkRun, PendingImport
+from products.models.files import BulkRefusal, BulkRun, ImportedFile, PendingImport
 from products.models.products import Levels, Product
 from products.models.reservations import Reservation, ReservationLine, ReservationQuerySet
 
@@ -35,6 +35,7 @@ __all__ = [
     "DailyTotal",
     "DailyTotalsCursor",
     "IdempotencyKey",
+    "ImportedFile",
     "Levels",
     "MomentField",
     "PendingImport",

@@ -1,9 +1,10 @@
-"""Files that were applied, and imports that wait for confirmation."""
+"""Files that were applied, and imports of the back office."""
 
 from django.conf import settings
 from django.db import models
 
 from products.db.clock import Now
+from products.models.events import MAX_REQUEST_ID_LENGTH
 from products.models.fields import MomentField, SkuField
 from products.validators import (
     MAX_NOTE_LENGTH,
@@ -69,6 +70,9 @@ class PendingImport(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, db_index=False)
     kind = models.CharField(max_length=20)
     changes = models.JSONField()
+    notes = models.JSONField(default=list, db_default=[])
+    """What the preview says about the file, such as the sheet that was read."""
+    content_hash = models.CharField(max_length=64, default="", db_default="")
     created_at = MomentField(db_default=Now(), db_index=True)
 
     class Meta:
@@ -76,3 +80,19 @@ class PendingImport(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.pk}"
+
+
+class ImportedFile(models.Model):
+    """An import that a user has confirmed. If it was applied, its request has events."""
+
+    kind = models.CharField(max_length=20)
+    # Covers the cells that were read, in any format.
+    content_hash = models.CharField(max_length=64)
+    request_id = models.CharField(max_length=MAX_REQUEST_ID_LENGTH)
+
+    class Meta:
+        default_permissions = ()
+        indexes = [models.Index(fields=["content_hash", "kind"], name="importedfile_content")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.request_id}"

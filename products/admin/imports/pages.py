@@ -25,9 +25,9 @@ from products.admin.imports.kinds import IMPORTS, Import
 from products.db.clock import SecondsFromNow
 from products.files.adjustments import OPERATION_TYPES
 from products.files.lines import AnyChange, FileLine
-from products.files.rows import UnreadableFile
+from products.files.rows import UnreadableFile, hash_of
 from products.files.xlsx import MAX_FILE_BYTES, read
-from products.models import MIN_CLAIM_HOURS, PendingImport
+from products.models import MIN_CLAIM_HOURS, ImportedFile, PendingImport, StockEvent
 
 _TYPES: dict[str, type[AnyChange]] = {
     **OPERATION_TYPES,
@@ -40,7 +40,14 @@ KEPT_FOR_SECONDS = MIN_CLAIM_HOURS * 60 * 60
 WRONG_LINES_NAMED = 10
 
 
-def keep_pending(kind: Import, lines: Iterable[FileLine], *, user: Any) -> PendingImport:
+def keep_pending(
+    kind: Import,
+    lines: Iterable[FileLine],
+    *,
+    user: Any,
+    notes: Sequence[str] = (),
+    content_hash: str = "",
+) -> PendingImport:
     """Store a preview until it is confirmed. Delete previews that have expired."""
     PendingImport.objects.filter(created_at__lt=SecondsFromNow(-KEPT_FOR_SECONDS)).delete()
     changes = [
@@ -48,7 +55,23 @@ def keep_pending(kind: Import, lines: Iterable[FileLine], *, user: Any) -> Pendi
         for line in lines
         if line.change
     ]
-    return PendingImport.objects.create(user=user, kind=kind.name, changes=changes)
+    return PendingImport.objects.create(
+        user=user,
+        kind=kind.name,
+        changes=changes,
+        notes=list(notes),
+        content_hash=content_hash,
+    )
+
+
+def _last_event_of(kind: Import, content_hash: str) -> StockEvent | None:
+    """Return the last event of the latest import of these cells."""
+    imported = ImportedFile.objects.filter(content_hash=content_hash, kind=kind.name)
+    if not content_hash:  # A preview of an earlier version has none.
+        return None
+    requests = imported.exclude(request_id="").values("request_id")
+    events = StockEvent.objects.filter(source=StockEvent.Source.ADMIN, request_id__in=requests)
+    return events.exclude(request_id="").order_by("-pk").first()
 
 
 def _lines_of(pending: PendingImport) -> list[FileLine]:
@@ -109,7 +132,9 @@ class ImportAdmin(InventoryAdmin):
             form.add_error("file", str(error))
             return self._page(request, kind, form=form)
         lines = kind.lines(sheet.rows, columns, form.cleaned_data)
-        return self._preview(request, kind, lines, notes=sheet.notes)
+        return self._preview(
+            request, kind, lines, notes=sheet.notes, content_hash=hash_of(sheet.rows)
+        )
 
     def confirm_view(self, request: HttpRequest, name: str, pk: int) -> HttpResponse:
         """Apply the changes of a preview, all or none, and only once."""
@@ -124,6 +149,10 @@ class ImportAdmin(InventoryAdmin):
         rows = f"{len(lines):,} row{pluralize(lines)}"
         by = actor_of(request)
         once = once_for(by, f"import {pk}", lambda _: f"Imported {rows}.")
+        # Written before, so that it is not lost if the process dies.
+        ImportedFile.objects.create(
+            kind=kind.name, content_hash=pending.content_hash, request_id=by.request_id
+        )
         try:
             response = kind.apply([_as_shown(line) for line in lines], by=by, once=once)
         except stock.StockError as refusal:
@@ -133,7 +162,14 @@ class ImportAdmin(InventoryAdmin):
                     lines[index].moved = problem.detail
                 else:
                     lines[index].problems.append(problem)
-            return self._preview(request, kind, lines, refused=pending)
+            return self._preview(
+                request,
+                kind,
+                lines,
+                refused=pending,
+                notes=pending.notes,
+                content_hash=pending.content_hash,
+            )
         pending.delete()
         if response.is_replay:
             return self._not_pending(request, kind)
@@ -154,7 +190,8 @@ class ImportAdmin(InventoryAdmin):
         lines: Sequence[FileLine],
         *,
         refused: PendingImport | None = None,
-        notes: Sequence[str] = (),
+        notes: Sequence[str],
+        content_hash: str,
     ) -> HttpResponse:
         """Show the changes of a file. `refused` is an earlier preview that was not confirmed."""
         rows = kind.preview(lines, by=actor_of(request))
@@ -162,7 +199,9 @@ class ImportAdmin(InventoryAdmin):
         changes = sum(line.change is not None for line in lines)
         pending = None
         if changes and not wrong:
-            pending = keep_pending(kind, lines, user=request.user)
+            pending = keep_pending(
+                kind, lines, user=request.user, notes=notes, content_hash=content_hash
+            )
             if refused:
                 # Otherwise both could be confirmed.
                 refused.delete()
@@ -179,6 +218,7 @@ class ImportAdmin(InventoryAdmin):
             moved=[line.number for line in lines if line.moved and not line.problems],
             notes=notes,
             pending=pending,
+            earlier=_last_event_of(kind, content_hash) if pending else None,
         )
 
     def _page(self, request: HttpRequest, kind: Import, **context: Any) -> HttpResponse:
