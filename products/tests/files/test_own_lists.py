@@ -20,7 +20,10 @@ from products.tests.factories import ACTOR, ProductFactory
 
 pytestmark = pytest.mark.django_db
 
-MANAGER = ("view_product", "add_product", "change_product", "operate_stock", "adjust_stock")
+MANAGER = (
+    *("view_product", "add_product", "change_product", "operate_stock", "adjust_stock"),
+    "view_stockevent",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -193,6 +196,24 @@ def test_the_changes_of_an_export_of_events_can_be_applied_again(export: Export)
     assert levels() == {"CUP": 10, "POT": 17, "00123": 1, "OLD": 3}
     last = StockEvent.objects.filter(sku="POT").latest("pk")
     assert (last.quantity_change, last.reason, last.reference) == (6, "delivery", "po-7")
+
+
+def test_the_back_office_applies_the_changes_of_its_export_of_events_again(
+    browser: Client,
+) -> None:
+    stock.add(sku="POT", amount=6, reason="delivery", reference="po-7", by=ACTOR)
+    url = reverse("admin:products_stockevent_export")
+    added: Any = browser.get(url, {"format": "csv", "type__exact": "InventoryAdded"})
+
+    apply(
+        browser,
+        "adjustments",
+        added.getvalue(),
+        amount_column="quantity_change",
+        operation="change",
+    )
+
+    assert levels() == {"CUP": 10, "POT": 17, "00123": 7, "OLD": 3}
 
 
 @pytest.mark.parametrize(
