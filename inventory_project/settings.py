@@ -63,8 +63,9 @@ MIDDLEWARE = [
     "products.api.middleware.RequestId",
     "products.api.middleware.ProblemResponses",
     "django.middleware.security.SecurityMiddleware",
-    "inventory_project.middleware.StaticFiles",
     "inventory_project.middleware.Cors",
+    "products.api.middleware.BodyLimit",
+    "inventory_project.middleware.StaticFiles",
     "inventory_project.middleware.Sessions",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -153,6 +154,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Larger bodies get 413.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+# The page that imports a file takes 5 MiB and the form around it. No upload reaches the disk.
+UPLOAD_PAGE = "products_product_import"
+FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_UPLOAD_BYTES = (5 * 1024 + 64) * 1024
 
 # The request rate of each API key. REST framework would accept 1/solstice as one per second.
 _RATE = r"[1-9][0-9]{0,8}/(s|sec|second|m|min|minute|h|hour|d|day)"

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import BadRequest
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inventory_project.settings")
@@ -18,6 +19,22 @@ logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 _django = get_wsgi_application()
 
 
+class WholeBody:
+    """A request body that fails if the client sends less than it announced."""
+
+    def __init__(self, stream: Any) -> None:
+        self._read = stream.read
+        self.readline = stream.readline  # Django looks it up.
+
+    def read(self, size: int) -> bytes:
+        """Read exactly `size` bytes. Django asks for no more than `Content-Length`."""
+        data: bytes = self._read(size)
+        if len(data) < size:
+            # Django would take the form for an empty one if this were an `OSError`.
+            raise BadRequest("The request body is shorter than its Content-Length.")
+        return data
+
+
 def application(environ: dict[str, Any], start_response: Any) -> Any:
     """Serve a request as UTF-8. Ignore the charset of its `Content-Type`.
 
@@ -27,6 +44,7 @@ def application(environ: dict[str, Any], start_response: Any) -> Any:
     if parameters:
         boundary = [text for text in parameters if text.strip().lower().startswith("boundary=")]
         environ["CONTENT_TYPE"] = ";".join([kind, *boundary])
+    environ["wsgi.input"] = WholeBody(environ["wsgi.input"])
     return _django(environ, start_response)
 
 

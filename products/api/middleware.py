@@ -5,13 +5,23 @@ import re
 from collections.abc import Callable
 from uuid import uuid4
 
+from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.core.signals import got_request_exception
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
+from django.urls import Resolver404, resolve
 
-from products.api.problems import CONTENT_TYPE, database_problem, problem, problem_of_status
+from products.api.problems import (
+    CONTENT_TYPE,
+    Problem,
+    database_problem,
+    length_required,
+    problem,
+    problem_of_status,
+    request_too_large,
+)
 from products.models import MAX_REQUEST_ID_LENGTH
 from products.request_id import request_id
 
@@ -59,7 +69,7 @@ class ProblemResponses:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         is_page = response.get("Content-Type", "").startswith("text/")
-        if response.status_code < 400 or not is_page or request.path.startswith("/admin/"):
+        if response.status_code < 400 or not is_page or request.path_info.startswith("/admin/"):
             return response
         body = problem_of_status(response.status_code, instance=request.path)
         if not _is_host_ours(request):
@@ -79,13 +89,51 @@ class ProblemResponses:
             return None
         # Django sends the signal only for exceptions without a response.
         got_request_exception.send(sender=None, request=request)
-        body = problem(code=known.code, detail=str(known.detail), instance=request.path)
-        response: HttpResponse
-        if request.path.startswith("/admin/") and "HX-Request" not in request.headers:
-            page = render_to_string("admin/problem.html", {"problem": body})
-            response = HttpResponse(page, status=known.status_code)
-        else:
-            response = JsonResponse(body, status=known.status_code, content_type=CONTENT_TYPE)
-        if known.wait:
-            response["Retry-After"] = str(known.wait)
-        return response
+        return respond(request, known)
+
+
+class BodyLimit:
+    """Refuse a body that is too large or has no length, before any of it is read."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if "HTTP_TRANSFER_ENCODING" in request.META:
+            # WSGI presents such a body as empty. An empty body fulfills a whole reservation.
+            return respond(request, length_required())
+        length = _length_of(request)
+        if length > settings.DATA_UPLOAD_MAX_MEMORY_SIZE and length > (limit := _limit_of(request)):
+            return respond(request, request_too_large(limit))
+        return self.get_response(request)
+
+
+def _length_of(request: HttpRequest) -> int:
+    text = request.META.get("CONTENT_LENGTH") or "0"
+    # The development server passes any text on.
+    return int(text[:20]) if text.isdecimal() else 0
+
+
+def _limit_of(request: HttpRequest) -> int:
+    """Return how many bytes the page takes: more if it imports files."""
+    try:
+        page = resolve(request.path_info)
+    except Resolver404:
+        page = None
+    is_import = page is not None and page.url_name == settings.UPLOAD_PAGE
+    return settings.MAX_UPLOAD_BYTES if is_import else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+
+
+def respond(request: HttpRequest, error: Problem) -> HttpResponse:
+    """Return the response for an error outside the views: a page in the back office, else JSON."""
+    body = problem(code=error.code, detail=str(error.detail), instance=request.path)
+    response: HttpResponse
+    if request.path_info.startswith("/admin/") and "HX-Request" not in request.headers:
+        page = render_to_string("admin/problem.html", {"problem": body})
+        response = HttpResponse(page, status=error.status_code)
+    else:
+        response = JsonResponse(body, status=error.status_code, content_type=CONTENT_TYPE)
+    response["Content-Length"] = str(len(response.content))
+    if error.wait:
+        response["Retry-After"] = str(error.wait)
+    return response

@@ -3,7 +3,8 @@
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
+from django.conf import settings
+from django.core.exceptions import BadRequest, RequestDataTooBig, TooManyFieldsSent
 from django.db import DatabaseError, DataError, InterfaceError
 from drf_standardized_errors.formatter import ExceptionFormatter, flatten_errors
 from drf_standardized_errors.handler import ExceptionHandler
@@ -150,9 +151,18 @@ def length_required() -> Problem:
     return Problem("length_required", "Send the body with a Content-Length header.")
 
 
-def request_too_large() -> Problem:
-    """Return the error for a request body over the limit."""
-    return Problem("request_too_large", "The request body is larger than 1 MiB. Split the request.")
+def request_too_large(limit: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE) -> Problem:
+    """Return the error for a request body of more than `limit` bytes."""
+    size = f"{limit // 1024**2} MiB"
+    return Problem(
+        "request_too_large",
+        f"The request body is larger than {size}. Split the request, or the file in it.",
+    )
+
+
+def incomplete_body() -> exceptions.ValidationError:
+    """Return the error for a body that ends before its `Content-Length`."""
+    return invalid_field(None, "The body is shorter than its Content-Length. Send it again.")
 
 
 def database_problem(error: Exception) -> Problem | None:
@@ -183,6 +193,8 @@ class ProblemHandler(ExceptionHandler):
                 return Problem(exc.code, exc.detail)
             case RequestDataTooBig():
                 return request_too_large()
+            case BadRequest():
+                return incomplete_body()
             case TooManyFieldsSent():
                 return invalid_field(
                     None, "The query has too many parameters. Remove some.", "too_many"

@@ -27,7 +27,7 @@ from products.api.access import require_role
 from products.api.drf import NO_ACTION, LeanViewMixin, singleton
 from products.api.pagination import read_page_size
 from products.api.parsers import StrictJSONParser
-from products.api.problems import database_unavailable, invalid_field, length_required
+from products.api.problems import database_unavailable, invalid_field
 from products.api.responses import JSONResponse
 from products.api.retries import from_stored, once_of, product_etag, to_stored, versions_of
 from products.api.serializers import (
@@ -103,9 +103,6 @@ class InventoryViewSet(LeanViewMixin, GenericViewSet[Any]):
         super().initial(request, *args, **kwargs)
         if self.action in NO_ACTION:
             raise MethodNotAllowed(str(request.method))  # Before the query is checked.
-        if "HTTP_TRANSFER_ENCODING" in request.META:
-            # WSGI presents such a body as empty. An empty body fulfills a whole reservation.
-            raise length_required()
         paged = self.action in self.filtersets
         filters.check_query(request, self._filter_names() if paged else self.query_names())
         sku = kwargs.get("sku")

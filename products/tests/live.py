@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from typing import Any, NamedTuple
 
@@ -38,6 +38,8 @@ class Server:
     def __init__(self, port: int, process: subprocess.Popen[bytes], workers: int) -> None:
         self.port = port
         self._workers = workers
+        self.workers: list[int] = []
+        """The process ids, once the workers have started."""
         self._process = process
         self._output: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read)
@@ -61,7 +63,8 @@ class Server:
             if output.count("Started worker") == self._workers:
                 self._wait_until_it_listens()
                 pids = re.findall(r"pawning worker-\d+ with PID: (\d+)", output)
-                return [int(pid) for pid in pids]
+                self.workers = [int(pid) for pid in pids]
+                return self.workers
         raise AssertionError(f"The server ended: {output}")
 
     def _wait_until_it_listens(self) -> None:
@@ -95,6 +98,23 @@ class Server:
             )
         finally:
             client.close()
+
+    def send(self, *parts: bytes, half_close: bool = False) -> bytes:
+        """Send bytes on a new connection, and return all that comes back until it is closed.
+
+        The server may close the connection before it has received all parts.
+        """
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as client:
+            with suppress(ConnectionError):
+                for part in parts:
+                    client.sendall(part)
+                if half_close:
+                    client.shutdown(socket.SHUT_WR)
+            answer = b""
+            with suppress(ConnectionError):
+                while received := client.recv(65536):
+                    answer += received
+            return answer
 
     def stop(self) -> None:
         """Stop the server and wait until it has ended."""

@@ -557,7 +557,7 @@ NOT_XLSX = "The file cannot be read as XLSX. Open it in a spreadsheet program an
             lambda: b"sku,reason\nCUP," + b"x" * 200_000,
             "not valid CSV: field larger than",
         ),
-        (lambda: b"x" * 10_000_000, "The file is larger than 5 MiB."),
+        (lambda: b"x" * (5 * 1024 * 1024 + 1), "The file is larger than 5 MiB."),
         (lambda: b"\xd0\xcf\x11\xe0\xa1\xb1", "The file is an old .xls file"),
         (lambda: b"PK\3\4 and no more", NOT_XLSX),
         (lambda: xlsx(["sku", "add"])[:-30], NOT_XLSX),
