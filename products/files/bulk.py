@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from django.db import OperationalError
 from django.db.models import Count, QuerySet
@@ -58,8 +58,8 @@ class Report:
     """The number of refused lines by error code."""
     refusals: list[Refusal] = field(default_factory=list)
     """At most `MAX_REPORTED`. The refusals of a run are in the database instead."""
-    already_applied_at: datetime | None = None
-    """When an earlier command applied the file under the same reference."""
+    already_done_at: datetime | None = None
+    """When an earlier command applied the file under the same reference, or undid the run."""
 
     def add(self, lines: Sequence[Staged], refusals: Sequence[Refusal]) -> None:
         """Count the lines of a batch and its refusals."""
@@ -76,6 +76,14 @@ class RunInProgress(Exception):
     """Another process is applying this run."""
 
 
+class RunUndone(Exception):
+    """The run was undone, so it is neither resumed nor repeated."""
+
+    def __init__(self, run: BulkRun) -> None:
+        super().__init__(run.reference)
+        self.undone_at = run.undone_at
+
+
 class _RollBack(Exception):
     """Undo all lines of a file, because a line was refused."""
 
@@ -90,18 +98,40 @@ def preview(staging: Staging, operation: BulkOperation, *, progress: Progress) -
     return report
 
 
-def apply_whole(
-    staging: Staging, operation: BulkOperation, *, run: BulkRun | None = None, progress: Progress
-) -> Report:
-    """Apply all lines in one transaction, or none.
+class Claim(Protocol):
+    """Makes sure that lines are applied only once. It writes in their transaction."""
 
-    `run`, an unsaved `BulkRun`, makes sure that the file is applied only once. Raises
-    `ReferenceUsed`.
-    """
+    def begin(self) -> Report | None:
+        """Return the report of the earlier command that has applied the lines, if any."""
+
+    def end(self, report: Report) -> None:
+        """Record that the lines are applied."""
+
+
+class FileClaim:
+    """Claims the reference of a file. Raises `ReferenceUsed` and `RunUndone`."""
+
+    def __init__(self, run: BulkRun) -> None:
+        """Take an unsaved run."""
+        self._run = run
+
+    def begin(self) -> Report | None:
+        run = _claimed(self._run)
+        return _report_of(run, already_done_at=run.ended_at) if run.ended_at else None
+
+    def end(self, report: Report) -> None:
+        runs = BulkRun.objects.filter(reference=self._run.reference)
+        runs.update(applied=report.applied, ended_at=Now())
+
+
+def apply_whole(
+    staging: Staging, operation: BulkOperation, *, claim: Claim | None = None, progress: Progress
+) -> Report:
+    """Apply all lines in one transaction, or none. Raises the exceptions of the claim."""
     if staging.invalid or (staging.repeated and not staging.adds_up):
         # The file will be refused, so no product has to be locked.
         return preview(staging, operation, progress=progress)
-    batches = _Whole(staging, operation, run, progress)
+    batches = _Whole(staging, operation, claim, progress)
     with suppress(_RollBack):
         stock.run_batches(batches, by=operation.by)
     return batches.report
@@ -113,20 +143,19 @@ class _Whole:
     lock_seconds = WHOLE_LOCK_SECONDS
 
     def __init__(
-        self, staging: Staging, operation: BulkOperation, run: BulkRun | None, progress: Progress
+        self, staging: Staging, operation: BulkOperation, claim: Claim | None, progress: Progress
     ) -> None:
         self._staging, self._operation, self._progress = staging, operation, progress
-        self._run = run
+        self._claim = claim
         self._lines: Sequence[Staged] = ()
         self.report = Report()
 
     def begin(self) -> bool:
         self.report = Report()
-        run = _claimed(self._run) if self._run else None
-        if run and run.ended_at:
-            self.report = _report_of(run, already_applied_at=run.ended_at)
-            return False
-        return True
+        earlier = self._claim.begin() if self._claim else None
+        if earlier:
+            self.report = earlier
+        return earlier is None
 
     def products(self) -> QuerySet[Product]:
         return self._staging.products()
@@ -150,9 +179,8 @@ class _Whole:
     def end(self) -> None:
         if self.report.refused:
             raise _RollBack
-        if self._run:
-            runs = BulkRun.objects.filter(reference=self._run.reference)
-            runs.update(applied=self.report.applied, ended_at=Now())
+        if self._claim:
+            self._claim.end(self.report)
         self.report.is_applied = True
 
 
@@ -163,16 +191,19 @@ def apply_possible(
 
     `run` is an unsaved `BulkRun`. An earlier run with its reference is resumed if it was
     interrupted, and is not repeated if it ended. `refusals_of` returns the refused lines. Raises
-    `ReferenceUsed` and `RunInProgress`.
+    `ReferenceUsed`, `RunInProgress` and `RunUndone`.
     """
     run = _claimed(run)
     if run.ended_at:
-        return _report_of(run, already_applied_at=run.ended_at)
+        return _report_of(run, already_done_at=run.ended_at)
+    if run.request_id:
+        operation.by = replace(operation.by, request_id=run.request_id)
     staging.drop_decided(run)
-    progress(run.applied + run.refused)
+    progress(run.decided)
     for lines in _batches(staging, SHORT_BATCH, progress):
         run = _apply_batch(_Batch(run, lines, operation))
-    BulkRun.objects.filter(pk=run.pk).update(ended_at=Now())
+    if not BulkRun.objects.filter(pk=run.pk, undone_at=None).update(ended_at=Now()):
+        raise RunUndone(BulkRun.objects.get(pk=run.pk))
     return _report_of(run)
 
 
@@ -190,7 +221,9 @@ class _Batch:
     def begin(self) -> bool:
         self._refusals = _invalid(self._lines)
         self.run = BulkRun.objects.select_for_update(no_key=True).get(pk=self._known.pk)
-        if (self.run.applied, self.run.refused) != (self._known.applied, self._known.refused):
+        if self.run.undone_at:
+            raise RunUndone(self.run)
+        if self.run.decided != self._known.decided:
             raise RunInProgress(self.run.reference)
         return True
 
@@ -248,14 +281,16 @@ def _claimed(run: BulkRun) -> BulkRun:
     # Waits for a concurrent insert of the same reference.
     BulkRun.objects.bulk_create([run], ignore_conflicts=True)
     stored = BulkRun.objects.get(reference=run.reference)
+    if stored.undone_at:
+        raise RunUndone(stored)
     if stored.fingerprint != run.fingerprint:
         raise ReferenceUsed(run.reference)
     return stored
 
 
-def _report_of(run: BulkRun, *, already_applied_at: datetime | None = None) -> Report:
+def _report_of(run: BulkRun, *, already_done_at: datetime | None = None) -> Report:
     refused = run.refusals.values_list("code").annotate(lines=Count("pk"))
-    return Report(True, run.applied, Counter(dict(refused)), already_applied_at=already_applied_at)
+    return Report(True, run.applied, Counter(dict(refused)), already_done_at=already_done_at)
 
 
 def _apply_batch(batch: _Batch) -> BulkRun:

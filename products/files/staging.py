@@ -57,6 +57,11 @@ _SORT = [
     "DROP TABLE bulk_line",
 ]
 
+_SELECT = """
+    INSERT INTO bulk_order (place, line, sku, content, code, detail)
+    SELECT selected.*, '', '' FROM ({}) AS selected
+"""
+
 
 class Staged(NamedTuple):
     """A staged line of the file."""
@@ -128,6 +133,14 @@ class Staging:
                 cursor.execute(statement)
             cursor.execute("SELECT count(*) FROM bulk_order WHERE first_count < line")
             self.repeated = cursor.fetchone()[0]
+
+    def fill_from(self, rows: "QuerySet[Any, Any]") -> None:
+        """Store the rows of a query, without reading them: place, line, SKU and encoded content."""
+        self.fill([])
+        query, parameters = rows.query.sql_with_params()
+        with connection.cursor() as cursor:
+            cursor.execute(_SELECT.format(query), parameters)
+            self.lines = cursor.rowcount
 
     def _encoded(self, lines: Iterable[NewLine]) -> Iterator[tuple[int, str, str, str, str, int]]:
         """Yield the rows of the table, and count them."""

@@ -60,6 +60,7 @@ class _Event(NamedTuple):
     reservation: Reservation | None
     reason: str
     reference: str
+    undoes_id: int | None
     details: Mapping[str, Any]
 
     def row(self, *, pk: int, by: Actor, occurred_at: datetime) -> StockEvent:
@@ -81,6 +82,7 @@ _NO_CHANGE: Mapping[str, Any] = {
     "reserved_change": 0,
     "reservation": None,
     "reason": "",
+    "undoes_id": None,
     "details": NO_DETAILS,
 }
 
@@ -116,8 +118,12 @@ class Posting:
         reservation: Reservation | None = None,
         reason: str = "",
         reference: str = "",
+        undoes_id: int | None = None,
     ) -> LevelChange:
-        """Change the levels of a locked product, and add an event."""
+        """Change the levels of a locked product, and add an event.
+
+        `undoes_id` is the id of the event that this one undoes.
+        """
         before = product.levels
         product.quantity += quantity_change
         product.reserved_quantity += reserved_change
@@ -131,6 +137,7 @@ class Posting:
             reservation,
             reason,
             reference,
+            undoes_id=undoes_id,
         )
 
     def create(self, product: Product, *, reason: str = "", reference: str = "") -> None:
@@ -230,6 +237,7 @@ class Posting:
         reason: str = "",
         reference: str = "",
         details: Mapping[str, Any] = NO_DETAILS,
+        undoes_id: int | None = None,
     ) -> LevelChange:
         """Add an event, and a low-stock event if the change crosses the minimum.
 
@@ -248,6 +256,7 @@ class Posting:
             reservation,
             reason,
             reference,
+            undoes_id,
             details,
         )
         self._events.append(event)

@@ -18,7 +18,8 @@ from products.models import Product, Reservation, ReservationLine, StockEvent
 
 EVENT_COLUMNS = (
     *("product_id", "sku", "version", "type", "quantity", "reserved_quantity"),
-    *("quantity_change", "reserved_change", "reservation_id", "reason", "reference", "details"),
+    *("quantity_change", "reserved_change", "reservation_id", "reason", "reference"),
+    *("undoes_id", "details"),
 )
 LEVEL_COLUMNS = ("id", "quantity", "reserved_quantity", "version")
 OPENED_LINE_COLUMNS = ("product_id", "amount")

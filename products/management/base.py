@@ -148,6 +148,14 @@ def actor(name: str) -> stock.Actor:
     return stock.Actor(name, StockEvent.Source.COMMAND)
 
 
+def note(text: str) -> str:
+    """Argument type: a reference or a request id."""
+    with _as_usage_error():
+        for rule in (*validators.NOTE, validators.validate_not_blank):
+            rule(text)
+    return text
+
+
 def sku(text: str) -> str:
     """Argument type: a SKU. The product does not have to exist."""
     with _as_usage_error():

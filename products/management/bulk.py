@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, BinaryIO
+from datetime import datetime
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 from uuid import uuid4
 
 from django.core.management.base import CommandError, CommandParser
@@ -25,7 +26,15 @@ from products.management.base import (
     output_failed,
     whole_number,
 )
-from products.models import BulkRun
+
+
+class Labels(NamedTuple):
+    """The words of a summary."""
+
+    lines: str = "lines"
+    done: str = "applied"
+    possible: str = "can be applied"
+    done_before: str = "This file was already applied at {}. This run changed nothing."
 
 
 def with_run_id(by: stock.Actor) -> stock.Actor:
@@ -54,13 +63,19 @@ def names_in_file(options: Mapping[str, Any]) -> dict[str, str]:
 class BulkCommand(StockCommand):
     """A command that applies the lines of a file."""
 
+    needs_file: ClassVar[bool] = True
+    """Whether argparse refuses a command line without FILE."""
     passed_over: Counter[str]
     """The number of rows that request nothing, by reason."""
+    labels = Labels()
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
-            "file", metavar="FILE", help="a CSV file in UTF-8, or - for standard input"
+            "file",
+            metavar="FILE",
+            nargs=None if self.needs_file else "?",
+            help="a CSV file in UTF-8, or - for standard input",
         )
         parser.add_argument(
             "--dry-run", action="store_true", help="report what would happen, and change nothing"
@@ -75,6 +90,7 @@ class BulkCommand(StockCommand):
         )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
+        self.passed_over = Counter()
         # Lines leave no reference cycles, so garbage collection would only cost time.
         gc.disable()
         try:
@@ -91,6 +107,12 @@ class BulkCommand(StockCommand):
                 "ends, then run the command again.",
                 returncode=ExitCode.BAD_INPUT,
             ) from error
+        except bulk.RunUndone as error:
+            raise CommandError(
+                f"The run with reference {error} was undone at {_seconds(error.undone_at)}. To "
+                "apply the file again, choose another reference.",
+                returncode=ExitCode.BAD_INPUT,
+            ) from error
         finally:
             gc.enable()
 
@@ -105,7 +127,6 @@ class BulkCommand(StockCommand):
 
         `staged` returns why a row is passed over, if it is. Such rows are counted in `passed_over`.
         """
-        self.passed_over = Counter[str]()
         rows = rows_of(csv_lines(source, columns), columns)
         read = map(staged, tqdm(rows, "read", unit=" lines", disable=None, leave=False))
         table.fill(self._without_passed_over(read))
@@ -130,8 +151,9 @@ class BulkCommand(StockCommand):
     @contextmanager
     def progress(self, table: Staging) -> Iterator[bulk.Progress]:
         """Show a progress bar on a terminal."""
+        unit = f" {self.labels.lines}"
         with tqdm(
-            desc="applied", total=table.lines, unit=" lines", disable=None, leave=False
+            desc=self.labels.done, total=table.lines, unit=unit, disable=None, leave=False
         ) as bar:
             yield bar.update
 
@@ -141,14 +163,14 @@ class BulkCommand(StockCommand):
         operation: operations.BulkOperation,
         *,
         dry_run: bool,
-        run: BulkRun | None = None,
+        claim: bulk.Claim | None = None,
     ) -> bulk.Report:
         """Apply all lines or none, or preview them. Print the refused lines."""
         with self.progress(table) as progress:
             if dry_run:
                 report = bulk.preview(table, operation, progress=progress)
             else:
-                report = bulk.apply_whole(table, operation, run=run, progress=progress)
+                report = bulk.apply_whole(table, operation, claim=claim, progress=progress)
         self.print_refused(sorted(report.refusals))
         return report
 
@@ -171,9 +193,10 @@ class BulkCommand(StockCommand):
 
         `tally` holds further figures about the applied lines.
         """
+        labels = self.labels
         figures = [
-            ("lines", table.lines + self.passed_over.total()),
-            ("applied" if report.is_applied else "can be applied", report.applied),
+            (labels.lines, table.lines + self.passed_over.total()),
+            (labels.done if report.is_applied else labels.possible, report.applied),
             *((f"  {name}", count) for name, count in tally),
             *((f"passed over: {reason}", count) for reason, count in self.passed_over.items()),
             *([("repeated counts", table.repeated)] if table.adds_up else []),
@@ -184,11 +207,12 @@ class BulkCommand(StockCommand):
         text = [f"{name:<40}{count:>13,}" for name, count in figures]
         if not report.is_applied:
             text.append("Nothing was changed.")
-        if report.already_applied_at:
-            text.append(
-                f"This file was already applied at {report.already_applied_at:%Y-%m-%d %H:%M:%S} "
-                "UTC. This run changed nothing."
-            )
+        if report.already_done_at:
+            text.append(labels.done_before.format(_seconds(report.already_done_at)))
         self.report("\n".join(text))
         if report.refused:
             sys.exit(ExitCode.REFUSED)
+
+
+def _seconds(time: datetime | None) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC"

@@ -24,6 +24,16 @@ class StockEventQuerySet(models.QuerySet["StockEvent"]):
         """Return the last event up to a time. Filter the queryset by product first."""
         return self.filter(occurred_at__lte=time).order_by("-version").first()
 
+    # SQLite uses a partial index only if the query repeats the condition of the index.
+
+    def of_reference(self, reference: str) -> "StockEventQuerySet":
+        """Return the events with a reference, which must not be blank."""
+        return self.filter(~Q(reference=""), reference=reference)
+
+    def of_request(self, request_id: str) -> "StockEventQuerySet":
+        """Return the events with a request id, which must not be blank."""
+        return self.filter(~Q(request_id=""), request_id=request_id)
+
 
 class StockEvent(models.Model):
     """One change of one product, with the levels after it, its actor, its reason and its time.

@@ -15,6 +15,8 @@ from products.validators import (
 class BulkRun(models.Model):
     """A file that is or was applied under a reference. It is never applied twice.
 
+    A run can be undone once, and is not resumed after that.
+
     A file that is applied in batches, in the order of SKUs, can resume after a failure.
     `last_sku` and `last_line` are those of the last line that was decided.
     """
@@ -22,12 +24,17 @@ class BulkRun(models.Model):
     reference = models.CharField(max_length=MAX_NOTE_LENGTH)
     # Covers the file and the options that change its meaning.
     fingerprint = models.CharField(max_length=64)
+    # Of all events of the run. Blank for a run that began in an earlier version.
+    request_id = models.CharField(
+        max_length=MAX_REQUEST_ID_LENGTH, blank=True, default="", db_default=""
+    )
     applied = models.BigIntegerField(default=0)
     refused = models.BigIntegerField(default=0)
     last_sku = SkuField(max_length=MAX_SKU_LENGTH, default="")
     last_line = models.BigIntegerField(default=0)
     started_at = MomentField(db_default=Now())
     ended_at = MomentField(null=True)
+    undone_at = MomentField(null=True)
 
     class Meta:
         default_permissions = ()
@@ -37,6 +44,11 @@ class BulkRun(models.Model):
 
     def __str__(self) -> str:
         return self.reference
+
+    @property
+    def decided(self) -> int:
+        """The number of lines that were applied or refused."""
+        return self.applied + self.refused
 
 
 class BulkRefusal(models.Model):

@@ -38,6 +38,7 @@ from products.stock.expiry import expire_overdue
 from products.stock.levels import ApplyPossible, add, adjust, apply, preview, remove
 from products.stock.once import Once, StoredResponse
 from products.stock.requests import (
+    UNDOABLE,
     Add,
     Adjust,
     Edit,
@@ -45,6 +46,7 @@ from products.stock.requests import (
     NewProduct,
     Operation,
     Remove,
+    Undo,
     faults_of,
 )
 from products.stock.reservations import (
@@ -59,6 +61,7 @@ from products.stock.runner import Outcomes, Verb, run_batches
 
 __all__ = [
     "REPAIR_ACTOR",
+    "UNDOABLE",
     "Actor",
     "Add",
     "Adjust",
@@ -91,6 +94,7 @@ __all__ = [
     "StockError",
     "StockLimitExceeded",
     "StoredResponse",
+    "Undo",
     "Verb",
     "add",
     "adjust",

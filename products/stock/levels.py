@@ -170,6 +170,7 @@ def _record_one(
         quantity_change=operation.quantity_change(product),
         reason=operation.reason,
         reference=operation.reference,
+        undoes_id=operation.undoes_id,
     )
 
 

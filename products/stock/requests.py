@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
-from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from django.core.exceptions import ValidationError
 
@@ -125,13 +125,21 @@ class Line(_Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Operation(_Checked):
-    """A change of one product's quantity on hand: `Add`, `Remove` or `Adjust`."""
+    """A change of one product's quantity on hand: `Add`, `Remove`, `Adjust` or `Undo`."""
 
     sku: Sku
     reason: Note = ""
     reference: Note = ""
 
-    event_type: ClassVar[StockEvent.Type]
+    @property
+    def event_type(self) -> StockEvent.Type:
+        """The type of the event that records the change."""
+        raise NotImplementedError
+
+    @property
+    def undoes_id(self) -> int | None:
+        """The id of the event that the change undoes, if any."""
+        return None
 
     def quantity_change(self, product: Product) -> int:
         """Return the units to add to `product.quantity`; negative to remove.
@@ -187,3 +195,42 @@ class Adjust(Operation):
         if self.quantity < product.reserved_quantity:
             raise BelowReserved(self.sku, self.quantity, product.levels)
         return self.quantity - product.quantity
+
+
+_UNDONE_BY = {
+    StockEvent.Type.ADDED: StockEvent.Type.REMOVED,
+    StockEvent.Type.REMOVED: StockEvent.Type.ADDED,
+    StockEvent.Type.ADJUSTED: StockEvent.Type.ADJUSTED,
+}
+UNDOABLE = tuple(_UNDONE_BY)
+"""The types of events that an `Undo` can undo."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undo(Operation):
+    """Take back the change that an event has made to the quantity on hand."""
+
+    sku: str  # Not checked: the event has it, whatever characters are allowed now.
+    event_id: int
+    type_of_event: StockEvent.Type
+    change: int
+    """The units to add; negative to remove."""
+    total_change: int
+    """The sum of these changes for all events of the product that are undone together."""
+
+    @property
+    def event_type(self) -> StockEvent.Type:
+        return _UNDONE_BY[self.type_of_event]
+
+    @property
+    def undoes_id(self) -> int:
+        return self.event_id
+
+    def quantity_change(self, product: Product) -> int:
+        if self.change < 0 and -self.change > product.available_quantity:
+            raise InsufficientStock(self.sku, -self.change, product.available_quantity)
+        if self.change > 0 and self.total_change > 0 and product.archived:
+            raise ProductArchived(product, self.change)
+        if product.quantity + self.change > MAX_UNITS:
+            raise StockLimitExceeded(self.sku, self.change, product.levels)
+        return self.change

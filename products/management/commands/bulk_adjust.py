@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 from django.core.management.base import CommandError, CommandParser
 
 from products import stock
-from products.files import bulk, operations
+from products.files import bulk, operations, undo
 from products.files.adjustments import (
     COLUMN_OF,
     adjustment_columns,
@@ -14,8 +14,8 @@ from products.files.adjustments import (
 from products.files.lines import FileLine
 from products.files.rows import Columns
 from products.files.staging import NewLine, staging
-from products.management.base import ExitCode
-from products.management.bulk import BulkCommand, names_in_file, with_run_id
+from products.management.base import ExitCode, note
+from products.management.bulk import BulkCommand, Labels, names_in_file, with_run_id
 from products.management.files import (
     fingerprint,
     reading,
@@ -23,6 +23,14 @@ from products.management.files import (
 )
 from products.management.output import STANDARD_OUTPUT, opened
 from products.models import BulkRun
+
+UNDO_OPTIONS = {"undo", "dry_run", "by", "reason"}
+UNDO_LABELS = Labels(
+    lines="events",
+    done="undone",
+    possible="can be undone",
+    done_before="This run was already undone at {}. This command changed nothing.",
+)
 
 
 class Command(BulkCommand):
@@ -33,6 +41,7 @@ class Command(BulkCommand):
         "expected_quantity. Each line fills in one of add, remove, quantity and change.\n"
         "A line without an amount is passed over. A file counts each SKU once.\n\n"
         "All lines are applied or none. With --keep-going, every valid line is applied.\n\n"
+        "With --undo, take back a run instead: what its events did to the quantity on hand.\n\n"
         "Exit status: 0 if all lines were applied, 1 if lines were refused, 2 if the\n"
         "file or an option is invalid, 3 if the database failed."
     )
@@ -41,18 +50,24 @@ class Command(BulkCommand):
         "bulk_adjust delivery.csv --reason delivery --reference po-7",
         "bulk_adjust count.csv --keep-going --reference count-1 --rejects refused.csv",
         "bulk_adjust orders.csv --sku-column Item --amount-column Units --operation remove",
+        "bulk_adjust --undo count-1 --dry-run",
     )
-    interrupted = (
-        "Interrupted. With --reference, run the same command again to finish the file. Without it, "
-        "all lines were applied or none: check the ledger first."
-    )
+    needs_file = False
     retry = (
         "With --reference, run the same command again to finish the file. Without it, all lines "
         "were applied or none: check the ledger first."
     )
+    interrupted = f"Interrupted. {retry}"
 
     def add_arguments(self, parser: CommandParser) -> None:
+        options_of_django = vars(parser.parse_args([]))
         super().add_arguments(parser)
+        parser.add_argument(
+            "--undo",
+            type=note,
+            metavar="REFERENCE",
+            help="take back the run with this reference, all or nothing, instead of applying FILE",
+        )
         parser.add_argument(
             "--keep-going",
             action="store_true",
@@ -73,7 +88,11 @@ class Command(BulkCommand):
             "without one",
         )
         parser.add_argument(
-            "--reason", default="", metavar="TEXT", help="the reason of lines without one"
+            "--reason",
+            default="",
+            metavar="TEXT",
+            help="the reason of lines without one, or of an undo (default of an undo: undo of "
+            "REFERENCE)",
         )
         parser.add_argument(
             "--sku-column",
@@ -106,8 +125,64 @@ class Command(BulkCommand):
             help="ignore columns of the file that are not named here, instead of refusing the file",
         )
 
+        self._defaults = {
+            name: default
+            for name, default in vars(parser.parse_args([])).items()
+            if name not in options_of_django
+        }
+
     def handle(self, *args: Any, by: stock.Actor, **options: Any) -> None:
-        _check(options)
+        if options["undo"] is not None:
+            self._check_undo(options)
+            self._undo(options["undo"], options["reason"], by=by, dry_run=options["dry_run"])
+        elif options["file"] is None:
+            _refuse("Name a file, or the run to undo (--undo REFERENCE).")
+        else:
+            _check(options)
+            self._apply(options, by=by)
+
+    def _check_undo(self, options: dict[str, Any]) -> None:
+        if options["file"] is not None:
+            _refuse("FILE and --undo cannot be combined. Leave one out.")
+        given = [
+            f"--{name.replace('_', '-')}"
+            for name, default in self._defaults.items()
+            if name not in UNDO_OPTIONS and options[name] != default
+        ]
+        if given:
+            _refuse(f"--undo cannot be combined with {given[0]}, which is for files. Leave it out.")
+        _check_notes(reason=options["reason"])
+
+    def _undo(self, reference: str, reason: str, *, by: stock.Actor, dry_run: bool) -> None:
+        self.labels = UNDO_LABELS
+        self.retry = "Run the same command again: a run is undone only once."
+        self.interrupted = f"Interrupted. {self.retry}"
+        try:
+            run = undo.run_of(reference)
+        except undo.UnknownRun:
+            _refuse(
+                f"No file was applied under reference {reference}. Give the --reference of the "
+                "command that applied it."
+            )
+        except undo.RunWithoutRequestId:
+            _refuse(
+                f"The run with reference {reference} was applied by an earlier version, which did "
+                "not keep the id of its events. Correct the stock with a new file."
+            )
+        with staging(undo.codec(reason or undo.default_reason(run))) as table:
+            undo.stage(table, run)
+            if run.undone_at:
+                report = undo.already_undone(run, events=table.lines)
+            else:
+                report = self.apply_or_preview(
+                    table,
+                    operations.AdjustmentLines(by=with_run_id(by)),
+                    dry_run=dry_run,
+                    claim=undo.UndoClaim(run, events=table.lines),
+                )
+        self.print_summary(table, report)
+
+    def _apply(self, options: dict[str, Any], *, by: stock.Actor) -> None:
         columns = _columns(options)
         reference = options["reference"] or ""
         notes = {"reason": options["reason"], "reference": reference}
@@ -123,14 +198,15 @@ class Command(BulkCommand):
                 meaning: list[object] = ["sum_repeated"] if options["sum_repeated"] else []
                 meaning += [columns.header_line] if columns.header_line else []
                 mark = fingerprint(source, columns.renamed, notes, options["keep_going"], *meaning)
-                run = BulkRun(reference=reference, fingerprint=mark)
+                by = with_run_id(by)
+                run = BulkRun(reference=reference, fingerprint=mark, request_id=by.request_id)
                 self.stage(
                     table,
                     source,
                     columns,
                     lambda row: _staged(adjustment_line(row, columns, **notes)),
                 )
-                operation = operations.AdjustmentLines(by=with_run_id(by))
+                operation = operations.AdjustmentLines(by=by)
                 if options["keep_going"] and not options["dry_run"]:
                     with self.progress(table) as progress:
                         report = bulk.apply_possible(table, operation, run=run, progress=progress)
@@ -143,7 +219,7 @@ class Command(BulkCommand):
                         table,
                         operation,
                         dry_run=options["dry_run"],
-                        run=run if reference else None,
+                        claim=bulk.FileClaim(run) if reference else None,
                     )
         except CommandError as error:
             if report is None:
@@ -157,28 +233,37 @@ def _staged(line: FileLine) -> NewLine | str:
     return line.passed_over or operations.AdjustmentLines.staged(line)
 
 
-def _check(options: dict[str, Any]) -> None:
-    def refuse(detail: str) -> NoReturn:
-        raise CommandError(detail, returncode=ExitCode.BAD_INPUT)
+def _refuse(detail: str) -> NoReturn:
+    raise CommandError(detail, returncode=ExitCode.BAD_INPUT)
 
+
+def _check(options: dict[str, Any]) -> None:
     if options["keep_going"] and not options["reference"] and not options["dry_run"]:
-        refuse("--keep-going requires --reference, so that an interrupted run can be resumed.")
+        _refuse("--keep-going requires --reference, so that an interrupted run can be resumed.")
     if options["rejects"] and (options["dry_run"] or not options["keep_going"]):
-        refuse("--rejects requires --keep-going, and cannot be combined with --dry-run.")
+        _refuse("--rejects requires --keep-going, and cannot be combined with --dry-run.")
     if options["rejects"] == STANDARD_OUTPUT:
-        refuse("--rejects requires a file name. Standard output is for the summary.")
+        _refuse("--rejects requires a file name. Standard output is for the summary.")
     if bool(options["amount_column"]) != bool(options["operation"]):
-        refuse("--amount-column and --operation must be used together.")
+        _refuse("--amount-column and --operation must be used together.")
     if options["rejects"] and _is_same_file(options["rejects"], options["file"]):
-        refuse("--rejects would overwrite the input file. Choose another file.")
+        _refuse("--rejects would overwrite the input file. Choose another file.")
     for name in ("reason", "reference"):
         try:
             stock.Add(sku="CUP", amount=1, **{name: options[name] or ""})
         except stock.Invalid as error:
-            refuse(f"--{name}: {error.detail}")
+            _refuse(f"--{name}: {error.detail}")
     if options["reference"] is not None and not options["reference"].strip():
         # Such as an unset shell variable. The file would be applied each time.
-        refuse("--reference cannot be blank. Give a name, or leave the option out.")
+        _refuse("--reference cannot be blank. Give a name, or leave the option out.")
+
+
+def _check_notes(**notes: str) -> None:
+    for option, text in notes.items():
+        try:
+            stock.Add(sku="CUP", amount=1, reason=text)
+        except stock.Invalid as error:
+            _refuse(f"--{option}: {error.detail}")
 
 
 def _is_same_file(one: str, other: str) -> bool:

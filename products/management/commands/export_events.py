@@ -5,7 +5,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from products import stock
 from products.files.exports import EVENT_EXPORT
-from products.management.base import ExitCode, sku, timestamp
+from products.management.base import ExitCode, note, sku, timestamp
 from products.management.output import ExportCommand
 from products.models import Product, StockEvent
 
@@ -16,6 +16,7 @@ class Command(ExportCommand):
         "export_events events.csv --sku MUG-BLUE",
         "export_events - --since 2026-11-01T00:00:00Z --until 2026-12-01T00:00:00Z",
         "export_events removed.jsonl --type InventoryRemoved --format jsonl",
+        "export_events run.csv --reference count-1",
     )
     columns = EVENT_EXPORT
 
@@ -28,6 +29,15 @@ class Command(ExportCommand):
             choices=StockEvent.Type.values,
             metavar="TYPE",
             help=f"only events of this type: {', '.join(StockEvent.Type.values)}",
+        )
+        parser.add_argument(
+            "--reference", type=note, metavar="TEXT", help="only events with this reference"
+        )
+        parser.add_argument(
+            "--request-id",
+            type=note,
+            metavar="TEXT",
+            help="only events of this request, or of this run of a command",
         )
         parser.add_argument(
             "--since",
@@ -46,6 +56,8 @@ class Command(ExportCommand):
         output_format: str,
         sku: str | None,
         event_type: str | None,
+        reference: str | None,
+        request_id: str | None,
         since: datetime | None,
         until: datetime | None,
         **options: Any,
@@ -61,6 +73,10 @@ class Command(ExportCommand):
         events = StockEvent.objects.filter(
             **{field: value for field, value in wanted.items() if value is not None}
         )
+        if reference is not None:
+            events = events.of_reference(reference)
+        if request_id is not None:
+            events = events.of_request(request_id)
         self.export(events.order_by("pk"), file=file, output_format=output_format)
 
 

@@ -7,6 +7,7 @@ import os
 import resource
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from io import StringIO
@@ -163,7 +164,8 @@ def _events() -> None:
     ProductFactory.create(sku="CUP", minimum_stock_level=5)
     ProductFactory.create(sku="POT")
     stock.reserve(sku="CUP", amount=4, reference="=1+1", by=ACTOR)
-    stock.adjust(sku="POT", quantity=7, reason="-1", by=ACTOR)
+    other = replace(ACTOR, request_id="request-2")
+    stock.adjust(sku="POT", quantity=7, reason="-1", by=other)
     stock.remove(sku="CUP", amount=20, by=ACTOR)
 
 
@@ -197,10 +199,16 @@ def test_csv_events_have_the_fields_of_the_api() -> None:
         (["--type", "ProductCreated"], [("CUP", 1), ("POT", 1)]),
         (["--type", "LowStockDetected", "--sku", "CUP"], [("CUP", 4)]),
         (["--type", "LowStockDetected", "--sku", "POT"], []),
+        (["--reference", "=1+1"], [("CUP", 2)]),
+        (["--reference", "=1+1", "--sku", "POT"], []),
+        (["--reference", "unknown"], []),
+        (["--request-id", "request-2"], [("POT", 2)]),
+        (["--request-id", "request-2", "--type", "InventoryRemoved"], []),
+        (["--request-id", "unknown"], []),
     ],
 )
 @pytest.mark.usefixtures("_events")
-def test_filters_events_by_sku_and_type(words: list[str], wanted: list[tuple[str, int]]) -> None:
+def test_filters_events(words: list[str], wanted: list[tuple[str, int]]) -> None:
     events = objects_of(run("export_events", "--format", "jsonl", *words))
 
     assert [(event["sku"], event["version"]) for event in events] == wanted
@@ -237,6 +245,12 @@ def test_adjacent_periods_share_no_event() -> None:
         ["--sku", "cup"],
         ["--sku", "CUP\0"],
         ["--sku", ""],
+        ["--reference", ""],
+        ["--reference", " "],
+        ["--reference", "a\0b"],
+        ["--reference", "x" * 256],
+        ["--request-id", ""],
+        ["--request-id", "\udcff"],
         ["--format", "xlsx"],
         ["a", "b"],
     ],
