@@ -149,6 +149,15 @@ def reservation_link(event: StockEvent) -> str:
     return format_html('<a class="text-link" href="{}">{}</a>', url, event.reservation_id)
 
 
+@display(description="Undone by", empty_value="-")
+def undone_by(event: StockEvent) -> str:
+    undo = event.undone_by.first()
+    if undo is None:
+        return ""
+    url = reverse("admin:products_stockevent_change", args=[undo.pk])
+    return format_html('<a class="text-link" href="{}">{}</a>', url, undo)
+
+
 @admin.register(StockEvent)
 class StockEventAdmin(ExportAdmin, ReadOnlyAdmin):
     exported_columns = EVENT_EXPORT
@@ -189,6 +198,7 @@ class StockEventAdmin(ExportAdmin, ReadOnlyAdmin):
         available,
         edited,
         "undoes",
+        undone_by,
         "reservation",
         "reason",
         "reference",
