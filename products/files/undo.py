@@ -1,4 +1,4 @@
-"""Undo a run: take back what its events did to the quantity on hand."""
+"""Undo a run: take back the changes that its events have made to the quantity on hand."""
 
 import json
 from collections.abc import Sequence

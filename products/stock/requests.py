@@ -210,7 +210,7 @@ UNDOABLE = tuple(_UNDONE_BY)
 class Undo(Operation):
     """Take back the change that an event has made to the quantity on hand."""
 
-    sku: str  # Not checked: the event has it, whatever characters are allowed now.
+    sku: str  # Not checked: settings may allow fewer characters now than when it was created.
     event_id: int
     type_of_event: StockEvent.Type
     change: int

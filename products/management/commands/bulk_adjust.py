@@ -41,7 +41,7 @@ class Command(BulkCommand):
         "expected_quantity. Each line fills in one of add, remove, quantity and change.\n"
         "A line without an amount is passed over. A file counts each SKU once.\n\n"
         "All lines are applied or none. With --keep-going, every valid line is applied.\n\n"
-        "With --undo, take back a run instead: what its events did to the quantity on hand.\n\n"
+        "With --undo, take back a run instead: write the opposite of each of its changes.\n\n"
         "Exit status: 0 if all lines were applied, 1 if lines were refused, 2 if the\n"
         "file or an option is invalid, 3 if the database failed."
     )

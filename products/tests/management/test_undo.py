@@ -62,7 +62,7 @@ def summary(**figures: int) -> str:
     return "".join(f"{names[name]:<40}{figures[name]:>13,}\n" for name in figures)
 
 
-# ------------------------------------------------------------------------------------- what it does
+# --------------------------------------------------------------------------------------- the events
 
 
 def test_writes_the_opposite_of_each_event(adjust: Callable[..., Result]) -> None:
@@ -179,7 +179,7 @@ def test_units_in_and_out_of_the_day_include_the_undo(adjust: Callable[..., Resu
     assert (today.units_in, today.units_out) == (8, 3)
 
 
-# ---------------------------------------------------------------------------------- what is refused
+# ----------------------------------------------------------------------------------------- refusals
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -344,7 +344,7 @@ def test_a_run_without_changes_is_undone_without_events(adjust: Callable[..., Re
     assert adjust("sku,quantity\nCUP,5\n", "--reason=stocktake").status == 2
 
 
-# ---------------------------------------------------------------------------- whose events they are
+# ------------------------------------------------------------------------------------- other events
 
 
 def test_does_not_undo_requests_that_send_the_request_id_of_the_run(
