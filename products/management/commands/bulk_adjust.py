@@ -125,6 +125,7 @@ class Command(BulkCommand):
             help="ignore columns of the file that are not named here, instead of refusing the file",
         )
 
+        # An undo refuses all options for files, also those that are added later.
         self._defaults = {
             name: default
             for name, default in vars(parser.parse_args([])).items()
@@ -169,7 +170,7 @@ class Command(BulkCommand):
                 f"The run with reference {reference} was applied by an earlier version, which did "
                 "not keep the id of its events. Correct the stock with a new file."
             )
-        with staging(undo.codec(reason or undo.default_reason(run))) as table:
+        with staging(undo.codec(reason.strip() or undo.default_reason(run))) as table:
             undo.stage(table, run)
             if run.undone_at:
                 report = undo.already_undone(run, events=table.lines)

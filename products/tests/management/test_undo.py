@@ -109,13 +109,18 @@ def test_writes_the_opposite_of_each_event(adjust: Callable[..., Result]) -> Non
     ]
 
 
-def test_a_reason_replaces_the_default(adjust: Callable[..., Result]) -> None:
+@pytest.mark.parametrize(
+    ("given", "written"), [("wrong file", "wrong file"), (" ", "undo of run-1")]
+)
+def test_a_reason_replaces_the_default(
+    adjust: Callable[..., Result], given: str, written: str
+) -> None:
     ProductFactory.create(sku="CUP")
     adjust("sku,add\nCUP,3\n")
 
-    undo_run("--reason=wrong file")
+    undo_run(f"--reason={given}")
 
-    assert StockEvent.objects.get(type=Type.REMOVED).reason == "wrong file"
+    assert StockEvent.objects.get(type=Type.REMOVED).reason == written
 
 
 def test_the_reason_of_a_long_reference_is_cut(tmp_path: Path) -> None:
