@@ -109,6 +109,19 @@ def test_writes_the_opposite_of_each_event(adjust: Callable[..., Result]) -> Non
     ]
 
 
+def test_the_api_serves_the_id_of_the_undone_event(
+    adjust: Callable[..., Result], api: APIClient
+) -> None:
+    ProductFactory.create(sku="CUP")
+    adjust("sku,add\nCUP,3\n")
+    undo_run()
+
+    removed, added, created = api.get("/v1/products/CUP/events").json()["results"]
+
+    assert (removed["type"], removed["undoes"]) == ("InventoryRemoved", added["id"])
+    assert "undoes" not in added.keys() | created.keys()
+
+
 @pytest.mark.parametrize(
     ("given", "written"), [("wrong file", "wrong file"), (" ", "undo of run-1")]
 )
