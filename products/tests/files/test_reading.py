@@ -6,107 +6,26 @@ The command and the back office use the same reader, so each sheet goes through 
 import csv
 import random
 import re
-from collections.abc import Callable
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
-from django.core.management import CommandError, call_command
-from django.urls import reverse
-from openpyxl import Workbook
 
 from products import stock
 from products.files.adjustments import ADJUSTMENT_COLUMNS, adjustment_line
 from products.files.csv import csv_lines
 from products.files.rows import Columns, UnreadableFile, rows_of
-from products.models import Product
-from products.tests.admin.browsers import browser_of
 from products.tests.factories import ACTOR, ProductFactory
+from products.tests.files.sheets import LEVELS, Read, both, changed, saved, sheet_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("shop")]
 
 CASES = Path(__file__).parent / "cases"
-LEVELS = {"SKU-1": 10, "SKU-2": 20, "SKU-3": 30, "00123": 7, "123": 900}
-MANAGER = ("view_product", "add_product", "change_product", "operate_stock", "adjust_stock")
-
-
-class Outcome(NamedTuple):
-    """The levels that a file changed, and the messages."""
-
-    changed: dict[str, int]
-    said: str
-
-
-Read = Callable[..., Outcome]
-
-
-@pytest.fixture(autouse=True)
-def _shop() -> None:
-    for sku, quantity in LEVELS.items():
-        ProductFactory.create(sku=sku, quantity=quantity)
 
 
 def case(name: str) -> bytes:
     return (CASES / name).read_bytes()
-
-
-def changed() -> dict[str, int]:
-    now = dict(Product.objects.values_list("sku", "quantity"))
-    return {sku: quantity for sku, quantity in now.items() if LEVELS.get(sku) != quantity}
-
-
-@pytest.fixture
-def by_command(tmp_path: Path) -> Read:
-    """Return a function that applies a sheet by `bulk_adjust`."""
-
-    def run(content: str | bytes, *options: str, command: str = "bulk_adjust") -> Outcome:
-        path = tmp_path / "sheet.csv"
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        output = StringIO()
-        try:
-            call_command(command, str(path), *options, stdout=output)
-        except CommandError as error:
-            output.write(str(error))
-        except SystemExit:
-            pass
-        return Outcome(changed(), output.getvalue())
-
-    return run
-
-
-@pytest.fixture
-def by_admin() -> Read:
-    """Return a function that uploads a sheet in the back office, and confirms its preview."""
-    browser = browser_of("Ada", *MANAGER)
-
-    def run(content: str | bytes, *, kind: str = "adjustments", **fields: Any) -> Outcome:
-        data = content if isinstance(content, bytes) else content.encode()
-        url = reverse("admin:products_product_import", args=[kind])
-        file = SimpleUploadedFile("sheet", data)
-        page = browser.post(url, {"file": file, "reason": "sheet", **fields})
-        if "form" in page.context:
-            return Outcome(changed(), " ".join(page.context["form"].errors["file"]))
-        if pending := page.context["pending"]:
-            confirm = "admin:products_product_import_confirm"
-            browser.post(reverse(confirm, args=[kind, pending.pk]))
-        problems = [problem for row in page.context["rows"] for problem in row.line.problems]
-        notes = page.context.get("notes", ())
-        said = [*(problem.detail for problem in problems), *notes]
-        return Outcome(changed(), "\n".join(said))
-
-    return run
-
-
-def both(by_command: Read, by_admin: Read, content: str | bytes) -> Outcome:
-    """Read a sheet in both ways. Neither may change a level that the other does not."""
-    first = by_command(content, "--reason=sheet")
-    for sku in first.changed:
-        stock.adjust(sku=sku, quantity=LEVELS[sku], reason="once more", by=ACTOR)
-    second = by_admin(content)
-    assert first.changed == second.changed
-    return Outcome(first.changed, f"{first.said}\n{second.said}")
 
 
 # ------------------------------------------------------------------------------------ CSV dialects
@@ -526,20 +445,6 @@ def test_zeros_behind_the_point_in_a_shop_sheet(by_command: Read) -> None:
 
 
 # ------------------------------------------------------------------------------------------- XLSX
-
-
-def saved(workbook: Workbook) -> bytes:
-    file = BytesIO()
-    workbook.save(file)
-    return file.getvalue()
-
-
-def sheet_of(*rows: list[Any]) -> tuple[Workbook, Any]:
-    workbook = Workbook()
-    sheet = workbook.worksheets[0]
-    for row in rows:
-        sheet.append(row)
-    return workbook, sheet
 
 
 @pytest.mark.parametrize(
