@@ -26,6 +26,7 @@ _MARKUP = re.compile(rb"<[!?a-zA-Z]")
 _CTRL_Z = "\x1a"
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 _LOOKS_LIKE_A_SKU = re.compile(r"\S*[0-9_./-]\S*")
+_BOM = "\ufeff"
 
 NOT_CSV = {
     b"PK\3\4": (
@@ -36,6 +37,9 @@ NOT_CSV = {
         "The file is an old .xls file, or has a password. Save it as .xlsx without a password, "
         "or as CSV."
     ),
+    b"\x1f\x8b": "The file is compressed (gzip). Unpack it first.",
+    b"%PDF": "The file is a PDF document. Export the table again, as CSV or XLSX.",
+    b"{\\rtf": "The file is an RTF document. Export the table again, as CSV or XLSX.",
 }
 """Maps the first bytes of other formats to what to do."""
 
@@ -58,7 +62,7 @@ class _Dialect(NamedTuple):
 def csv_lines(file: BinaryIO, columns: Columns) -> Iterator[tuple[int, list[str]]]:
     """Yield each record of a CSV file with the number of its first line, from the beginning.
 
-    The file is UTF-8, with or without a byte order mark, or UTF-16 with one. A first line `sep=`
+    The file is UTF-8 or UTF-16, with or without a byte order mark. A first line `sep=`
     names the delimiter and is not yielded. Otherwise the delimiter is the comma, semicolon, tab or
     vertical bar by which the needed columns are found in the header. Raises `UnreadableFile`.
     """
@@ -177,6 +181,11 @@ def _tab_cells(line: int, text: str, dialect: _Dialect) -> list[str]:
         cells = [cell.lstrip(" ") for cell in cells]
     if '"' not in text:
         return cells
+    if line > dialect.header > 0 and len(cells) < dialect.width and _is_cut(cells[-1]):
+        raise UnreadableFile(
+            f"Line {line} ends within quotation marks, and has fewer cells than the header. Write "
+            "the text of this cell on one line, or save the file as CSV with commas."
+        )
     if any(cell.startswith('"') and not _QUOTED.fullmatch(cell) for cell in cells):
         try:
             [joined] = csv.reader([text], delimiter="\t", strict=True)
@@ -191,6 +200,11 @@ def _tab_cells(line: int, text: str, dialect: _Dialect) -> list[str]:
         match[1].replace('""', '"') if (match := _QUOTED.fullmatch(cell)) else cell
         for cell in cells
     ]
+
+
+def _is_cut(cell: str) -> bool:
+    """Return whether a cell begins with a quotation mark that is not closed."""
+    return cell.startswith('"') and cell.count('"') % 2 == 1
 
 
 def _refuse_joined_rows(
@@ -233,10 +247,8 @@ def _cells_of_line(text: str, delimiter: str) -> list[str]:
 
 def _texts(file: BinaryIO) -> Iterator[str]:
     """Yield the lines of a file from the beginning. Ctrl-Z ends the file, as in DOS."""
-    file.seek(0)
-    is_utf16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    file.seek(0)
-    decoded = _utf16(file) if is_utf16 else _utf8(file)
+    utf16 = _utf16_of(file)
+    decoded = _utf16(file, utf16) if utf16 else _utf8(file)
     for number, text in enumerate(decoded, start=1):
         if _CTRL_Z in text:
             text, _, after = text.partition(_CTRL_Z)
@@ -255,28 +267,47 @@ def _texts(file: BinaryIO) -> Iterator[str]:
             yield text
 
 
+def _utf16_of(file: BinaryIO) -> str:
+    """Return the name of the UTF-16 encoding of a file, empty if it has another encoding."""
+    file.seek(0)
+    start = file.read(2)
+    file.seek(0)
+    if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    # Without a mark, the NUL of the first ASCII character shows the order of the bytes.
+    match [byte > 0 for byte in start]:
+        case [True, False]:
+            return "utf-16-le"
+        case [False, True]:
+            return "utf-16-be"
+    return ""
+
+
 def _utf8(file: BinaryIO) -> Iterator[str]:
     number = 0
     while content := file.readline(MAX_LINE_BYTES):
         number += 1
         if len(content) == MAX_LINE_BYTES:
             raise _too_long(number)
+        # Files that are joined have a mark in the middle, too.
+        if content.startswith(codecs.BOM_UTF8):
+            content = content[len(codecs.BOM_UTF8) :]
         try:
-            yield content.decode("utf-8-sig" if number == 1 else "utf-8")
+            yield content.decode()
         except UnicodeDecodeError as error:
             raise UnreadableFile(
                 f"Line {number} is not UTF-8 text. Save the file as “CSV UTF-8” and try again."
             ) from error
 
 
-def _utf16(file: BinaryIO) -> Iterator[str]:
-    texts = io.TextIOWrapper(file, "utf-16", newline="")
+def _utf16(file: BinaryIO, encoding: str) -> Iterator[str]:
+    texts = io.TextIOWrapper(file, encoding, newline="")
     number = 1
     try:
         while text := texts.readline(MAX_LINE_BYTES):
             if len(text) == MAX_LINE_BYTES:
                 raise _too_long(number)
-            yield text
+            yield text.removeprefix(_BOM)
             number += 1
     except UnicodeError as error:
         raise UnreadableFile(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ Reader = Callable[[Row, str], Any]
 
 WITHOUT_SKU = "without a SKU"
 
-_EXPONENT = re.compile(r"[0-9]+([.,][0-9]+)?E[+-]?[0-9]+")
+_EXPONENT = re.compile(r"[0-9]+([.,][0-9]+)?[Ee][+-]?[0-9]+")
 
 
 @dataclasses.dataclass
@@ -122,6 +123,10 @@ def _not_a_sku(text: str) -> stock.Invalid:
         detail = error.messages[0]
     if text:
         detail = f"{detail} The cell has {shown(text)}."
+        if foreign := next((mark for mark in text if not mark.isascii()), ""):
+            # It may look like an allowed character.
+            name = unicodedata.name(foreign, "a character")
+            detail = f"{detail} It contains {name} (U+{ord(foreign):04X})."
     if _EXPONENT.fullmatch(text):
         detail = f"{detail} A spreadsheet has shortened a long number: enter the SKU as text."
     return stock.Invalid("sku", detail)

@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 from django.template.defaultfilters import pluralize
@@ -56,6 +56,11 @@ _NAMELESS = (
 _TOO_WIDE = (
     "The row has more cells than the header, unlike other rows. Put a value that contains the "
     "separator in quotation marks, or delete the separator at the end."
+)
+
+_TOO_SHORT = (
+    "The row has fewer cells than the header, unlike the rows around it. Add the missing cells, or "
+    "a separator for each."
 )
 
 _ONE_CELL = (
@@ -246,10 +251,13 @@ def folded(name: str) -> str:
     return " ".join(visible.split())
 
 
-def rows_of(lines: Iterable[tuple[int, Sequence[Cell]]], columns: Columns) -> Iterator[Row]:
+def rows_of(
+    lines: Iterable[tuple[int, Sequence[Cell]]], columns: Columns, *, may_shift: bool = True
+) -> Iterator[Row]:
     """Yield the rows below the header. The header is the first line that is not empty.
 
-    Raises `UnreadableFile`.
+    Rows that repeat the header are skipped. `may_shift` says whether a separator can be a part of a
+    value, and so shift the cells behind it. Raises `UnreadableFile`.
     """
     filled = (
         (line, values)
@@ -270,32 +278,79 @@ def rows_of(lines: Iterable[tuple[int, Sequence[Cell]]], columns: Columns) -> It
             " ".join([str(error), *_about_header(header_line, header, columns, filled)])
         ) from None
     nameless = [index for index, name in enumerate(names) if name is None]
-    has_exact_row, wide = False, 0
+    named_end = max(at for at, name in enumerate(names, start=1) if name is not None)
+    header_names = {form for name in _texts_of(header) for form in (folded(name), name.lower())}
+    widths = _Widths(len(names), named_end) if may_shift else None
     for line, values in filled:
         cells = {
             name: value
             for name, value in zip(names, values, strict=False)
             if name and (value or value == 0) and not str(value).isspace()
         }
-        if isinstance(sku := cells.get("sku"), str) and not is_sku(sku):
-            cells["sku"] = _bare_sku(sku)
-        problem = ""
-        if len(values) > len(names):
-            if any(map(is_filled, values[len(names) :])):
-                problem = _NAMELESS
-            elif has_exact_row:
-                problem = _TOO_WIDE
-            else:
-                wide = wide or line
-        elif len(values) == len(names):
-            if wide:
-                raise UnreadableFile(f"Line {wide}: {_TOO_WIDE}")
-            has_exact_row = True
+        if isinstance(sku := cells.get("sku"), str):
+            if not is_sku(sku):
+                sku = cells["sku"] = _bare_sku(sku)
+            if sku.lower() in header_names and _is_header(line, values, header, columns):
+                continue
+        problem = widths.problem_of(line, values) if widths else ""
         if nameless and not problem:
             problem = _problem_of_nameless(values, nameless, columns)
+        if len(values) > named_end and not problem and (may_shift or not columns.allow_others):
+            # A separator in a value may have moved the last cell here.
+            problem = _NAMELESS if any(map(is_filled, values[named_end:])) else ""
         if len(cells) == 1 < len(names) and _is_whole_row(cells.get("sku"), values):
             problem = _ONE_CELL
         yield Row(line, cells, problem)
+    if widths:
+        widths.end()
+
+
+class _Widths:
+    """The numbers of cells of the rows, to find rows with a separator too many or too few."""
+
+    def __init__(self, width: int, named_end: int) -> None:
+        self._width, self._named_end = width, named_end
+        self._has_exact_row = False
+        self._pads = False
+        """Whether a row of the full width has nothing in the last column with a name."""
+        self._wide = 0
+        """The first row that is wider than the header."""
+        self._short: list[int] = []
+        """The short rows since the last row of the full width."""
+        self._lone_short = 0
+        """The first short row between two rows of the full width."""
+
+    def problem_of(self, line: int, values: Sequence[Cell]) -> str:
+        """Return the problem of a row, if any. Raises `UnreadableFile` if an earlier one has one.
+
+        All rows may end with a separator, and Excel leaves out the last separators of 16 rows.
+        """
+        if len(values) == self._width:
+            self._has_exact_row = True
+            self._pads = self._pads or not is_filled(values[self._named_end - 1])
+            if self._short or self._wide or self._lone_short:
+                self.end()
+        elif len(values) < self._width:
+            if len(values) < self._named_end and sum(map(is_filled, values)) > 1:
+                self._short.append(line)
+        elif any(map(is_filled, values[self._width :])):
+            return _NAMELESS
+        elif self._has_exact_row:
+            return _TOO_WIDE
+        else:
+            self._wide = self._wide or line
+            return _problem_of_neighbours(values)
+        return ""
+
+    def end(self) -> None:
+        """End a run of short rows. Raises `UnreadableFile` if a row has another width than most."""
+        if self._wide and self._has_exact_row:
+            raise UnreadableFile(f"Line {self._wide}: {_TOO_WIDE}")
+        if len(self._short) == 1:
+            self._lone_short = self._lone_short or self._short[0]
+        self._short.clear()
+        if self._lone_short and self._pads:
+            raise UnreadableFile(f"Line {self._lone_short}: {_TOO_SHORT}")
 
 
 def hash_of(rows: Iterable[Row]) -> str:
@@ -316,6 +371,32 @@ def _is_whole_row(sku: Cell, values: Sequence[Cell]) -> bool:
     """Return whether a row has only one cell, which holds the cells of a row."""
     is_joined = isinstance(sku, str) and any(delimiter in sku for delimiter in DELIMITERS)
     return is_joined and sum(map(is_filled, values)) == 1
+
+
+def _is_header(line: int, values: Sequence[Cell], header: Sequence[Cell], columns: Columns) -> bool:
+    """Return whether a row repeats the header. Raises `UnreadableFile` if it is another header."""
+    found = columns.found_in(values)
+    if "sku" not in found or len(found) < min(2, sum(map(is_filled, values))):
+        return False
+    names, again = (" ".join(map(folded, _texts_of(cells))).strip() for cells in (header, values))
+    if names != again:
+        raise UnreadableFile(
+            f"Line {line} names the columns again, but not as the header does. Save the rows from "
+            "this line on as a file of their own."
+        )
+    return True
+
+
+def _problem_of_neighbours(values: Sequence[Cell]) -> str:
+    """Return the problem of a row in which a separator may have split a number."""
+    for before, after in pairwise(map(str, values)):
+        if re.fullmatch("-?[0-9]+", before) and re.fullmatch("[0-9]{1,3}", after):
+            return (
+                f"{shown(before)} and {shown(after)} may be one number, since the row has more "
+                "cells than the header. Put numbers with a separator in quotation marks, or delete "
+                "the separators at the end of rows."
+            )
+    return ""
 
 
 def _problem_of_nameless(values: Sequence[Cell], nameless: Sequence[int], columns: Columns) -> str:
@@ -370,6 +451,8 @@ def _names_of(header: Sequence[Cell], columns: Columns) -> list[str | None]:
     absent = [theirs for theirs in columns.ours() if not counts[folded(theirs)]]
     missing = [name for name in columns.needed() if name in absent]
     alike = {other: name for other in others for name in absent if _is_alike(other, name)}
+    own = [name for name in columns.ours().values() if name not in columns.renamed]
+    copies = {other: name for other in others for name in own if _is_copy(other, name)}
     unknown = [] if columns.allow_others else list(dict.fromkeys(others))
     repeated = [theirs for theirs in columns.ours() if counts[folded(theirs)] > 1]
     problems = [
@@ -379,6 +462,11 @@ def _names_of(header: Sequence[Cell], columns: Columns) -> list[str | None]:
         *(
             f"The name {shown(other)} is almost {shown(name)}. Correct the name."
             for other, name in alike.items()
+        ),
+        *(
+            f"The column {shown(other)} may be a second {shown(name)}. Delete or rename it."
+            for other, name in copies.items()
+            if other not in alike
         ),
     ]
     if problems:
@@ -417,7 +505,8 @@ def _about_header(
 
 def _is_alike(other: str, name: str) -> bool:
     """Return whether a name is probably meant to be another one."""
-    one, two = (re.sub(r"[\W_]+", "", folded(text)) for text in (other, name))
+    unit = re.compile(r"(?<=\w{6})\s*[(\[].*")
+    one, two = (re.sub(r"[\W_]+", "", unit.sub("", folded(text))) for text in (other, name))
     if one == two:
         return True
     short, long = sorted((one, two), key=len)
@@ -428,6 +517,11 @@ def _is_alike(other: str, name: str) -> bool:
         return short[at:] == long[at + 1 :]
     is_swapped = short[at : at + 2] == long[at : at + 2][::-1] and short[at + 2 :] == long[at + 2 :]
     return short[at + 1 :] == long[at + 1 :] or is_swapped
+
+
+def _is_copy(other: str, name: str) -> bool:
+    """Return whether a name is ours with a number, as spreadsheets name a second column."""
+    return re.fullmatch(re.escape(folded(name)) + r"[\W_]*[0-9]+\W*", folded(other)) is not None
 
 
 def _problem(kind: str, names: Sequence[str]) -> Iterator[str]:
