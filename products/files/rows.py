@@ -79,6 +79,8 @@ class InvalidCell(NamedTuple):
     detail: str
     boolean: bool | None = None
     """The value of a true/false cell."""
+    merged_text: str = ""
+    """The text of a cell that is merged with the one above."""
 
 
 class FormattedNumber(NamedTuple):
@@ -118,6 +120,8 @@ class Row(NamedTuple):
             return text
         if isinstance(cell, int) and len(str(abs(cell))) <= MAX_DIGITS_OF_TEXT:
             return str(cell)
+        if isinstance(cell, InvalidCell) and cell.merged_text:
+            return cell.merged_text
         raise stock.Invalid(column, _not_text(cell))
 
     def number(self, column: str) -> int | None:
@@ -424,7 +428,7 @@ def _text_of(cell: Cell) -> str:
         case FormattedNumber():
             return str(cell.value)
         case InvalidCell():
-            return cell.detail
+            return cell.merged_text or cell.detail
     return meaning_of(str(cell))
 
 

@@ -6,17 +6,20 @@ It is also a text if its cell shows the same digits. Otherwise 00123 would be re
 
 import io
 import zipfile
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.template.defaultfilters import pluralize
 from django.utils.text import get_text_list
 from openpyxl import load_workbook
-from openpyxl.utils import get_column_letter
+from openpyxl.utils import get_column_letter, range_boundaries
 from openpyxl.xml.functions import iterparse
 
 from products.files.csv import csv_lines
+from products.files.number_formats import shows_number
 from products.files.rows import (
+    MAX_DIGITS_OF_TEXT,
     NO_ROWS,
     Cell,
     Columns,
@@ -37,7 +40,8 @@ MAX_ROWS = 10_000
 MAX_UNPACKED_BYTES = 32 * 1024 * 1024
 # A hostile sheet may claim a cell a billion rows down or 18,000 columns to the right.
 _MAX_SHEET_ROWS = 1_048_576
-_MAX_SHEET_COLUMNS = 50
+_MAX_SHEET_COLUMNS = 256
+_MAX_MERGED_CELLS = 100_000
 
 _ROWS_NAMED = 10
 
@@ -64,18 +68,19 @@ def read(content: bytes, *, columns: Columns, sheet: str = "") -> Sheet:
             "files."
         )
     if not content.startswith(b"PK\3\4"):
-        return Sheet(_read(csv_lines(io.BytesIO(content), columns), columns), [])
+        lines = csv_lines(io.BytesIO(content), columns)
+        return Sheet(_read(rows_of(lines, columns)), [])
     workbook = _Workbook(content, sheet)
     try:
-        rows = _read(workbook.lines(), columns)
+        rows = _read(rows_of(workbook.lines(), columns, may_shift=False))
     except UnreadableFile as error:
         raise UnreadableFile(" ".join([str(error), *workbook.notes()])) from error
     return Sheet(rows, workbook.notes())
 
 
-def _read(lines: Iterable[tuple[int, Sequence[Cell]]], columns: Columns) -> list[Row]:
+def _read(found: Iterable[Row]) -> list[Row]:
     rows: list[Row] = []
-    for row in rows_of(lines, columns):
+    for row in found:
         if len(rows) == MAX_ROWS:
             raise UnreadableFile(
                 f"The file has more than {MAX_ROWS:,} rows. Split it into smaller files."
@@ -93,7 +98,7 @@ class _Workbook:
         self._content, self._wanted = content, sheet
         self._sheet = ""
         self._left_out: list[int] = []
-        self._hidden = _Hidden()
+        self._layout = _Layout()
 
     def notes(self) -> list[str]:
         """Say which sheet was read, which rows were left out, and which columns are hidden."""
@@ -105,23 +110,26 @@ class _Workbook:
             notes.append(
                 f"{count:,} hidden or filtered row{pluralize(count)} left out: {named}{others}."
             )
-        if self._hidden.columns:
-            letters = get_text_list(list(map(get_column_letter, self._hidden.columns)), "and")
-            plural = len(self._hidden.columns) > 1
+        if hidden := self._layout.hidden_columns:
+            letters = get_text_list(list(map(get_column_letter, hidden)), "and")
+            plural = len(hidden) > 1
             notes.append(f"Hidden column{'s' * plural} {letters}: read like the others.")
+        if self._layout.hides_zeros:
+            notes.append("The sheet does not show zeros. They are read.")
         return notes
 
     def lines(self) -> Iterator[tuple[int, Sequence[Cell]]]:
         """Yield the visible rows with their numbers."""
         try:
-            self._check_size()
+            with zipfile.ZipFile(io.BytesIO(self._content)) as archive:
+                _check_size(archive)
+                _refuse_other_archives(archive)
             workbook = load_workbook(io.BytesIO(self._content), read_only=True)
             sheet = _sheet_of(workbook, self._wanted)
             self._sheet = sheet.title
-            self._hidden = _hidden_in(sheet)
-            for line, cells in _rows_of_sheet(sheet):
-                values = [_xlsx_cell(cell) for cell in cells]
-                if line not in self._hidden.rows:
+            self._layout = _layout_of(sheet)
+            for line, values in _with_merged(_rows_of_sheet(sheet), self._layout.merged):
+                if line not in self._layout.hidden_rows:
                     yield line, values
                 elif any(map(is_filled, values)):
                     self._left_out.append(line)
@@ -134,14 +142,34 @@ class _Workbook:
                 "again."
             ) from error
 
-    def _check_size(self) -> None:
-        with zipfile.ZipFile(io.BytesIO(self._content)) as archive:
-            unpacked = sum(part.file_size for part in archive.infolist())
-        if unpacked > MAX_UNPACKED_BYTES:
-            raise UnreadableFile(
-                f"The file unpacks to more than {MAX_UNPACKED_BYTES // 1024 // 1024} MiB. Delete "
-                "the sheets and pictures that are not needed, or save it as CSV."
-            )
+
+def _check_size(archive: zipfile.ZipFile) -> None:
+    unpacked = sum(part.file_size for part in archive.infolist())
+    if unpacked > MAX_UNPACKED_BYTES:
+        raise UnreadableFile(
+            f"The file unpacks to more than {MAX_UNPACKED_BYTES // 1024 // 1024} MiB. Delete "
+            "the sheets and pictures that are not needed, or save it as CSV."
+        )
+
+
+def _refuse_other_archives(archive: zipfile.ZipFile) -> None:
+    names = archive.namelist()
+    if "content.xml" in names:
+        kind = "an OpenDocument file (.ods)"
+    elif "xl/workbook.bin" in names:
+        kind = "a binary workbook (.xlsb)"
+    elif "xl/workbook.xml" in names and b"//purl.oclc.org/" in archive.read("xl/workbook.xml"):
+        kind = "a “Strict Open XML” workbook"
+    elif not any(name.startswith("xl/") for name in names):
+        raise UnreadableFile(
+            "The file is a ZIP archive and not an XLSX workbook. Unpack it and import the file in "
+            "it, or save the table as XLSX or CSV."
+        )
+    else:
+        return
+    raise UnreadableFile(
+        f"The file is {kind}. Save it as an ordinary XLSX workbook in a spreadsheet program."
+    )
 
 
 def _sheet_of(workbook: Any, wanted: str) -> Any:
@@ -174,33 +202,74 @@ def _titles(sheets: Iterable[Any]) -> str:
 
 
 def _has_cells(sheet: Any) -> bool:
-    return any(is_filled(_xlsx_cell(cell)) for _, cells in _rows_of_sheet(sheet) for cell in cells)
+    return any(is_filled(cell) for _, cells in _rows_of_sheet(sheet) for cell in cells)
 
 
-def _rows_of_sheet(sheet: Any) -> Iterator[tuple[int, Sequence[Any]]]:
-    """Yield the rows of a sheet with their numbers, except those in gaps."""
+def _rows_of_sheet(sheet: Any) -> Iterator[tuple[int, list[Cell]]]:
+    """Yield the rows of a sheet with their numbers, up to the last filled cell of each.
+
+    Most rows in gaps are left out. Raises `UnreadableFile` if a row is too long.
+    """
     # The size stated in the sheet may be wrong.
     sheet.reset_dimensions()
-    rows = sheet.iter_rows(max_row=_MAX_SHEET_ROWS, max_col=_MAX_SHEET_COLUMNS)
     gap = None
-    for line, cells in enumerate(rows, start=1):
+    for line, cells in enumerate(sheet.iter_rows(max_row=_MAX_SHEET_ROWS), start=1):
         # openpyxl yields the same object for each empty row of a gap.
         if cells is not gap:
-            yield line, cells
+            values = [_xlsx_cell(cell) for cell in cells]
+            while values and not is_filled(values[-1]):
+                values.pop()
+            if len(values) > _MAX_SHEET_COLUMNS:
+                raise UnreadableFile(
+                    f"Row {line} has a value in column {get_column_letter(len(values))}. At most "
+                    f"{_MAX_SHEET_COLUMNS} columns are read. Delete the columns that are not "
+                    "needed."
+                )
+            yield line, values
         gap = cells
 
 
-class _Hidden(NamedTuple):
-    """The numbers of the hidden rows and columns of a sheet. A filter hides rows, too."""
+def _with_merged(
+    rows: Iterable[tuple[int, list[Cell]]], merged: Mapping[int, Mapping[int, int]]
+) -> Iterator[tuple[int, list[Cell]]]:
+    """Give each cell that is merged with the one above its text."""
+    before, above = 0, list[Cell]()
+    for line, values in rows:
+        for column, top in merged.get(line, {}).items():
+            cell = above[column - 1] if before >= top and column <= len(above) else None
+            if is_filled(cell):
+                values += [None] * (column - len(values))
+                values[column - 1] = _merged_with(cell)
+        before, above = line, values
+        yield line, values
 
-    rows: Collection[int] = ()
-    columns: Collection[int] = ()
+
+def _merged_with(above: Cell) -> InvalidCell:
+    detail = "The cell is merged with the one above. Split the cells, and fill in each."
+    if isinstance(above, InvalidCell):
+        return InvalidCell(detail, merged_text=above.merged_text)
+    is_text = isinstance(above, str) or (
+        isinstance(above, int) and len(str(abs(above))) <= MAX_DIGITS_OF_TEXT
+    )
+    return InvalidCell(detail, merged_text=str(above) if is_text else "")
 
 
-def _hidden_in(sheet: Any) -> _Hidden:
+class _Layout(NamedTuple):
+    """What the rows of a sheet do not tell. A filter hides rows, too."""
+
+    hidden_rows: Collection[int] = ()
+    hidden_columns: Collection[int] = ()
+    hides_zeros: bool = False
+    merged: Mapping[int, Mapping[int, int]] = {}
+    """The columns of the cells that are merged with the one above, by row, with the first row."""
+
+
+def _layout_of(sheet: Any) -> _Layout:
     rows: set[int] = set()
     columns: list[int] = []
-    line = 0
+    merged: defaultdict[int, dict[int, int]] = defaultdict(dict)
+    hides_zeros = False
+    line = merged_cells = 0
     # With `read_only`, openpyxl drops the attributes of rows and columns.
     with sheet._get_source() as source:
         for event, element in iterparse(source, events=("start", "end")):
@@ -210,13 +279,31 @@ def _hidden_in(sheet: Any) -> _Hidden:
             kind = element.tag.rpartition("}")[2]
             is_hidden = element.get("hidden") in ("1", "true")
             if kind == "row":
-                line = int(float(element.get("r", line + 1)))
-                if is_hidden:
+                before, line = line, int(float(element.get("r", line + 1)))
+                if line <= before:
+                    raise UnreadableFile(
+                        f"Row {line} comes after row {before} in the file. Open the file in a "
+                        "spreadsheet program and save it again."
+                    )
+                if is_hidden or float(element.get("ht", 1)) == 0:
                     rows.add(line)
-            elif kind == "col" and is_hidden:
+            elif kind == "col" and (is_hidden or float(element.get("width", 1)) == 0):
                 last = min(int(element.get("max")), _MAX_SHEET_COLUMNS)
                 columns += range(int(element.get("min")), last + 1)
-    return _Hidden(rows, columns)
+            elif kind == "sheetView":
+                hides_zeros = element.get("showZeros") in ("0", "false")
+            elif kind == "mergeCell":
+                left, top, right, bottom = range_boundaries(element.get("ref"))
+                # All rows are known here. A merged cell may extend beyond them.
+                width = min(right, _MAX_SHEET_COLUMNS) - left + 1
+                merged_cells += max(width, 0) * max(min(bottom, line) - top, 0)
+                if merged_cells > _MAX_MERGED_CELLS:
+                    raise UnreadableFile(
+                        "The sheet has too many merged cells. Split them, or save it as CSV."
+                    )
+                for row in range(top + 1, min(bottom, line) + 1):
+                    merged[row] |= dict.fromkeys(range(left, left + width), top)
+    return _Layout(rows, columns, hides_zeros, merged)
 
 
 def _xlsx_cell(cell: Any) -> Cell:
@@ -230,6 +317,11 @@ def _xlsx_cell(cell: Any) -> Cell:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if type(value) is int and cell.number_format not in _SHOWS_ALL_DIGITS:
+        if not shows_number(value, cell.number_format):
+            return InvalidCell(
+                f"The cell holds the number {value}, but shows something else in the format "
+                f"{shown(cell.number_format)}. Set the format to General, and check the number."
+            )
         return FormattedNumber(value, cell.number_format)
     if isinstance(value, bool) or not isinstance(value, str | int):
         detail = f"Unsupported value: {value}. Enter text or a whole number."
