@@ -38,7 +38,8 @@ def cell(value: Any) -> str | int:
         case datetime():
             return rfc3339(value)
         case dict():
-            return json.dumps(value)
+            # The same JSON, without semicolons at which a spreadsheet could split.
+            return json.dumps(value).replace(";", "\\u003b")
     return escape_formula(str(value))
 
 

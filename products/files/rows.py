@@ -25,7 +25,13 @@ _WITHOUT_FRACTION = re.compile(
 )
 _THOUSANDS = re.compile("-?[0-9]{1,3}(?:[.,'\u2019 \u00a0\u2009\u202f][0-9]{3})+(?:[.,][0-9]*)?")
 _FRACTION = re.compile(r"-?[0-9]*[.,][0-9]+")
-_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+# Spreadsheets also run a formula behind a full-width sign, and behind a line break or a semicolon
+# if they split the file at semicolons: then quotation marks within a row protect nothing.
+_SIGNS = r"=+\-@\uff1d\uff0b\uff0d\uff20"
+_FORMULA = rf"'*[{_SIGNS}\t\r\n]"
+_INNER_FORMULA = rf"'*[{_SIGNS}]"
+_BEFORE_FORMULAS = re.compile(rf"\A(?={_FORMULA})|(?<=[;\r\n])(?={_INNER_FORMULA})")
+_MARKS_OF_FORMULAS = re.compile(rf"\A'(?={_FORMULA})|(?<=[;\r\n])'(?={_INNER_FORMULA})")
 _FORMULA_OF_TEXT = re.compile(r'="((?:[^"]|"")*)"')
 _NO_VALUE = re.compile(
     r"#N/[AD]|#NV|#\u041d/\u0414|#[¡¿]?[^\W\d_a-z]+(?:/0)?[!?]|#GETTING_DATA|#{2,}|Err:[0-9]{3}"
@@ -188,17 +194,15 @@ def _not_a_number(cell: str, text: str) -> str:
 
 
 def escape_formula(text: str) -> str:
-    """Put an apostrophe before text that a spreadsheet would run as a formula."""
-    return f"'{text}" if _FORMULA.match(text) else text
+    """Put an apostrophe before each part of a text that a spreadsheet would run as a formula."""
+    return _BEFORE_FORMULAS.sub("'", text)
 
 
 def meaning_of(text: str) -> str:
     """Undo `escape_formula`, and return the text in a formula such as ="00123"."""
-    if text.startswith("'"):
-        return text[1:] if _FORMULA.match(text) else text
     if text.startswith("=") and (match := _FORMULA_OF_TEXT.fullmatch(text)):
         return match[1].replace('""', '"')
-    return text
+    return _MARKS_OF_FORMULAS.sub("", text) if "'" in text else text
 
 
 def _bare_sku(text: str) -> str:

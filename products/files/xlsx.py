@@ -5,6 +5,7 @@ It is also a text if its cell shows the same digits. Otherwise 00123 would be re
 """
 
 import io
+import re
 import zipfile
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -42,6 +43,13 @@ MAX_UNPACKED_BYTES = 32 * 1024 * 1024
 _MAX_SHEET_ROWS = 1_048_576
 _MAX_SHEET_COLUMNS = 256
 _MAX_MERGED_CELLS = 100_000
+
+# The elements of cells are cheap to read. Others, such as styles, cost as much as ten cells. Excel
+# allows 65,490 styles, with up to three elements each.
+_ELEMENT = re.compile(rb"<(?:\w+:)?(?:(?P<cell>c|v|row|t|si|is|r|f)[\s/>]|[a-zA-Z])")
+MAX_CELL_ELEMENTS = 1_500_000
+MAX_OTHER_ELEMENTS = 200_000
+MAX_SHEETS = 100
 
 _ROWS_NAMED = 10
 
@@ -124,6 +132,7 @@ class _Workbook:
             with zipfile.ZipFile(io.BytesIO(self._content)) as archive:
                 _check_size(archive)
                 _refuse_other_archives(archive)
+                _check_elements(archive)
             workbook = load_workbook(io.BytesIO(self._content), read_only=True)
             sheet = _sheet_of(workbook, self._wanted)
             self._sheet = sheet.title
@@ -147,8 +156,7 @@ def _check_size(archive: zipfile.ZipFile) -> None:
     unpacked = sum(part.file_size for part in archive.infolist())
     if unpacked > MAX_UNPACKED_BYTES:
         raise UnreadableFile(
-            f"The file unpacks to more than {MAX_UNPACKED_BYTES // 1024 // 1024} MiB. Delete "
-            "the sheets and pictures that are not needed, or save it as CSV."
+            f"The file unpacks to more than {MAX_UNPACKED_BYTES // 1024 // 1024} MiB. {_REMEDY}"
         )
 
 
@@ -172,9 +180,29 @@ def _refuse_other_archives(archive: zipfile.ZipFile) -> None:
     )
 
 
+def _check_elements(archive: zipfile.ZipFile) -> None:
+    """Refuse a file that would take long to parse."""
+    cells = others = 0
+    for part in archive.infolist():
+        # Without NUL, UTF-16 reads as ASCII.
+        content = archive.read(part).replace(b"\0", b"")
+        for element in _ELEMENT.finditer(content):
+            if element["cell"]:
+                cells += 1
+            else:
+                others += 1
+        if cells > MAX_CELL_ELEMENTS or others > MAX_OTHER_ELEMENTS:
+            raise UnreadableFile(f"The file has too many cells or styles. {_REMEDY}")
+
+
+_REMEDY = "Delete the sheets, styles and pictures that are not needed, or save it as CSV."
+
+
 def _sheet_of(workbook: Any, wanted: str) -> Any:
     """Return the visible sheet with this name, or the only visible sheet that has cells."""
     sheets = workbook.worksheets
+    if len(sheets) > MAX_SHEETS:
+        raise UnreadableFile(f"The file has more than {MAX_SHEETS} sheets. {_REMEDY}")
     visible = [sheet for sheet in sheets if sheet.sheet_state == "visible"]
     if wanted:
         found = [sheet for sheet in visible if folded(sheet.title) == folded(wanted)]

@@ -527,6 +527,14 @@ def part_of_xlsx(name: str, content: bytes) -> bytes:
     return file.getvalue()
 
 
+def with_sheets(count: int) -> bytes:
+    """Return a workbook with this number of sheets."""
+    workbook = Workbook()
+    for _ in range(count - 1):
+        workbook.create_sheet()
+    return saved(workbook)
+
+
 SHEET = (
     '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">'
     "<sheetData>{}</sheetData></worksheet>"
@@ -565,6 +573,22 @@ NOT_XLSX = "The file cannot be read as XLSX. Open it in a spreadsheet program an
         (lambda: xlsx(), "Missing column: 'sku'"),
         (lambda: part_of_xlsx("xl/workbook.xml", b"<"), NOT_XLSX),
         (lambda: part_of_xlsx("xl/worksheets/sheet1.xml", b"\0" * 33_600_000), "unpacks to more"),
+        (lambda: part_of_xlsx("xl/styles.xml", b"<xf/>" * 200_000), "too many cells or styles"),
+        (
+            lambda: part_of_xlsx("xl/styles.xml", ("<x:xf/>" * 200_000).encode("utf-16")),
+            "too many cells or styles",
+        ),
+        (
+            lambda: part_of_xlsx("xl/sharedStrings.xml", b"<si><t>a</t></si>" * 750_001),
+            "too many cells or styles",
+        ),
+        (
+            lambda: part_of_xlsx(
+                "xl/worksheets/sheet1.xml", SHEET.format("<row/>" * 1_500_001).encode()
+            ),
+            "too many cells or styles",
+        ),
+        (lambda: with_sheets(101), "more than 100 sheets"),
         (
             lambda: part_of_xlsx(
                 "xl/worksheets/sheet1.xml",

@@ -5,9 +5,13 @@ import json
 from datetime import UTC, datetime
 from io import BytesIO, StringIO
 
+import pytest
+from hypothesis import given
+from hypothesis.strategies import text
 from openpyxl import load_workbook
 
 from products.files.formats import write_csv, write_json_lines, write_xlsx
+from products.files.rows import escape_formula, meaning_of
 
 NAMES = ["text", "number", "truth", "time", "nothing", "object"]
 TIME = datetime(2026, 11, 20, 9, 30, 0, 120_000, tzinfo=UTC)
@@ -29,6 +33,51 @@ def test_csv_escapes_formulas() -> None:
 
     read = list(csv.reader(StringIO(file.getvalue(), newline="")))
     assert read == [NAMES, *([str(cell) for cell in row] for row in CELLS)]
+
+
+FORMULAS = [
+    ("=1+1", "'=1+1"),
+    ("'=1+1", "''=1+1"),
+    ("a;=1+1;+2", "a;'=1+1;'+2"),
+    ("a;'=1+1", "a;''=1+1"),
+    ("one\n=1+1\r\n@two", "one\n'=1+1\r\n'@two"),
+    ("\uff1d1+1;\uff0b2\uff0d3", "'\uff1d1+1;'\uff0b2\uff0d3"),
+    ("\t=1", "'\t=1"),
+    ("\n=1", "'\n'=1"),
+]
+
+
+@pytest.mark.parametrize(("text", "escaped"), FORMULAS)
+def test_an_import_undoes_the_escaping_of_an_export(text: str, escaped: str) -> None:
+    assert escape_formula(text) == escaped
+    assert meaning_of(escaped) == text
+
+
+@pytest.mark.parametrize("text", ["a=1", "one; two", "one\r\ntwo", "O'Neill", "'quoted'", "5 - 3"])
+def test_an_ordinary_text_is_not_escaped(text: str) -> None:
+    assert escape_formula(text) == meaning_of(text) == text
+
+
+def test_the_text_in_a_formula_keeps_its_apostrophes() -> None:
+    assert meaning_of("=\"O'Neill;'=1\"") == "O'Neill;'=1"
+    assert meaning_of("'=\"O'Neill\"") == '="O\'Neill"'
+
+
+@given(text(alphabet="a'=+-@;\r\n\t\uff1d"))
+def test_every_text_comes_back_from_an_export(text: str) -> None:
+    assert meaning_of(escape_formula(text)) == text
+
+
+def test_a_spreadsheet_that_splits_at_semicolons_finds_no_formula() -> None:
+    file = StringIO(newline="")
+    details = {"name": {"old": "a;=1+1", "new": "b"}}
+
+    write_csv(file, ["name", "details"], [("a;=1+1\n=2", details)])
+
+    cells = [cell for row in csv.reader(StringIO(file.getvalue()), delimiter=";") for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+    [_, (_, written)] = csv.reader(StringIO(file.getvalue(), newline=""))
+    assert json.loads(written) == details
 
 
 def test_xlsx_escapes_formulas_and_keeps_numbers() -> None:
