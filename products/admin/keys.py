@@ -122,6 +122,7 @@ class ApiKeyAdmin(InventoryAdmin):
     form = KeyForm
     list_display = ("name", "role", "prefix", "created", "expiry_date", "status")
     list_filter = ("role", StatusFilter)
+    filter_parameters = ("role__exact", "state")
     search_fields = ("name", "prefix")
     search_help_text = "Part of a name or prefix"
 

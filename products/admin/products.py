@@ -108,6 +108,7 @@ class ProductAdmin(BatchActions, ImportAdmin, ProductExportAdmin, WithoutTransac
         "status",
     )
     list_filter = (StockFilter, UpdatedFilter, ArchivedFilter)
+    filter_parameters = ("stock", "updated", "archived")
     search_fields = ("sku",)  # Shows the search field. See `get_search_results`.
     search_help_text = "Start of a SKU, or words of a name"  # Placeholder of the field.
     ordering = ("sku",)

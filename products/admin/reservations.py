@@ -58,6 +58,7 @@ class ReservationAdmin(ReservationExportAdmin, ReadOnlyAdmin):
     list_display = ("id", "reference", "shown_status", "expires", "created")
     fields = ("reference", "shown_status", "expires", "created")
     list_filter = ("status", ExpiryFilter)
+    filter_parameters = ("status__exact", "expiry")
     search_fields = ("reference",)  # Shows the search field. See `get_search_results`.
     search_help_text = "Exact reference, SKU or reservation ID"
     ordering = ("-id",)

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from products.admin.base import DeclaredFilters
 from products.groups import PERMISSIONS
 
 admin.site.unregister([Group, User])
@@ -40,7 +41,11 @@ class ForSuperusers:
 
 
 @admin.register(User)
-class StaffAdmin(ForSuperusers, UserAdmin, ModelAdmin):
+class StaffAdmin(ForSuperusers, DeclaredFilters, UserAdmin, ModelAdmin):
+    filter_parameters = (
+        *("is_staff__exact", "is_superuser__exact", "is_active__exact"),
+        "groups__id__exact",
+    )
     compressed_fields = False  # The choosers of groups and permissions need the full width.
     form = UserChangeForm
     add_form = UserCreationForm
@@ -60,6 +65,6 @@ class GroupForm(ModelForm):
 
 
 @admin.register(Group)
-class StaffGroupAdmin(ForSuperusers, GroupAdmin, ModelAdmin):
+class StaffGroupAdmin(ForSuperusers, DeclaredFilters, GroupAdmin, ModelAdmin):
     compressed_fields = False
     form = GroupForm
