@@ -8,6 +8,7 @@ from django.urls import include, path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
 
+from products.admin.login import change_own_password
 from products.api import urls as api
 from products.api.docs import RedocView, SchemaView, SwaggerView
 from products.api.views import LiveView, ReadyView
@@ -31,6 +32,7 @@ urlpatterns = [
     path("", include(api.urlpatterns)),
     # Disables Unfold's search over all models, which the admin does not use.
     path("admin/search/", RedirectView.as_view(url="/admin/")),
+    path("admin/password_change/", admin.site.admin_view(change_own_password, cacheable=True)),
     path("admin/", admin.site.urls),
     path("favicon.ico", csrf_exempt(FaviconView.as_view())),
     path("health", ReadyView.as_view()),

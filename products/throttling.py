@@ -64,8 +64,23 @@ def consume(bucket: str, rate: Rate) -> float:
 
 
 def refund(bucket: str, rate: Rate) -> None:
-    """Return a consumed attempt to its bucket."""
-    ThrottleBucket.objects.filter(pk=bucket).update(used_until=F("used_until") - rate.interval)
+    """Return a consumed attempt to its bucket. Delete an unused bucket."""
+    rows = ThrottleBucket.objects.filter(pk=bucket)
+    rows.update(used_until=F("used_until") - rate.interval)
+    rows.filter(used_until__lte=_now()).delete()
+
+
+def remember(name: str, seconds: int) -> None:
+    """Remember a name for some seconds from now. `manage.py prune` deletes it after that."""
+    row = ThrottleBucket(name=name, used_until=_now() + seconds * _MICROSECONDS)
+    ThrottleBucket.objects.bulk_create(
+        [row], update_conflicts=True, unique_fields=["name"], update_fields=["used_until"]
+    )
+
+
+def is_remembered(name: str) -> bool:
+    """Return whether a name is remembered."""
+    return ThrottleBucket.objects.filter(pk=name, used_until__gt=_now()).exists()
 
 
 def client_of(request: Any) -> str:

@@ -410,7 +410,11 @@ DOCUMENTED = {
     *("django", "django.apps", "django.conf", "django.dispatch", "django.forms", "django.http"),
     *("django.contrib", "django.contrib.admin", "django.contrib.admin.models"),
     *("django.contrib.auth", "django.contrib.auth.admin", "django.contrib.auth.middleware"),
-    *("django.contrib.auth.models", "django.contrib.contenttypes.models"),
+    *(
+        "django.contrib.auth.models",
+        "django.contrib.auth.views",
+        "django.contrib.contenttypes.models",
+    ),
     *("django.contrib.messages.middleware", "django.contrib.sessions.middleware"),
     *("django.contrib.sessions.models", "django.core.exceptions"),
     *("django.core.files.uploadedfile", "django.core.management", "django.core.management.base"),

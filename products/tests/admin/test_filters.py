@@ -1,6 +1,9 @@
 """Lists can be filtered by their own filters only."""
 
+from typing import Any
+
 import pytest
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.test import Client
@@ -11,9 +14,10 @@ from products.tests.factories import ProductFactory
 
 pytestmark = pytest.mark.django_db
 
-LISTS = {
-    model._meta.label_lower.replace(".", "_"): model_admin
-    for model, model_admin in admin.site._registry.items()
+LISTS: dict[str, Any] = {
+    model._meta.label_lower.replace(".", "_"): admin.site.get_model_admin(model)
+    for model in apps.get_models()
+    if admin.site.is_registered(model)
 }
 
 

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.django_db
 
 LOGIN = reverse("admin:login")
 RIGHT = "long-enough-7"
+NEW = "another-long-one-8"
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def log_in(name: str = "Ada", password: str = "wrong", address: str = "192.0.2.1
     if response.status_code == 302:
         return "in"
     text = response.content.decode()
-    if re.search(r"Too many failed logins\. Try again in [1-9][0-9]* seconds\.", text):
+    if re.search(r"Too many wrong passwords\. Try again in [1-9][0-9]* seconds\.", text):
         return "wait"
     assert "Please enter the correct username and password" in text
     return "wrong"
@@ -148,6 +149,75 @@ def test_the_submitted_user_name_is_not_stored() -> None:
     log_in("my-password-by-mistake")
 
     assert "mistake" not in repr(list(ThrottleBucket.objects.values_list()))
+
+
+@pytest.mark.usefixtures("ada", "limits")
+def test_strangers_cannot_keep_a_user_out() -> None:
+    assert log_in(password=RIGHT, address="198.51.100.7") == "in"
+    assert [log_in() for _ in range(4)] == ["wrong", "wrong", "wrong", "wait"]
+
+    assert log_in(password=RIGHT) == "wait"
+    assert log_in(password=RIGHT, address="198.51.100.8") == "wait"
+    assert log_in(password=RIGHT, address="198.51.100.7") == "in"
+
+
+@pytest.mark.usefixtures("ada", "limits")
+def test_an_address_that_the_user_has_used_is_limited_too() -> None:
+    assert log_in(password=RIGHT) == "in"
+
+    assert [log_in() for _ in range(4)] == ["wrong", "wrong", "wrong", "wait"]
+    assert log_in(password=RIGHT) == "wait"
+    assert log_in(name="Bob") == "wrong"
+
+
+@pytest.mark.usefixtures("ada", "limits")
+def test_an_address_is_known_for_90_days() -> None:
+    log_in(password=RIGHT, address="198.51.100.7")
+    pass_seconds(90 * 24 * 60 * 60)
+    for _ in range(3):
+        log_in()
+
+    assert log_in(password=RIGHT, address="198.51.100.7") == "wait"
+
+
+@pytest.mark.usefixtures("limits")
+def test_refused_attempts_leave_no_rows() -> None:
+    for number in range(5):
+        log_in(f"name-{number}")
+    before = ThrottleBucket.objects.count()
+
+    assert {log_in(f"other-{number}") for number in range(10)} == {"wait"}
+
+    assert ThrottleBucket.objects.count() == before == 6
+
+
+@pytest.mark.usefixtures("ada", "limits")
+def test_a_login_leaves_only_its_address() -> None:
+    log_in(password=RIGHT)
+
+    [row] = ThrottleBucket.objects.all()
+    assert row.name.startswith("known:")
+    assert "192.0.2.1" not in row.name
+
+
+@pytest.mark.usefixtures("limits")
+def test_wrong_old_passwords_are_limited(ada: User) -> None:
+    browser = Client()
+    browser.force_login(ada)
+
+    def change(old: str) -> str:
+        form = {"old_password": old, "new_password1": NEW, "new_password2": NEW}
+        answer = browser.post(reverse("admin:password_change"), form)
+        if answer.status_code == 302:
+            return "changed"
+        return "wait" if "Too many wrong passwords" in answer.content.decode() else "wrong"
+
+    assert [change("guess") for _ in range(4)] == ["wrong", "wrong", "wrong", "wait"]
+    assert change(RIGHT) == "wait"
+    assert log_in(password=RIGHT) == "in"
+    pass_seconds(1200)
+    assert change(RIGHT) == "changed"
+    assert log_in(password=NEW) == "in"
 
 
 @pytest.mark.usefixtures("ada")
