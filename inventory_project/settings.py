@@ -238,7 +238,7 @@ SPECTACULAR_SETTINGS = {
             }
         }
     },
-    "SWAGGER_UI_SETTINGS": {"persistAuthorization": True, "displayRequestDuration": True},
+    "SWAGGER_UI_SETTINGS": {"displayRequestDuration": True},
 }
 
 CORS_EXPOSE_HEADERS = ["ETag", "Idempotent-Replayed", "Location", "Retry-After", "X-Request-ID"]

@@ -1,10 +1,12 @@
 """API keys. Only the hash of a key is stored."""
 
+import json
 from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -16,14 +18,25 @@ from unfold.decorators import display
 from unfold.views import ChangeList
 
 from products import stock
-from products.admin.base import InventoryAdmin
+from products.admin.base import InventoryAdmin, actor_of
 from products.admin.dialogs import Dialog, dialog_action
-from products.models import ApiKey
+from products.models import TRUSTED_SECONDS, ApiKey, Role
 
 # The library's own key model, which this service does not use.
 admin.site.unregister(LibraryApiKey)
 
+ISSUED = ("name", "role", "prefix", "created", "issued_by")
+
 STATUS_COLOURS = {"Active": "success", "Expired": "warning", "Revoked": "danger"}
+
+
+PERMISSIONS_OF_ROLES = {
+    Role.READ: ["products.view_product", "products.view_reservation", "products.view_stockevent"],
+    Role.OPERATE: ["products.operate_stock"],
+    Role.COUNT: ["products.adjust_stock"],
+    Role.MANAGE: ["products.add_product", "products.change_product"],
+}
+"""The permissions of staff that each role adds to the roles before it."""
 
 
 def status_of(api_key: ApiKey) -> str:
@@ -70,17 +83,21 @@ class KeyForm(forms.ModelForm):
                 "Read: view data. Operate: also add, remove, reserve, release, fulfill and extend. "
                 "Count: also set stock to a count. Manage: also create and edit products."
             ),
-            "expiry_date": "The key stops working at this time (UTC). Leave empty for no expiry.",
+            "expiry_date": (
+                "The key stops working at this time (UTC). Leave empty for no expiry. A change "
+                f"takes effect within {TRUSTED_SECONDS} seconds."
+            ),
         }
 
     def clean_name(self) -> str:
-        """Refuse the name of another key. The ledger could not tell the two apart."""
+        """Refuse a name that looks like another one. Readers of the ledger would mix them up."""
         name: str = self.cleaned_data["name"]
         if not name.isprintable():
             raise forms.ValidationError("Use printable characters only.")
-        if ApiKey.name_is_taken(name):
+        if other := ApiKey.name_like(name):
             raise forms.ValidationError(
-                "Another key has this name. Choose another name, or revoke that key first."
+                f"A key or a user has the name {other}, which is or looks the same. Choose another "
+                "name, or revoke that key first."
             )
         return name
 
@@ -104,12 +121,31 @@ class RevokeDialog(Dialog):
         self.api_key = api_key
 
     def apply(self, by: stock.Actor) -> str:
-        self.api_key.revoked = True
-        self.api_key.save(update_fields=["revoked"])
-        LogEntry.objects.log_actions(
-            self.request.user.pk, [self.api_key], CHANGE, "Revoked.", single_object=True
-        )
-        return f"Revoked API key {self.api_key}."
+        self.api_key.revoke(by=by.name)
+        log(self.request, self.api_key, CHANGE, "Revoked.")
+        return f"Revoked API key {self.api_key}. It stops working within {TRUSTED_SECONDS} seconds."
+
+
+def log(request: HttpRequest, api_key: ApiKey, action: int, message: Any) -> LogEntry:
+    """Write an entry of Django's log of actions. It names a key by its prefix, not by its hash."""
+    user: Any = request.user
+    return LogEntry.objects.create(
+        user=user,
+        content_type=ContentType.objects.get_for_model(api_key),
+        object_id=api_key.prefix,
+        object_repr=str(api_key),
+        action_flag=action,
+        change_message=message if isinstance(message, str) else json.dumps(message),
+    )
+
+
+def may_issue(user: Any, role: str) -> bool:
+    """Return whether a user has all rights that a key with this role gives."""
+    return all(
+        user.has_perms(permissions)
+        for each, permissions in PERMISSIONS_OF_ROLES.items()
+        if Role(role).includes(each)
+    )
 
 
 class KeyList(ChangeList):
@@ -139,23 +175,33 @@ class ApiKeyAdmin(InventoryAdmin):
         return request.user.has_perm("products.add_apikey")
 
     def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
-        return super().has_change_permission(request, obj) and not (obj and obj.revoked)
+        """Whether the user may change the expiry of a key, which needs the rights to issue it."""
+        may_change = super().has_change_permission(request, obj)
+        if obj is None:
+            return may_change
+        return may_change and not obj.revoked and may_issue(request.user, obj.role)
 
     def has_revoke_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may revoke keys."""
         return request.user.has_perm("products.change_apikey")
+
+    def formfield_for_choice_field(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Offer the roles whose rights the user has."""
+        kwargs["choices"] = [each for each in Role.choices if may_issue(request.user, each[0])]
+        return super().formfield_for_choice_field(db_field, request, **kwargs)
 
     # ---------------------------------------------------------------------------------------- pages
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
         if obj is None:
             return ("name", "role", "expiry_date")
-        return ("name", "role", "prefix", "created", "status", "expiry_date")
+        revoked = ("revoked_by", "revoked_at") if obj.revoked else ()
+        return (*ISSUED, "status", *revoked, "expiry_date")
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: ApiKey | None = None
     ) -> tuple[str, ...]:
-        return ("name", "role", "prefix", "created", "status") if obj else ()
+        return (*ISSUED, "status", "revoked_by", "revoked_at") if obj else ()
 
     def changeform_view(
         self,
@@ -191,8 +237,14 @@ class ApiKeyAdmin(InventoryAdmin):
             # Not the whole row: another user may have revoked the key in the meantime.
             obj.save(update_fields=["expiry_date"])
         else:
-            issued = ApiKey.issue(**form.cleaned_data)
-            obj.pk, obj.text = issued.pk, issued.text
+            issued = ApiKey.issue(issued_by=actor_of(request).name, **form.cleaned_data)
+            obj.pk, obj.prefix, obj.text = issued.pk, issued.prefix, issued.text
+
+    def log_addition(self, request: HttpRequest, obj: ApiKey, message: Any) -> LogEntry:
+        return log(request, obj, ADDITION, message)
+
+    def log_change(self, request: HttpRequest, obj: ApiKey, message: Any) -> LogEntry:
+        return log(request, obj, CHANGE, message)
 
     def response_add(
         self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None

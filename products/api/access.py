@@ -16,7 +16,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from products.api.drf import NO_ACTION, DatabaseThrottle
-from products.models import ApiKey, Role
+from products.models import TRUSTED_SECONDS, ApiKey, Role
 from products.throttling import client_of
 
 
@@ -86,10 +86,6 @@ class _Found(NamedTuple):
     api_key: ApiKey
     until: float
 
-
-TRUSTED_SECONDS = 30
-"""How long a process trusts a key after a look-up. A key that another process revokes works until
-then."""
 
 # Valid keys only, by a hash of the whole key, so that no key stays in memory.
 _found: dict[bytes, _Found] = {}

@@ -7,6 +7,7 @@ code above.
 from products.models.access import (
     MAX_IDEMPOTENCY_KEY_LENGTH,
     MIN_CLAIM_HOURS,
+    TRUSTED_SECONDS,
     ApiKey,
     IdempotencyKey,
     Role,
@@ -29,6 +30,7 @@ __all__ = [
     "MAX_IDEMPOTENCY_KEY_LENGTH",
     "MAX_REQUEST_ID_LENGTH",
     "MIN_CLAIM_HOURS",
+    "TRUSTED_SECONDS",
     "ApiKey",
     "BulkRefusal",
     "BulkRun",

@@ -2,11 +2,14 @@
 
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 from rest_framework_api_key.models import AbstractAPIKey
 
 from products.db.clock import Now
+from products.lookalikes import appearance_of
 from products.models.events import MAX_ACTOR_LENGTH, StockEvent
 from products.models.fields import MomentField
 
@@ -15,6 +18,11 @@ MAX_THROTTLE_BUCKET_LENGTH = 64
 
 MIN_CLAIM_HOURS = 24
 """Claims are kept for at least this long. Until then, a request can be repeated safely."""
+
+
+TRUSTED_SECONDS = 30
+"""How long a process trusts a key after a look-up. A key that another process revokes works until
+then."""
 
 
 class Role(models.TextChoices):
@@ -37,6 +45,10 @@ class ApiKey(AbstractAPIKey):
     """The key of an API client. Only its hash is stored."""
 
     role = models.CharField(max_length=10, choices=Role, default=Role.READ)
+    # Names, because a user can be deleted. Keys of earlier versions have none.
+    issued_by = models.CharField(max_length=MAX_ACTOR_LENGTH, default="", db_default="")
+    revoked_by = models.CharField(max_length=MAX_ACTOR_LENGTH, default="", db_default="")
+    revoked_at = MomentField(null=True)
 
     text: str
     """The key itself. Only `issue` sets it."""
@@ -52,20 +64,29 @@ class ApiKey(AbstractAPIKey):
         ]
 
     @classmethod
-    def name_is_taken(cls, name: str) -> bool:
-        """Return whether a key that is not revoked has this name.
+    def name_like(cls, name: str) -> str | None:
+        """Return the name of a usable key or a user that looks like this name, if there is one.
 
-        The ledger records only the name, so two keys must not share one.
+        The ledger records only the name, so two callers must not share one.
         """
-        return cls.objects.filter(name=name, revoked=False).exists()
+        keys = cls.objects.filter(revoked=False).values_list("name", flat=True)
+        users = get_user_model().objects.values_list("username", flat=True)
+        wanted = appearance_of(name)
+        return next((each for each in (*keys, *users) if appearance_of(each) == wanted), None)
 
     @classmethod
-    def issue(cls, *, name: str, role: Role | str, **fields: Any) -> "ApiKey":
+    def issue(cls, *, name: str, role: Role | str, issued_by: str = "", **fields: Any) -> "ApiKey":
         """Create a key and return it with its `text`, which is not stored."""
-        api_key = cls(name=name, role=role, **fields)
+        api_key = cls(name=name, role=role, issued_by=issued_by, **fields)
         api_key.text = cls.objects.assign_key(api_key)
         api_key.save(force_insert=True)
         return api_key
+
+    def revoke(self, *, by: str) -> None:
+        """Revoke the key. It cannot be restored."""
+        self.revoked, self.revoked_by = True, by
+        self.revoked_at = timezone.now()
+        self.save(update_fields=["revoked", "revoked_by", "revoked_at"])
 
 
 class IdempotencyKey(models.Model):

@@ -4,7 +4,8 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import transaction
 
-from products.management.base import ExitCode, InventoryCommand
+from products import stock
+from products.management.base import ExitCode, InventoryCommand, actor
 from products.models import ApiKey, Role
 
 
@@ -27,21 +28,30 @@ class Command(InventoryCommand):
             help="read: view data. operate: also add, remove, reserve, release, fulfill and "
             "extend. count: also set stock to a count. manage: also create and edit products",
         )
+        parser.add_argument(
+            "--actor",
+            metavar="NAME",
+            type=actor,
+            dest="by",
+            default="create_api_key",
+            help="who issues the key (default: create_api_key)",
+        )
 
-    def handle(self, *args: Any, name: str, role: str, **options: Any) -> None:
+    def handle(self, *args: Any, name: str, role: str, by: stock.Actor, **options: Any) -> None:
         longest = ApiKey._meta.get_field("name").max_length or 0
         if not name.strip() or len(name) > longest or not name.isprintable():
             raise CommandError(
                 f"The name must be 1 to {longest} printable characters.",
                 returncode=ExitCode.BAD_INPUT,
             )
-        if ApiKey.name_is_taken(name):
+        if other := ApiKey.name_like(name):
             raise CommandError(
-                f"Another active key is named {name}. Choose another name, or revoke that key "
-                "first.",
+                f"A key or a user has the name {other}, which is or looks the same. Choose another "
+                "name, or revoke that key first.",
                 returncode=ExitCode.REFUSED,
             )
         # A key that cannot be printed is not created, because it cannot be shown later.
         with transaction.atomic():
-            self.stdout.write(ApiKey.issue(name=name, role=role).text)
+            issued = ApiKey.issue(name=name, role=role, issued_by=by.name)
+            self.stdout.write(issued.text)
             self.stdout.flush()

@@ -8,11 +8,13 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from products.models import ApiKey, StockEvent
+from products.tests.admin.browsers import browser_of
 from products.tests.factories import ApiKeyFactory, ProductFactory
 
 pytestmark = pytest.mark.django_db
@@ -248,12 +250,108 @@ def test_a_revoked_key_has_no_actions(manager: Client) -> None:
     assert 'name="_save"' not in page
 
 
-def test_the_admin_log_records_who_revoked_a_key(manager: Client) -> None:
-    revoke(manager, ApiKeyFactory.create(name="shop"))
+def test_who_issued_and_revoked_a_key_stays_known_after_the_user_is_gone(manager: Client) -> None:
+    issue(manager, name="till")
+    api_key = ApiKey.objects.get()
+    revoke(manager, api_key)
+    User.objects.get(username="Mia").delete()
 
-    entry = LogEntry.objects.get()
-    assert (entry.user.get_username(), entry.object_repr) == ("Mia", "shop")
-    assert "Revoked" in entry.get_change_message()
+    boss = Client()
+    boss.force_login(User.objects.create_superuser("Boss"))
+    page = boss.get(page_of(api_key)).content.decode()
+
+    api_key.refresh_from_db()
+    assert (api_key.issued_by, api_key.revoked_by) == ("Mia", "Mia")
+    assert api_key.revoked_at
+    assert page.count("Mia") == 2
+    assert f"{api_key.revoked_at:%Y}" in page
+
+
+def test_the_admin_log_names_a_key_by_its_prefix(manager: Client) -> None:
+    issue(manager, name="till")
+    api_key = ApiKey.objects.get()
+    manager.post(page_of(api_key), expiry(timezone.now() + timedelta(days=1)))
+    revoke(manager, api_key)
+
+    entries = LogEntry.objects.order_by("pk")
+    assert [entry.object_id for entry in entries] == [api_key.prefix] * 3
+    assert [entry.user.get_username() for entry in entries] == ["Mia"] * 3
+    assert [entry.get_change_message() for entry in entries] == [
+        "Added.",
+        "Changed Expires.",
+        "Revoked.",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["TWICE", " twice", "tw\u0456ce", "\uff54\uff57\uff49\uff43\uff45", "Mia", "m\u0456a", "ti11"],
+)
+def test_a_name_that_looks_like_another_one_is_refused(manager: Client, name: str) -> None:
+    for taken in ("twice", "till"):
+        issue(manager, name=taken)
+
+    assert "looks the same" in errors_of(issue(manager, name=name))["name"][0]
+    with pytest.raises(CommandError, match="looks the same"):
+        call_command("create_api_key", name, "--role", "read")
+    assert ApiKey.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["twice-2", "tills", "B\u00fcro", "\u5546\u5e97", "\u041a\u0430\u0441\u0441\u0430"]
+)
+def test_another_name_is_accepted(manager: Client, name: str) -> None:
+    for taken in ("twice", "till", "Buro"):
+        issue(manager, name=taken)
+
+    assert key_shown(issue(manager, name=name))
+
+
+RIGHTS = {
+    "read": ("view_product", "view_reservation", "view_stockevent"),
+    "operate": ("operate_stock",),
+    "count": ("adjust_stock",),
+    "manage": ("add_product", "change_product"),
+}
+
+
+@pytest.mark.parametrize("own", RIGHTS)
+def test_a_key_gives_no_more_rights_than_its_issuer_has(own: str) -> None:
+    roles = list(RIGHTS)
+    allowed = roles[: roles.index(own) + 1]
+    rights = [right for role in allowed for right in RIGHTS[role]]
+    browser = browser_of("Ben", "view_apikey", "add_apikey", "change_apikey", *rights)
+
+    for role in roles:
+        answer = issue(browser, name=f"{role}-client", role=role)
+        if role in allowed:
+            assert key_shown(answer)
+        else:
+            assert "not one of the available choices" in errors_of(answer)["role"][0]
+
+
+def test_a_key_with_more_rights_can_be_revoked_but_not_extended() -> None:
+    clerk = browser_of("Ben", "view_apikey", "change_apikey", *RIGHTS["read"])
+    api_key = ApiKeyFactory.create(role="manage")
+    later = timezone.now() + timedelta(days=300)
+
+    assert clerk.post(page_of(api_key), expiry(later)).status_code == 403
+
+    api_key.refresh_from_db()
+    assert api_key.expiry_date is None
+    revoke(clerk, api_key)
+    api_key.refresh_from_db()
+    assert api_key.revoked_by == "Ben"
+
+
+def test_the_pages_say_when_a_change_takes_effect(manager: Client) -> None:
+    api_key = ApiKeyFactory.create(name="till")
+
+    assert "takes effect within 30 seconds" in manager.get(page_of(api_key)).content.decode()
+    path = reverse("admin:products_apikey_revoke", args=[api_key.prefix])
+    assert "lose access within 30 seconds" in manager.get(path).content.decode()
+    answer = manager.post(path, {"_form_submitted": "True"}, follow=True)
+    assert "stops working within 30 seconds" in answer.content.decode()
 
 
 def test_an_unknown_key_is_not_found(manager: Client) -> None:
