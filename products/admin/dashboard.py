@@ -60,16 +60,14 @@ def product_cards() -> list[Card]:
             products.low_stock(),
             "products with fewer units available than their minimum",
             "orange",
-            archived__exact=0,
-            low_stock__exact=1,
+            stock="low",
         ),
         card(
             "Out of stock",
             products.out_of_stock(),
             "products with no units available",
             "red",
-            archived__exact=0,
-            out_of_stock__exact=1,
+            stock="out",
         ),
     ]
 
