@@ -62,6 +62,9 @@ _TIME = re.compile(
 )
 
 
+_NOT_A_MOMENT = "A time with a UTC offset is required, such as 2026-11-20T09:30:00Z."
+
+
 def parse_time(text: str) -> datetime:
     """Parse a time in RFC 3339, with its offset, and return it in UTC.
 
@@ -72,10 +75,18 @@ def parse_time(text: str) -> datetime:
             raise ValueError
         return datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise ValidationError(
-            "A time with a UTC offset is required, such as 2026-11-20T09:30:00Z.",
-            code="not_a_moment",
-        ) from error
+        raise ValidationError(_NOT_A_MOMENT, code="not_a_moment") from error
+
+
+def format_time(time: datetime) -> str:
+    """Return a time as RFC 3339 in UTC."""
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def validate_moment(value: Any) -> None:
+    """Refuse values that are not a `datetime` with a UTC offset."""
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise ValidationError(_NOT_A_MOMENT, code="not_a_moment")
 
 
 def validate_boolean(value: Any) -> None:
@@ -160,6 +171,7 @@ REASON: Rules = (
 )
 """A required reason."""
 BOOLEAN: Rules = (validate_boolean,)
+MOMENT: Rules = (validate_moment,)
 LEVEL: Rules = (
     WholeNumber(0, "The number of units may not be negative.", MAX_UNITS, _TOO_MANY_UNITS),
 )

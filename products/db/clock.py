@@ -10,9 +10,17 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateTimeField, Func, Value
 from django.db.models.sql.compiler import SQLCompiler
 
+from products.db.sqlite import is_sqlite
+
 _POSTGRESQL_NOW = "STATEMENT_TIMESTAMP()"
 # SQLite's clock has milliseconds. Each % is escaped twice, for the template and for the cursor.
 _SQLITE_FORMAT = "'%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f000'"
+
+
+def now_sql() -> str:
+    """Return the SQL of `Now`, for a statement that is written by hand."""
+    # Without a template, one escape is enough.
+    return f"STRFTIME({_SQLITE_FORMAT}, 'NOW')" % () if is_sqlite() else _POSTGRESQL_NOW
 
 
 class Now(Func):

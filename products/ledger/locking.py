@@ -4,15 +4,18 @@ The lock order is always the same (ADR 2): first products by id, then reservatio
 one statement. Lines are read after that. A verb declares its rows by one of the `Wants` below.
 """
 
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from django.db.models import Count, Min, QuerySet, Sum
 
 from products.db.compiled import CompiledQuery
-from products.db.prepared import array
-from products.models import Product, Reservation, ReservationLine
+from products.db.prepared import array, execute_prepared
+from products.db.sqlite import is_sqlite
+from products.ledger import sqlite, statements
+from products.models import AtCount, Product, Reservation, ReservationLine, StockEvent
 
 # The columns that rules and postings read.
 _LEVELS_ONLY = (
@@ -58,6 +61,26 @@ def lock_products(
     """
     query = _LOCK_SKIPPING if skip_locked else _LOCK_LEVELS if levels_only else _LOCK
     return {product.sku: product for product in query.fetch(array(set(skus)))}
+
+
+def read_at_counts(products: Mapping[str, Product], moments: Mapping[str, datetime]) -> None:
+    """Set `at_count` of the products with a late count. `moments` holds its moment by SKU.
+
+    One statement reads all of them. To decide by them, lock the products first.
+    """
+    counted = {products[sku].pk: products[sku] for sku in moments if sku in products}
+    if not counted:
+        return
+    times: list[Any] = [moments[product.sku].astimezone(UTC) for product in counted.values()]
+    if is_sqlite():
+        times = list(map(sqlite.as_text, times))
+    rows = statements.rows_of(StockEvent, ("product_id", "occurred_at"), [list(counted), times])
+    for pk, is_future, quantity, counted_again_at in execute_prepared(
+        statements.at_counts(rows.sql), rows.parameters
+    ):
+        if is_sqlite():
+            counted_again_at = sqlite.from_text(counted_again_at)
+        counted[pk].at_count = AtCount(bool(is_future), quantity, counted_again_at)
 
 
 def lock_rows(products: QuerySet[Product]) -> None:
@@ -123,6 +146,8 @@ _LINES_AT_ONCE = 1_000
 
 # ------------------------------------------------------------------------ the rows a verb can lock
 
+NO_PRODUCTS: Mapping[str, Product] = {}
+
 
 @dataclass
 class Locked:
@@ -147,13 +172,20 @@ class Wants(Protocol[L_co]):
 
 @dataclass(frozen=True)
 class Products:
-    """Lock products by SKU."""
+    """Lock products by SKU, and read what the ledger says about the late counts among them."""
 
     skus: Collection[str]
     levels_only: bool = False
+    moments: Mapping[str, datetime] = field(default_factory=dict)
+    """The moment of each late count by SKU."""
 
-    def lock(self) -> Locked:
-        return Locked(lock_products(self.skus, levels_only=self.levels_only))
+    def lock(self, known: Mapping[str, Product] = NO_PRODUCTS) -> Locked:
+        """Lock the products that are not `known`."""
+        unknown = set(self.skus) - known.keys()
+        products = {**known, **lock_products(unknown, levels_only=self.levels_only)}
+        if self.moments:
+            read_at_counts(products, self.moments)
+        return Locked(products)
 
 
 def lock_next(wants: Wants[Any], *, before: Locked) -> Locked:
@@ -163,9 +195,8 @@ def lock_next(wants: Wants[Any], *, before: Locked) -> Locked:
     """
     if not isinstance(wants, Products):
         return wants.lock()
-    known = {sku: before.products[sku] for sku in wants.skus if sku in before.products}
-    skus = set(wants.skus) - known.keys()
-    return Locked(known | lock_products(skus, levels_only=wants.levels_only))
+    # The events of that batch happen later than any moment that is not in the future now.
+    return wants.lock({sku: before.products[sku] for sku in wants.skus if sku in before.products})
 
 
 @dataclass

@@ -119,6 +119,7 @@ class Posting:
         reason: str = "",
         reference: str = "",
         undoes_id: int | None = None,
+        details: Mapping[str, Any] = NO_DETAILS,
     ) -> LevelChange:
         """Change the levels of a locked product, and add an event.
 
@@ -137,7 +138,8 @@ class Posting:
             reservation,
             reason,
             reference,
-            undoes_id=undoes_id,
+            details,
+            undoes_id,
         )
 
     def create(self, product: Product, *, reason: str = "", reference: str = "") -> None:

@@ -34,7 +34,7 @@ def insert_reservation(
 
 def write(change: Write) -> tuple[list[int], datetime]:
     """Write the rows of a change. Return the ids and the time of its events."""
-    backdated_to = [_as_text(change.backdated_to)] if change.backdated_to else []
+    backdated_to = [as_text(change.backdated_to)] if change.backdated_to else []
     with connection.cursor() as cursor:
         if change.lines:
             sql = statements.update_lines(change.lines.sql, change.lines.columns)
@@ -47,12 +47,18 @@ def write(change: Write) -> tuple[list[int], datetime]:
             [*change.event_parameters, *backdated_to, *change.events.parameters],
         )
         ids, times = zip(*cursor.fetchall(), strict=True)
-        convert: Any = connection.ops
-        occurred_at = convert.convert_datetimefield_value(times[0], None, connection)
+        occurred_at = from_text(times[0])
         sql = statements.update_products(change.levels.sql, change.levels.columns, at="%s")
-        cursor.execute(sql, [_as_text(occurred_at), *change.levels.parameters])
+        cursor.execute(sql, [as_text(occurred_at), *change.levels.parameters])
     return list(ids), occurred_at
 
 
-def _as_text(time: datetime) -> Any:
+def as_text(time: datetime) -> Any:
+    """Return a time as SQLite stores it."""
     return Product._meta.get_field("updated_at").get_db_prep_save(time, connection)
+
+
+def from_text(text: Any) -> Any:
+    """Return the time of a text that SQLite stores."""
+    convert: Any = connection.ops
+    return convert.convert_datetimefield_value(text, None, connection)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 from django.db import connection
 from django.db.models import Field, Model
 
+from products.db.clock import now_sql
 from products.db.prepared import array
 from products.db.sqlite import is_sqlite
 from products.models import Product, Reservation, ReservationLine, StockEvent
@@ -134,6 +135,31 @@ def insert_events(
         SELECT {", ".join(selected)}, %s, %s, %s{f", {at}" if at else ""}
         FROM {events} AS event
         RETURNING id, occurred_at
+    """
+
+
+def at_counts(moments: str) -> str:
+    """Return the SQL that reads the `AtCount` of products.
+
+    `moments` has the columns `product_id` and `occurred_at`, which is the moment of the count.
+    """
+    events = StockEvent._meta.db_table
+
+    def last(condition: str) -> str:
+        return f"""
+            (SELECT id FROM {events} WHERE product_id = moment.product_id AND {condition}
+             ORDER BY version DESC LIMIT 1)
+        """
+
+    # The same event as in `StockEvent.objects.as_of`.
+    then = last("occurred_at <= moment.occurred_at")
+    count = last(f"type = '{StockEvent.Type.ADJUSTED}'")
+    return f"""
+        SELECT moment.product_id, moment.occurred_at > {now_sql()}, event.quantity,
+               CASE WHEN count.occurred_at > moment.occurred_at THEN count.occurred_at END
+        FROM {moments} AS moment
+        LEFT JOIN {events} AS event ON event.id = {then}
+        LEFT JOIN {events} AS count ON count.id = {count}
     """
 
 

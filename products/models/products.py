@@ -1,6 +1,7 @@
 """Products and their levels."""
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import NamedTuple, Self
 
 from django.db import models
@@ -34,6 +35,16 @@ class Levels(NamedTuple):
     def is_low(self) -> bool:
         """Whether the available quantity is below the minimum stock level."""
         return self.quantity - self.reserved_quantity < self.minimum_stock_level
+
+
+class AtCount(NamedTuple):
+    """What the ledger says about a product at the moment of a late count."""
+
+    is_future: bool
+    quantity: int | None
+    """Units on hand at the moment. None if the product did not exist yet."""
+    counted_again_at: datetime | None
+    """The time of the last count of the product, if it was after the moment."""
 
 
 _SKU_IN_CAPITALS_WITHOUT_ZEROS = models.Func(
@@ -109,6 +120,9 @@ class Product(models.Model):
     )
 
     objects = ProductQuerySet.as_manager()
+
+    at_count: AtCount
+    """Set by `products.ledger.locking` for a late count only."""
 
     class Meta:
         constraints = [

@@ -17,6 +17,7 @@ from products.stock.catalogue import SavePossible, create, edit, save_products
 from products.stock.errors import (
     BelowReserved,
     CannotReconcile,
+    CountedAgain,
     DuplicateSku,
     InsufficientReserved,
     InsufficientStock,
@@ -68,6 +69,7 @@ __all__ = [
     "ApplyPossible",
     "BelowReserved",
     "CannotReconcile",
+    "CountedAgain",
     "DuplicateSku",
     "Edit",
     "InsufficientReserved",

@@ -1,9 +1,10 @@
 """The errors of requests to change stock that are refused."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from products.models import Levels, Product, Reservation
-from products.validators import MAX_UNITS
+from products.validators import MAX_UNITS, format_time
 
 
 class StockError(Exception):
@@ -41,8 +42,8 @@ class Invalid(StockError):
 
     code = "invalid"
 
-    def __init__(self, field: str, detail: str) -> None:
-        super().__init__(detail)
+    def __init__(self, field: str, detail: str, *, sku: str | None = None) -> None:
+        super().__init__(detail, sku=sku)
         self.field = field
 
 
@@ -94,14 +95,18 @@ class InsufficientReserved(StockError):
 
 
 class BelowReserved(StockError):
-    """A count is lower than the reserved quantity."""
+    """A count would set the quantity on hand below the reserved quantity.
+
+    `requested` is that quantity. For a late count, it may be negative.
+    """
 
     code = "below_reserved"
 
     def __init__(self, sku: str, requested: int, levels: Levels) -> None:
+        advice = "Release reservations first." if requested >= 0 else "Check the count."
         super().__init__(
             f"{sku} cannot be set to {requested}: {levels.reserved_quantity} are reserved. "
-            "Release reservations first.",
+            f"{advice}",
             sku=sku,
             requested=requested,
             available=levels.available_quantity,
@@ -117,6 +122,20 @@ class QuantityChanged(StockError):
     def __init__(self, sku: str, expected: int, levels: Levels) -> None:
         super().__init__(
             f"{sku} has {levels.quantity} on hand, not {expected}. Check the count and try again.",
+            sku=sku,
+            available=levels.available_quantity,
+        )
+
+
+class CountedAgain(StockError):
+    """The product was counted again since the moment of a late count."""
+
+    code = "quantity_changed"
+
+    def __init__(self, sku: str, counted_again_at: datetime, levels: Levels) -> None:
+        super().__init__(
+            f"{sku} was counted again at {format_time(counted_again_at)}. Leave this count out, or "
+            "count the product again.",
             sku=sku,
             available=levels.available_quantity,
         )

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 
-from products.ledger.locking import Locked, Products
+from products.ledger.locking import Locked, Products, read_at_counts
 from products.ledger.posting import Actor, LevelChange, Posting
 from products.models import Levels, Product
 from products.stock import overdue
@@ -65,19 +66,25 @@ def adjust(
     reason: str,
     reference: str = "",
     expected_quantity: int | None = None,
+    counted_at: datetime | None = None,
     by: Actor,
     once: Once[S] | None = None,
     if_match: Collection[int] | None = None,
 ) -> Product | S:
     """Set the quantity on hand to a count. An equal count is recorded, too.
 
+    `counted_at` is the moment of a late count. The difference between the count and the quantity on
+    hand at that moment is applied, so that later sales and deliveries stay.
+
     Raises `ProductNotFound`, `BelowReserved`, and `QuantityChanged` if the quantity on hand is not
-    the `expected_quantity`.
+    the `expected_quantity`. A late count raises `CountedAgain` if the product was counted after
+    `counted_at`, and `StockLimitExceeded`.
     """
     operation = Adjust(
         sku=sku,
         quantity=quantity,
         expected_quantity=expected_quantity,
+        counted_at=counted_at,
         reason=reason,
         reference=reference,
     )
@@ -104,8 +111,8 @@ def preview(
     Takes no locks, so the outcomes may be out of date at once: `apply` decides again. `levels`
     holds the levels by SKU after operations that were previewed earlier.
     """
-    wants = Products([operation.sku for operation in operations])
-    products = _products_at(levels or {}, wants.skus)
+    wants = _products_of(operations)
+    products = _products_at(levels or {}, wants)
     outcomes = record_all(operations, products, Posting(by=by))
     held = overdue.lines_for(shortages_among(outcomes), wants, products, whole=False)
     if not held:
@@ -114,18 +121,30 @@ def preview(
     returned: Counter[str] = Counter()
     for line in held:
         returned[skus[line.product_id]] += line.open
-    products = _products_at(levels or {}, wants.skus, returned)
+    products = _products_at(levels or {}, wants, returned)
     return record_all(operations, products, Posting(by=by))
 
 
+def _products_of(operations: Iterable[Operation], *, levels_only: bool = False) -> Products:
+    """Return the products to lock for operations."""
+    moments: dict[str, datetime] = {}
+    for operation in operations:
+        if isinstance(operation, Adjust) and operation.counted_at is not None:
+            # A second count of a product is refused.
+            moments.setdefault(operation.sku, operation.counted_at)
+    skus = [operation.sku for operation in operations]
+    return Products(skus, levels_only=levels_only, moments=moments)
+
+
 def _products_at(
-    levels: Mapping[str, Levels], skus: Iterable[str], returned: Mapping[str, int] | None = None
+    levels: Mapping[str, Levels], wants: Products, returned: Mapping[str, int] | None = None
 ) -> dict[str, Product]:
     """Return the products by SKU, at the known levels.
 
     `returned` holds the units by SKU that overdue reservations would return.
     """
-    products = {product.sku: product for product in Product.objects.filter(sku__in=set(skus))}
+    products = {product.sku: product for product in Product.objects.filter(sku__in=set(wants.skus))}
+    read_at_counts(products, wants.moments)
     for sku, units in (returned or {}).items():
         products[sku].reserved_quantity -= units
     for sku in levels.keys() & products.keys():
@@ -171,13 +190,14 @@ def _record_one(
         reason=operation.reason,
         reference=operation.reference,
         undoes_id=operation.undoes_id,
+        details=operation.details,
     )
 
 
 class _ApplyOne(Verb[Locked, Product]):
     def __init__(self, operation: Operation) -> None:
         self._operation = operation
-        self.wants = Products([operation.sku])
+        self.wants = _products_of([operation])
 
     def decide(self, locked: Locked, posting: Posting) -> Product:
         _record_one(self._operation, locked.products, posting)
@@ -187,7 +207,7 @@ class _ApplyOne(Verb[Locked, Product]):
 class _Apply(Verb[Locked, list[Product]]):
     def __init__(self, operations: Sequence[Operation]) -> None:
         self._operations = operations
-        self.wants = Products([operation.sku for operation in operations])
+        self.wants = _products_of(operations)
 
     def decide(self, locked: Locked, posting: Posting) -> list[Product]:
         refusals = Refusals()
@@ -210,7 +230,7 @@ class ApplyPossible(Verb[Locked, list[Outcome]]):
         by_line: Callable[[list[Outcome]], list[Outcome]] = list,
     ) -> None:
         self._operations, self._by_line = operations, by_line
-        self.wants = Products([operation.sku for operation in operations], levels_only=True)
+        self.wants = _products_of(operations, levels_only=True)
 
     def decide(self, locked: Locked, posting: Posting) -> list[Outcome]:
         return self._by_line(record_all(self._operations, locked.products, posting))

@@ -2,22 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
+from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from django.core.exceptions import ValidationError
 
 from products import validators
+from products.ledger.posting import NO_DETAILS
 from products.models import Product, StockEvent
 from products.stock.errors import (
     BelowReserved,
+    CountedAgain,
     InsufficientStock,
     Invalid,
     ProductArchived,
     QuantityChanged,
     StockLimitExceeded,
 )
-from products.validators import MAX_UNITS, Rules
+from products.validators import MAX_UNITS, Rules, format_time
 
 Sku = Annotated[str, validators.SKU]
 Name = Annotated[str, validators.NAME]
@@ -27,6 +30,7 @@ Reason = Annotated[str, validators.REASON]
 Level = Annotated[int, validators.LEVEL]
 Amount = Annotated[int, validators.AMOUNT]
 Boolean = Annotated[bool, validators.BOOLEAN]
+Moment = Annotated[datetime, validators.MOMENT]
 
 
 def check(field: str, value: Any, rules: Rules) -> None:
@@ -65,6 +69,11 @@ def _rules(hint: Any) -> Rules:
         rules: Rules = hint.__metadata__[0]
         return rules
     return next(filter(None, map(_rules, get_args(hint))), ())  # A union, such as `Sku | None`.
+
+
+COUNTED_AT_AND_EXPECTED = (
+    "A late count has no expected quantity. Give counted_at or expected_quantity, not both."
+)
 
 
 class _Checked:
@@ -141,6 +150,11 @@ class Operation(_Checked):
         """The id of the event that the change undoes, if any."""
         return None
 
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """The `details` of the event."""
+        return NO_DETAILS
+
     def quantity_change(self, product: Product) -> int:
         """Return the units to add to `product.quantity`; negative to remove.
 
@@ -181,21 +195,58 @@ class Remove(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class Adjust(Operation):
-    """Set the quantity on hand to the count of a stocktake."""
+    """Set the quantity on hand to the count of a stocktake.
+
+    A late count has a moment, `counted_at`. The difference between the count and the quantity on
+    hand at that moment is applied to the quantity on hand now.
+    """
 
     quantity: Level
     expected_quantity: Level | None = None
+    counted_at: Moment | None = None
     reason: Reason = ""
 
     event_type = StockEvent.Type.ADJUSTED
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.counted_at is not None and self.expected_quantity is not None:
+            raise Invalid("counted_at", COUNTED_AT_AND_EXPECTED)
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        if self.counted_at is None:
+            return NO_DETAILS
+        return {"counted_at": format_time(self.counted_at)}
+
     def quantity_change(self, product: Product) -> int:
+        if self.counted_at is not None:
+            return self._late_change(product, self.counted_at)
         if self.expected_quantity not in (None, product.quantity):
             raise QuantityChanged(self.sku, self.expected_quantity, product.levels)
         if self.quantity < product.reserved_quantity:
             raise BelowReserved(self.sku, self.quantity, product.levels)
         return self.quantity - product.quantity
 
+    def _late_change(self, product: Product, counted_at: datetime) -> int:
+        is_future, quantity_then, counted_again_at = product.at_count
+        if is_future:
+            detail = (
+                f"{format_time(counted_at)} is in the future. Correct the time, or leave it out if "
+                "you counted now."
+            )
+            raise Invalid("counted_at", detail, sku=self.sku)
+        if quantity_then is None:
+            detail = f"{self.sku} did not exist at {format_time(counted_at)}. Correct the time."
+            raise Invalid("counted_at", detail, sku=self.sku)
+        if counted_again_at is not None:
+            raise CountedAgain(self.sku, counted_again_at, product.levels)
+        change = self.quantity - quantity_then
+        if product.quantity + change < product.reserved_quantity:
+            raise BelowReserved(self.sku, product.quantity + change, product.levels)
+        if product.quantity + change > MAX_UNITS:
+            raise StockLimitExceeded(self.sku, change, product.levels)
+        return change
 
 _UNDONE_BY = {
     StockEvent.Type.ADDED: StockEvent.Type.REMOVED,

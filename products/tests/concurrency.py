@@ -1,6 +1,7 @@
 """Run calls at once, in threads with their own database connections."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -62,3 +63,15 @@ class OpenChange:
 
     def __exit__(self, *_: object) -> None:
         self.end()
+
+
+def wait_for_a_lock() -> None:
+    """Wait until another connection waits for a lock. PostgreSQL only."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with connection.cursor() as cursor:
+            cursor.execute(waiting)
+            if cursor.fetchone()[0]:
+                return
+    raise AssertionError("No connection has waited for a lock.")

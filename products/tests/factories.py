@@ -10,9 +10,18 @@ from factory.declarations import LazyAttribute, Sequence
 from factory.django import DjangoModelFactory
 
 from products import stock
+from products.ledger.backdating import BackdatedActor
 from products.models import ApiKey, Product, Role, StockEvent
 
 ACTOR = stock.Actor("tester", StockEvent.Source.COMMAND, "request-1")
+
+
+def at(time: datetime) -> stock.Actor:
+    """Return an actor whose changes happen at a time in the past.
+
+    The caller makes the changes of each product in the order of their times.
+    """
+    return BackdatedActor("past", StockEvent.Source.COMMAND, at=time)
 
 
 class ProductFactory(Factory[Product]):

@@ -9,6 +9,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,7 @@ from products import demo, stock
 from products.ledger import locking
 from products.models import Product, Reservation, ReservationLine, StockEvent
 from products.stock import Line
-from products.tests.concurrency import at_once
+from products.tests.concurrency import OpenChange, at_once, wait_for_a_lock
 from products.tests.factories import ACTOR, ProductFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -106,6 +107,46 @@ def test_a_count_never_falls_below_the_reserved_quantity() -> None:
     }
     product.refresh_from_db()
     assert product.reserved_quantity == kinds(outcomes)["Reservation"]
+
+
+def test_a_late_count_is_applied_once_and_keeps_concurrent_sales() -> None:
+    product = ProductFactory.create(quantity=25)
+    moment = product.events.get().occurred_at
+    count = partial(
+        stock.adjust, sku=product.sku, quantity=24, counted_at=moment, reason="x", by=ACTOR
+    )
+    sell = partial(stock.remove, sku=product.sku, amount=1, by=ACTOR)
+
+    outcomes = at_once([count, sell] * 8)
+
+    assert kinds(outcomes) == {"Product": 9, "CountedAgain": 7}
+    product.refresh_from_db()
+    assert (product.quantity, product.version) == (16, 10)
+
+
+@pytest.mark.skipif(
+    connection.vendor == "sqlite", reason="SQLite locks the whole database from the start"
+)
+def test_a_late_count_that_waited_for_the_lock_sees_what_it_waited_for() -> None:
+    product = ProductFactory.create(quantity=25)
+    count = partial(
+        stock.adjust,
+        sku=product.sku,
+        quantity=24,
+        counted_at=product.events.get().occurred_at,
+        reason="x",
+        by=ACTOR,
+    )
+    first = OpenChange(count)
+    with ThreadPoolExecutor() as threads:
+        second = threads.submit(at_once, [count])
+        wait_for_a_lock()
+        first.end()
+        outcomes = second.result(timeout=60)
+
+    assert kinds(outcomes) == {"CountedAgain": 1}
+    product.refresh_from_db()
+    assert product.quantity == 24
 
 
 @pytest.mark.parametrize("end", [stock.release, stock.fulfill])
