@@ -65,13 +65,13 @@ _TIME = re.compile(
 _NOT_A_MOMENT = "A time with a UTC offset is required, such as 2026-11-20T09:30:00Z."
 
 
-def parse_time(text: str) -> datetime:
+def parse_time(text: Any) -> datetime:
     """Parse a time in RFC 3339, with its offset, and return it in UTC.
 
     Go and .NET write nanoseconds: digits below a microsecond are cut off.
     """
     try:
-        if not _TIME.fullmatch(text):
+        if not isinstance(text, str) or not _TIME.fullmatch(text):
             raise ValueError
         return datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError) as error:

@@ -1,5 +1,6 @@
 """The fields of request bodies. They accept a value unchanged or refuse it."""
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError as ValueRefused
@@ -21,6 +22,10 @@ from products.validators import (
 )
 
 
+def _refused(error: ValueRefused) -> ValidationError:
+    return ValidationError(error.messages[0], code=error.code)
+
+
 class StrictField(FieldWithoutValidators):
     """A field that accepts the values that pass all `rules`."""
 
@@ -31,7 +36,7 @@ class StrictField(FieldWithoutValidators):
             for rule in self.rules:
                 rule(data)
         except ValueRefused as error:
-            raise ValidationError(error.messages[0], code=error.code) from error
+            raise _refused(error) from error
         return data
 
 
@@ -94,6 +99,17 @@ class DurationField(StrictField):
 @extend_schema_field({"type": "integer", "minimum": 1, "maximum": MAX_ID})
 class IdField(StrictField):
     rules = validators.ID
+
+
+@extend_schema_field({"type": "string", "format": "date-time"})
+class TimeField(FieldWithoutValidators):
+    """A time in RFC 3339, with its offset. Returns it in UTC."""
+
+    def to_internal_value(self, data: Any) -> datetime:
+        try:
+            return validators.parse_time(data)
+        except ValueRefused as error:
+            raise _refused(error) from error
 
 
 @extend_schema_field({"type": "boolean"})

@@ -43,7 +43,11 @@ ERROR_KINDS = {
         409, "The request releases or fulfills more units than are open."
     ),
     "below_reserved": ErrorKind(409, "A count is below the reserved quantity."),
-    "quantity_changed": ErrorKind(409, "The quantity is not the `expected_quantity`."),
+    "quantity_changed": ErrorKind(
+        409,
+        "The quantity is not the `expected_quantity`, or the product was counted after "
+        "`counted_at`.",
+    ),
     "repeated_count": ErrorKind(409, "An earlier operation of the request counts this product."),
     "stock_limit_exceeded": ErrorKind(
         409, f"The quantity would become larger than {MAX_UNITS:,} units."
@@ -258,19 +262,29 @@ def _summary(errors: list[dict[str, Any]]) -> str:
 
 
 def _stock_problem(error: StockError, instance: str) -> dict[str, Any]:
-    if isinstance(error, Invalid):
-        errors = [{"field": error.field, "code": "invalid", "detail": error.detail}]
-        return problem(code="invalid", detail=error.detail, instance=instance, errors=errors)
     if error.lines:
         known: dict[str, Any] = {
             "lines": [{"index": index, **_known(line)} for index, line in error.lines]
         }
+        # Only `/v1/operations` has lines whose values can turn out to be invalid.
+        wrong = [
+            _wrong(f"operations.{index}.{line.field}", line)
+            for index, line in error.lines
+            if isinstance(line, Invalid)
+        ]
     else:
         known = _known(error)
+        wrong = [_wrong(error.field, error)] if isinstance(error, Invalid) else []
+    if wrong:
+        known["errors"] = wrong
     detail = error.detail
     if isinstance(error, BelowReserved):
         detail += f" See /v1/reservations?sku={error.sku}&status=open."
     return problem(**{"code": error.code, **known}, detail=detail, instance=instance)
+
+
+def _wrong(field: str, error: Invalid) -> dict[str, Any]:
+    return {"field": field, "code": "invalid", "detail": error.detail}
 
 
 def _known(error: StockError) -> dict[str, Any]:

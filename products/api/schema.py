@@ -415,13 +415,23 @@ products = described(
             summary="Adjust to a count",
             description=(
                 "Sets the quantity on hand to a counted quantity. It cannot be set below the "
-                "reserved quantity."
+                "reserved quantity. With `counted_at`, the difference between the count and the "
+                "quantity at that time is applied to the quantity of now."
             ),
             requests={
-                "stocktake": {"quantity": 24, "reason": "stocktake", "expected_quantity": 25}
+                "stocktake": {"quantity": 24, "reason": "stocktake", "expected_quantity": 25},
+                "late count": {
+                    "quantity": 24,
+                    "reason": "stocktake",
+                    "counted_at": "2026-11-20T08:00:00Z",
+                },
             },
             example=examples.product(quantity=24, version=8),
-            errors=[examples.BELOW_RESERVED, examples.QUANTITY_CHANGED],
+            errors=[
+                examples.BELOW_RESERVED,
+                examples.QUANTITY_CHANGED,
+                examples.STOCK_LIMIT_EXCEEDED,
+            ],
         )
     ],
     events=[

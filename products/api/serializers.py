@@ -28,6 +28,7 @@ from products.api.fields import (
     NoteField,
     ReasonField,
     SkuField,
+    TimeField,
 )
 from products.api.problems import ERROR_CODES
 from products.models import Product, Reservation, ReservationLine, StockEvent
@@ -150,6 +151,12 @@ class ProductAdjustSerializer(StrictSerializer):
         required=False,
         help_text="The quantity before the count. The count is refused if it has changed.",
     )
+    counted_at = TimeField(
+        required=False,
+        help_text="The time of a late count, with its UTC offset. The difference between the count "
+        "and the quantity at that time is applied, so that later changes stay. Not together with "
+        "`expected_quantity`.",
+    )
 
 
 class DomainObjectSerializer(StrictSerializer):
@@ -169,7 +176,12 @@ class DomainObjectSerializer(StrictSerializer):
                 return self.object_class(**self.arguments(data))
             except (stock.Invalid, TypeError):  # TypeError: unknown or missing fields.
                 pass
-        return self.object_class(**self.arguments(super().to_internal_value(data)))
+        values = super().to_internal_value(data)
+        try:
+            return self.object_class(**self.arguments(values))
+        except stock.Invalid as error:
+            # Each value is right, but not together with the others.
+            raise serializers.ValidationError({error.field: [error.detail]}) from error
 
     def arguments(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         return fields
@@ -493,7 +505,7 @@ class StockEventSerializer(serializers.Serializer):
     occurred_at = serializers.DateTimeField(help_text="The time of the change.")
     details = serializers.DictField(
         help_text='Old and new values of an edit: `{"name": {"old": "Cup", "new": "Mug"}}`. '
-        "Empty for other events."
+        'The time of a late count: `{"counted_at": "2026-11-20T18:00:00Z"}`. Otherwise empty.'
     )
     undoes = OptionalIntegerField(
         source="undoes_id",
@@ -598,6 +610,6 @@ class ProblemSerializer(serializers.Serializer):
     def get_fields(self) -> dict[str, serializers.Field]:
         # Declared as an attribute, `errors` would hide the serializer's own.
         errors = FieldErrorSerializer(
-            many=True, required=False, help_text="Every wrong field, if `code` is `invalid`."
+            many=True, required=False, help_text="Every wrong field, if a `code` is `invalid`."
         )
         return {**super().get_fields(), "errors": errors}

@@ -203,6 +203,8 @@ class Model:
             amount = values["amount"]
             self._need(sku, amount)
             self._record(sku, "InventoryRemoved", quantity_change=-amount, **why)
+        elif "counted_at" in values:
+            self._count_late(sku, **values)
         else:
             counted = values["quantity"]
             if values.get("expected_quantity", quantity) != quantity:
@@ -211,6 +213,28 @@ class Model:
                 known = {"sku": sku, "requested": counted, "available": available}
                 raise Refused(409, "below_reserved", **known)
             self._record(sku, "InventoryAdjusted", quantity_change=counted - quantity, **why)
+
+    def _count_late(
+        self, sku: str, *, quantity: int, counted_at: str, then: int, **why: Any
+    ) -> None:
+        """Apply the difference between a count and the level at its moment.
+
+        `then` is the version of the product at that moment, 0 if it did not exist.
+        """
+        events = self.products[sku]["events"]
+        if then == 0:
+            raise Refused(400, "invalid", sku=sku)
+        available = self.available(sku)
+        if any(event["type"] == "InventoryAdjusted" for event in events[then:]):
+            raise Refused(409, "quantity_changed", sku=sku, available=available)
+        change = quantity - events[then - 1]["quantity"]
+        result = self.products[sku]["quantity"] + change
+        if result < self.products[sku]["reserved_quantity"]:
+            raise Refused(409, "below_reserved", sku=sku, requested=result, available=available)
+        if result > LIMIT:
+            raise Refused(409, "stock_limit_exceeded", sku=sku, requested=change)
+        details = {"counted_at": counted_at}
+        self._record(sku, "InventoryAdjusted", quantity_change=change, details=details, **why)
 
     def _refuse_archived(self, sku: str, amount: int) -> None:
         if self.products[sku]["archived"]:

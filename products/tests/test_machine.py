@@ -54,6 +54,7 @@ reservations = st.sampled_from([*range(6), *range(6), None])
 conditions = st.sampled_from([None] * 9 + ["*", 0, 0, 1, 4])
 """The `If-Match`: none, `*`, or the received entity tag at this position from the last one."""
 keyed = st.booleans()
+just_before = st.sampled_from([False] * 5 + [True])
 late = st.booleans()
 """Whether a reservation with an expiry becomes overdue at once."""
 
@@ -112,6 +113,7 @@ class Machine(RuleBasedStateMachine):
         condition: str | int | None = None,
         done: int = 200,
         one_line: bool = True,
+        note: str = "",
     ) -> None:
         """Send a request, and compare its response and its effect with those of the model."""
         self._play(
@@ -125,7 +127,8 @@ class Machine(RuleBasedStateMachine):
                 "expect": expect,
                 "done": done,
                 "one_line": one_line,
-            }
+            },
+            *filter(None, [note]),
         )
 
     def _play(self, request: dict[str, Any], *more: str) -> None:
@@ -336,30 +339,108 @@ class Machine(RuleBasedStateMachine):
         return abs(int(product["quantity"]) - off_by)
 
     @rule(
+        name=names,
+        position=positions,
+        just_before=just_before,
+        off_by=st.integers(-3, 3),
+        keyed=keyed,
+        condition=conditions,
+    )
+    def count_late(
+        self, name: str, position: int, just_before: bool, off_by: int, **how: Any
+    ) -> None:
+        """Send a count of an earlier moment, near the level of then."""
+        sku, moment = self.sku(name), self._moment(self.sku(name), position, just_before)
+        level = self._level_at(sku, moment)
+        values = {
+            "quantity": min(max(level + off_by, 0), LIMIT),
+            "reason": "stocktake",
+            "counted_at": moment,
+        }
+        self.send(
+            f"/v1/products/{sku}/adjust",
+            values,
+            lambda model: model.operate(
+                operation="adjust", sku=sku, then=self._version_at(sku, moment), **values
+            ),
+            sku=sku,
+            note="late count",
+            **how,
+        )
+
+    @rule(
+        name=names,
+        sold=few,
+        case=st.sampled_from(["right", "again", "nothing left", "too many", "too early"]),
+    )
+    def count_late_after_a_change(self, name: str, sold: int, case: str) -> None:
+        """Change the stock, then send a count of the moment before."""
+        how: dict[str, Any] = {"keyed": False, "condition": None}
+        operation = "add" if case == "too many" else "remove"
+        self.add_or_remove(operation, "POST", name, sold, notes={}, **how)
+        if case == "again":
+            self.adjust(name, sold, off_by=None, **how)
+        self.count_late(
+            name,
+            position=-1 if case == "too early" else 1,
+            just_before=case == "too early",
+            off_by={"nothing left": -LIMIT, "too many": LIMIT}.get(case, 0),
+            **how,
+        )
+
+    def _moment(self, sku: str, position: int, just_before: bool) -> str:
+        """Return the time of an event of a product, from the last one, or the time before it."""
+        times = list(StockEvent.objects.filter(sku=sku).order_by("-version"))
+        time = times[position % len(times)].occurred_at if times else timezone.now()
+        return _as_text(time - timedelta(microseconds=just_before))
+
+    def _version_at(self, sku: str, moment: str) -> int:
+        """Return the version of a product at a moment, before the request that was sent last."""
+        known = len(self.model.products.get(sku, {"events": []})["events"])
+        events = StockEvent.objects.filter(sku=sku, version__lte=known, occurred_at__lte=moment)
+        return events.count()
+
+    def _level_at(self, sku: str, moment: str) -> int:
+        version = self._version_at(sku, moment)
+        return int(self.model.products[sku]["events"][version - 1]["quantity"]) if version else 0
+
+    @rule(
         wanted=st.lists(
             st.tuples(
-                st.sampled_from(["add", "remove", "remove", "adjust"]), names, amounts, notes
+                st.sampled_from(["add", "remove", "remove", "adjust", "late count"]),
+                names,
+                amounts,
+                notes,
             ),
             min_size=1,
             max_size=6,
         ),
+        position=positions,
         keyed=keyed,
     )
-    def operations(self, wanted: list[Any], keyed: bool) -> None:
+    def operations(self, wanted: list[Any], position: int, keyed: bool) -> None:
         operations = []
         for operation, name, number, notes in wanted:
-            field = "quantity" if operation == "adjust" else "amount"
+            is_count = operation not in ("add", "remove")
+            field = "quantity" if is_count else "amount"
             values = {"operation": operation, "sku": self.sku(name), field: number, **notes}
-            if operation == "adjust":
-                values["reason"] = "stocktake"
+            if is_count:
+                values |= {"operation": "adjust", "reason": "stocktake"}
+            if operation == "late count":
+                values["counted_at"] = self._moment(values["sku"], position, just_before=False)
             operations.append(values)
-        self.send(
-            "/v1/operations",
-            {"operations": operations},
-            lambda model: model.operate_all(operations),
-            keyed=keyed,
-            one_line=False,
-        )
+
+        def expect(model: Model) -> dict[str, Any]:
+            return model.operate_all(
+                [
+                    {**each, "then": self._version_at(each["sku"], each["counted_at"])}
+                    if "counted_at" in each
+                    else each
+                    for each in operations
+                ]
+            )
+
+        self.send("/v1/operations", {"operations": operations}, expect, keyed=keyed, one_line=False)
 
     @rule(
         action=st.sampled_from(["remove", "reserve", "adjust", "adjust", "add", "add"]),
@@ -702,6 +783,10 @@ def _assert_guaranteed(
         assert line["amount"] == sum(line[part] for part in _PARTS[1:])
 
 
+def _as_text(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")
+
+
 def _at(position: int, requests: list[dict[str, Any]]) -> dict[str, Any]:
     return requests[-1 - position % len(requests)]
 
@@ -740,6 +825,9 @@ OUTCOMES = {
     *("409 insufficient_stock", "409 insufficient_reserved", "409 below_reserved"),
     *("409 quantity_changed", "409 stock_limit_exceeded", "409 duplicate_sku"),
     "409 repeated_count",
+    *("200 late count", "400 invalid late count", "404 product_not_found late count"),
+    *("409 quantity_changed late count", "409 below_reserved late count"),
+    "409 stock_limit_exceeded late count",
     *("409 reservation_closed", "409 product_archived"),
     "410 reservation_expired",
     "412 precondition_failed",

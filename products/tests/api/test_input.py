@@ -88,7 +88,7 @@ def body_with(target: str, field: str, value: str) -> str:
     elif field.startswith("operations.0."):
         name = field.removeprefix("operations.0.")
         operation = {"operation": "add", "sku": "CUP", "amount": 1}
-        if name in ("quantity", "expected_quantity"):
+        if name in ("quantity", "expected_quantity", "counted_at"):
             operation = {"operation": "adjust", "sku": "CUP", "quantity": 20, "reason": "x"}
         body = {"operations": [{**operation, name: "VALUE"}]}
     else:
@@ -155,6 +155,28 @@ def test_the_reservation_of_a_release_is_an_id(api: APIClient, value: str) -> No
     response = send(api, RELEASE, body_with(RELEASE, "reservation", value))
 
     assert_refused(response, before, "reservation")
+
+
+NO_MOMENTS = [
+    *("null", "true", "[]", "{}", "5", "1795197600", "1795197600.0"),
+    *('""', '" "', '"now"', '"2026-11-20"', '"18:00:00Z"', '"2026-11-20T18:00:00"'),
+    *('"2026-11-20T18:00Z"', '"2026-11-20 18:00:00Z"', '" 2026-11-20T18:00:00Z"'),
+    *('"2026-11-20T18:00:00Z\\n"', '"2026-11-20T18:00:00+0100"', '"2026-11-20T18:00:00 CET"'),
+    *('"2026-11-31T18:00:00Z"', '"2026-11-20T25:00:00Z"', '"2026-11-20T18:00:60Z"'),
+    *('"0001-01-01T00:00:00+01:00"', '"9999-12-31T23:59:59-01:00"', '"10000-01-01T00:00:00Z"'),
+    *('"\\u0662026-11-20T18:00:00Z"', '"2026-11-20T18:00:00Z\\u0000"', '"\\ud800"'),
+]
+"""JSON texts that are not a time with an offset."""
+
+
+@pytest.mark.parametrize("value", NO_MOMENTS)
+def test_counted_at_is_a_time_with_an_offset(api: APIClient, value: str) -> None:
+    before = stored()
+
+    for target, field in [(ADJUST, "counted_at"), (APPLY, "operations.0.counted_at")]:
+        response = send(api, target, body_with(target, field, value))
+
+        assert_refused(response, before, field)
 
 
 @pytest.mark.parametrize("value", ["0", "1", "null", '"true"', '""', "[]", "{}", "1.0"])
