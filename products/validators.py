@@ -85,8 +85,12 @@ def format_time(time: datetime) -> str:
 
 def validate_moment(value: Any) -> None:
     """Refuse values that are not a `datetime` with a UTC offset."""
-    if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise ValidationError(_NOT_A_MOMENT, code="not_a_moment")
+    try:
+        if not isinstance(value, datetime) or value.utcoffset() is None:
+            raise ValueError
+        value.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValidationError(_NOT_A_MOMENT, code="not_a_moment") from error
 
 
 def validate_boolean(value: Any) -> None:

@@ -21,6 +21,7 @@ from unfold.views import ChangeList
 from products import stock
 from products.models import StockEvent
 from products.request_id import request_id
+from products.validators import parse_time
 
 _GREY = "#9ca3af"
 LINE_CHART_OPTIONS = json.dumps(
@@ -94,8 +95,17 @@ def format_change(change: int) -> str:
 
 
 def event_details(event: StockEvent) -> str:
-    """Return the edited fields, the reason and the reference of an event in one line."""
-    return " · ".join(filter(None, [edited_fields(event), event.reason, event.reference]))
+    """Return the edited fields, the moment of a late count, the reason and the reference."""
+    parts = [edited_fields(event), late_count(event), event.reason, event.reference]
+    return " · ".join(filter(None, parts))
+
+
+def late_count(event: StockEvent) -> str:
+    """Return when a late count was made, such as `counted at 2026-11-20 18:00:00`."""
+    moment = event.details.get("counted_at")
+    if event.type != StockEvent.Type.ADJUSTED or not moment:
+        return ""
+    return f"counted at {parse_time(moment):%Y-%m-%d %H:%M:%S}"
 
 
 def edited_fields(event: StockEvent) -> str:

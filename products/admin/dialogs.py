@@ -5,6 +5,7 @@ They run outside the admin's transactions, because `stock` opens and retries its
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -51,6 +52,26 @@ class WholeNumberField(forms.IntegerField):
         if not re.fullmatch("[0-9]{1,18}", str(value).strip()):
             raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
         return int(value)
+
+
+class TimeField(forms.DateTimeField):
+    """A time in UTC."""
+
+    widget = UnfoldAdminTextInputWidget(attrs={"type": "datetime-local", "step": 1})
+
+    def __init__(self, **kwargs: Any) -> None:
+        # Browsers send ISO 8601, which needs no format.
+        super().__init__(input_formats=[], **kwargs)
+        self.error_messages.update(
+            invalid="Enter a date and a time in UTC, such as 2026-11-20T18:00."
+        )
+
+    def to_python(self, value: Any) -> datetime | None:
+        # A date without a time would become midnight.
+        if isinstance(value, str) and re.fullmatch(r"\s*[0-9-]+\s*", value):
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
+        time: datetime | None = super().to_python(value)
+        return time
 
 
 class NoteField(forms.CharField):
@@ -241,6 +262,12 @@ class AdjustDialog(ProductDialog):
     quantity = WholeNumberField(min_value=0, label="Counted")
     reason = ReasonField("adjust")
     note = NoteField()
+    counted_at = TimeField(
+        required=False,
+        label="Counted at (UTC)",
+        help_text="Only for a count that you enter later. What was sold or received since then is "
+        "kept. Leave empty if you counted now.",
+    )
     expected_quantity = WholeNumberField(min_value=0, widget=forms.HiddenInput)
 
     def load(self) -> None:
@@ -248,10 +275,13 @@ class AdjustDialog(ProductDialog):
         self.fields["expected_quantity"].initial = self.product.quantity
 
     def apply(self, by: stock.Actor) -> str:
+        counted_at = self.cleaned_data["counted_at"]
         product = stock.adjust(
             sku=self.product.sku,
             quantity=self.cleaned_data["quantity"],
-            expected_quantity=self.cleaned_data["expected_quantity"],
+            # A late count allows for changes since then.
+            expected_quantity=None if counted_at else self.cleaned_data["expected_quantity"],
+            counted_at=counted_at,
             reason=self.full_reason(),
             by=by,
         )

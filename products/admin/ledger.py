@@ -19,6 +19,7 @@ from products.admin.base import (
     edited_fields,
     event_details,
     format_time,
+    late_count,
 )
 from products.admin.exporting import CSV, CannotExport, ExportAdmin, is_longer
 from products.files.exports import EVENT_EXPORT
@@ -134,6 +135,11 @@ def edited(event: StockEvent) -> str:
     return edited_fields(event)
 
 
+@display(description="Counted at (UTC)", empty_value="-")
+def counted_at(event: StockEvent) -> str:
+    return late_count(event).removeprefix("counted at ")
+
+
 @display(description="User or client")
 def actor(event: StockEvent) -> str:
     source = "API" if event.source == StockEvent.Source.API else event.source
@@ -197,6 +203,7 @@ class StockEventAdmin(ExportAdmin, ReadOnlyAdmin):
         reserved,
         available,
         edited,
+        counted_at,
         "undoes",
         undone_by,
         "reservation",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple, cast
 
 from django.utils.text import get_text_list
@@ -40,9 +41,11 @@ COLUMN_OF = {each.name: column for column, each in OPERATIONS.items()}
 OPERATION_TYPES = {each.operation.__name__: each.operation for each in OPERATIONS.values()}
 """Maps names to operations. Lines are stored with these names until they are applied."""
 
-ADJUSTMENT_COLUMNS = ("sku", *OPERATIONS, "reason", "reference", "expected_quantity")
+_OTHERS = ("reason", "reference", "expected_quantity", "counted_at")
 
-MAPPED_COLUMNS = ("sku", "amount", "reason", "reference", "expected_quantity")
+ADJUSTMENT_COLUMNS = ("sku", *OPERATIONS, *_OTHERS)
+
+MAPPED_COLUMNS = ("sku", "amount", *_OTHERS)
 """The columns that can have other names. `amount` is a column that alone holds amounts."""
 
 CHANGE_IN_EVENTS = "quantity_change"
@@ -82,6 +85,11 @@ def adjustment_columns(
     )
 
 
+_COUNTED_AT_AND_EXPECTED = (
+    "A late count has no expected quantity. Leave out its time, or empty the cell "
+    "expected_quantity."
+)
+
 WITHOUT_AMOUNT = "without an amount"
 CHANGE_OF_ZERO = "change of 0"
 
@@ -117,17 +125,29 @@ _READERS: Mapping[str, Reader] = {
     "quantity": level_in,
     "change": _change_in,
     "expected_quantity": level_in,
+    "counted_at": Row.time,
+}
+
+_ONLY_OF_COUNTS = {
+    "expected_quantity": "an expected quantity",
+    "counted_at": "the time of a count",
 }
 
 
 def adjustment_line(
-    row: Row, columns: Columns, *, reason: str = "", reference: str = ""
+    row: Row,
+    columns: Columns,
+    *,
+    reason: str = "",
+    reference: str = "",
+    counted_at: datetime | None = None,
 ) -> FileLine:
     """Read a row as an operation: add, remove or adjust.
 
-    `reason` and `reference` are the defaults for a row that has none. A row without an amount was
-    not counted: it is passed over, and its other cells are not checked. A change of 0 is passed
-    over, too. A row without a SKU is passed over if the column of SKUs has another name.
+    `reason` and `reference` are the defaults for a row that has none, `counted_at` for a count that
+    has none. A row without an amount was not counted: it is passed over, and its other cells are
+    not checked. A change of 0 is passed over, too. A row without a SKU is passed over if the column
+    of SKUs has another name.
     """
     given = [column for column in OPERATIONS if is_filled(row.cells.get(column))]
     if not given and not row.problem:
@@ -141,9 +161,15 @@ def adjustment_line(
         line.problems.append(stock.Invalid(given[1] if given else "quantity", detail))
         return line
     _, operation, field, if_negative = OPERATIONS[given[0]]
-    if operation is not stock.Adjust and is_filled(row.cells.get("expected_quantity")):
-        detail = "Only a row with a quantity can have an expected quantity. Empty the cell."
-        line.problems.append(stock.Invalid("expected_quantity", detail))
+    if operation is stock.Adjust:
+        values.setdefault("counted_at", counted_at)
+        if values["counted_at"] and values.get("expected_quantity") is not None:
+            line.problems.append(stock.Invalid("counted_at", _COUNTED_AT_AND_EXPECTED))
+    else:
+        for column, name in _ONLY_OF_COUNTS.items():
+            if is_filled(row.cells.get(column)):
+                detail = f"Only a row with a quantity can have {name}. Empty the cell."
+                line.problems.append(stock.Invalid(column, detail))
     if given[0] in values:
         number = values.pop(given[0])
         if if_negative:
@@ -173,7 +199,8 @@ def incomplete_sum(sku: str, refused: int) -> stock.Invalid:
 def sum_of(counts: Sequence[stock.Adjust]) -> stock.Adjust:
     """Return one count for several counts of a SKU. Raises `stock.Invalid`.
 
-    The expected quantities are added up, too. Different reasons and references are joined.
+    The expected quantities are added up, too. Different reasons and references are joined. Counts
+    of different times cannot be added up.
     """
     expected = [count.expected_quantity for count in counts]
     given = [number for number in expected if number is not None]
@@ -183,10 +210,18 @@ def sum_of(counts: Sequence[stock.Adjust]) -> stock.Adjust:
             "in for all of them, or for none."
         )
         raise stock.Invalid("expected_quantity", detail)
+    moments = {count.counted_at for count in counts}
+    if len(moments) > 1:
+        detail = (
+            f"The counts of {counts[0].sku} are of different times, so they cannot be added up. "
+            "Give all of them the same time."
+        )
+        raise stock.Invalid("counted_at", detail)
     return stock.Adjust(
         sku=counts[0].sku,
         quantity=sum(count.quantity for count in counts),
         expected_quantity=sum(given) if given else None,
+        counted_at=moments.pop(),
         reason=_joined(count.reason for count in counts),
         reference=_joined(count.reference for count in counts),
     )

@@ -14,7 +14,7 @@ from products.files.rows import Row
 from products.files.similar import refuse_similar
 from products.files.staging import Codec, NewLine, Staged, Staging
 from products.models import Levels, Product
-from products.validators import is_sku
+from products.validators import format_time, is_sku, parse_time
 
 Outcome = stock.LevelChange | stock.StockError
 
@@ -38,7 +38,7 @@ _FIELDS = {
     name: [field.name for field in dataclasses.fields(operation)]
     for name, operation in OPERATION_TYPES.items()
 }
-_encoded = json.JSONEncoder(check_circular=False).encode
+_encoded = json.JSONEncoder(check_circular=False, default=format_time).encode
 
 
 def _decoded(texts: Sequence[str]) -> list[Any]:
@@ -55,7 +55,10 @@ def _restored(name: str, *values: Any) -> stock.Operation:
     """Return a staged operation without validating it again."""
     operation_type = OPERATION_TYPES[name]
     operation = operation_type.__new__(operation_type)
-    vars(operation).update(zip(_FIELDS[name], values, strict=True))
+    fields = vars(operation)
+    fields.update(zip(_FIELDS[name], values, strict=True))
+    if fields.get("counted_at"):
+        fields["counted_at"] = parse_time(fields["counted_at"])
     return operation
 
 

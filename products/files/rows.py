@@ -5,13 +5,16 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 from itertools import islice, pairwise
 from typing import NamedTuple
 
+from django.core.exceptions import ValidationError
 from django.template.defaultfilters import pluralize
 
 from products import stock
-from products.validators import is_sku
+from products.validators import is_sku, parse_time
 
 DELIMITERS = ",;\t|"
 
@@ -51,6 +54,12 @@ MAX_DIGITS_OF_TEXT = 15
 """Spreadsheets keep this many digits of a number."""
 
 _BOOLEANS = {"true": True, "false": False}
+
+_TIME = "2026-11-20T18:00:00Z"
+_DATE_CELL = (
+    "A date cell has no time zone, so a time must be a text: format the column as text, then enter "
+    f"a time such as {_TIME}."
+)
 
 NO_ROWS = "The file has no rows below the header. Add at least one row."
 
@@ -149,6 +158,21 @@ class Row(NamedTuple):
             return int(match[1] or match[2])
         raise stock.Invalid(column, _not_a_number(cell, text))
 
+    def time(self, column: str) -> datetime | None:
+        """Return the time in a cell, None if it is empty. Raises `stock.Invalid`."""
+        cell = self.cells.get(column)
+        if isinstance(cell, int | FormattedNumber | InvalidCell):
+            detail = cell.detail if isinstance(cell, InvalidCell) else "The cell holds a number."
+            raise stock.Invalid(column, f"{detail} {_DATE_CELL}")
+        text = self.text(column)
+        if text is None or not text.strip():
+            return None
+        text = text.strip().removeprefix("'")
+        try:
+            return parse_time(text)
+        except ValidationError as error:
+            raise stock.Invalid(column, _not_a_time(text)) from error
+
     def boolean(self, column: str) -> bool | None:
         """Return the true or false in a cell, None if it is empty. Raises `stock.Invalid`."""
         cell = self.cells.get(column)
@@ -164,6 +188,13 @@ class Row(NamedTuple):
                 column, f"{shown(text)} is neither true nor false. Write true or false."
             )
         return value
+
+
+def _not_a_time(text: str) -> str:
+    with suppress(ValueError):
+        if datetime.fromisoformat(text).tzinfo is None:
+            return f"{shown(text)} has no UTC offset. Write a time such as {_TIME}."
+    return f"{shown(text)} is not a time. Write it with its UTC offset, such as {_TIME}."
 
 
 def _not_text(cell: int | FormattedNumber | InvalidCell) -> str:

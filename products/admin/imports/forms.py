@@ -13,6 +13,7 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
+from products.admin.dialogs import TimeField
 from products.files import adjustments, products
 from products.files.rows import Columns, folded
 from products.files.xlsx import MAX_FILE_BYTES, MAX_ROWS
@@ -150,6 +151,12 @@ class AdjustmentImportForm(ImportForm):
         help_text="Used for rows without a reason. Every count needs a reason.",
         widget=UnfoldAdminTextInputWidget,
     )
+    counted_at = TimeField(
+        required=False,
+        label="Counted at (UTC)",
+        help_text="The time of counts without one, if they were made earlier. What was sold or "
+        "received since then is kept.",
+    )
     sum_repeated = forms.BooleanField(
         required=False,
         label="Add up repeated counts",
@@ -177,6 +184,7 @@ class AdjustmentImportForm(ImportForm):
     reason_column = _column_field("The reason is in column")
     reference_column = _column_field("The reference is in column")
     expected_quantity_column = _column_field("The expected quantity is in column")
+    counted_at_column = _column_field("The time of a count is in column")
 
     mapped_columns = adjustments.MAPPED_COLUMNS
 

@@ -190,14 +190,16 @@ class AdjustmentImport(Import):
         "quantity (units counted) or change (+3 adds, -3 removes). A row without an "
         "amount is passed over. Rows are applied in the order of the file. A file counts a "
         "product once. A count with an expected_quantity is refused if the units on hand differ "
-        "from it."
+        "from it. A count of an earlier time has it in counted_at, such as 2026-11-20T18:00:00Z: "
+        "what was sold or received since then is kept."
     )
     columns = adjustment_columns()
     permissions = ("products.adjust_stock", "products.operate_stock")
     form_class = AdjustmentImportForm
 
     def lines(self, rows: Sequence[Row], columns: Columns, options: Options) -> list[FileLine]:
-        lines = [adjustment_line(row, columns, reason=options["reason"]) for row in rows]
+        defaults = {"reason": options["reason"], "counted_at": options["counted_at"]}
+        lines = [adjustment_line(row, columns, **defaults) for row in rows]
         check_counts(lines, adds_up=options["sum_repeated"])
         return lines
 
@@ -222,7 +224,7 @@ class AdjustmentImport(Import):
         if not isinstance(outcome, stock.LevelChange):
             return PreviewRow(line, label, [], note)
         before, after = outcome
-        if isinstance(line.change, stock.Adjust):
+        if isinstance(line.change, stock.Adjust) and not line.change.counted_at:
             line.shown = {"quantity": before.quantity}
         differences = [
             FieldChange("On hand", before.quantity, after.quantity),
@@ -238,6 +240,8 @@ class AdjustmentImport(Import):
 
 def _label_of(operation: stock.Operation) -> str:
     if isinstance(operation, stock.Adjust):
+        if operation.counted_at:
+            return f"Counted {operation.quantity} at {operation.counted_at:%Y-%m-%d %H:%M:%S} UTC"
         return f"Set to {operation.quantity}"
     return f"{type(operation).__name__} {getattr(operation, 'amount', '')}"
 

@@ -7,7 +7,7 @@ change is no longer the one in the preview is refused, and the preview is shown 
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.contrib import messages
@@ -28,6 +28,7 @@ from products.files.lines import AnyChange, FileLine
 from products.files.rows import UnreadableFile, hash_of
 from products.files.xlsx import MAX_FILE_BYTES, read
 from products.models import MIN_CLAIM_HOURS, ImportedFile, PendingImport, StockEvent
+from products.validators import format_time, parse_time
 
 _TYPES: dict[str, type[AnyChange]] = {
     **OPERATION_TYPES,
@@ -51,7 +52,7 @@ def keep_pending(
     """Store a preview until it is confirmed. Delete previews that have expired."""
     PendingImport.objects.filter(created_at__lt=SecondsFromNow(-KEPT_FOR_SECONDS)).delete()
     changes = [
-        [line.number, type(line.change).__name__, dataclasses.asdict(line.change), line.shown]
+        [line.number, type(line.change).__name__, _values_of(line.change), line.shown]
         for line in lines
         if line.change
     ]
@@ -76,16 +77,30 @@ def _last_event_of(kind: Import, content_hash: str) -> StockEvent | None:
 
 def _lines_of(pending: PendingImport) -> list[FileLine]:
     return [
-        FileLine(number, values["sku"], _TYPES[type_name](**values), shown=dict(*shown))
+        FileLine(number, values["sku"], _change_of(type_name, values), shown=dict(*shown))
         # Earlier versions stored no shown values.
         for number, type_name, values, *shown in pending.changes
     ]
 
 
+def _values_of(change: AnyChange) -> dict[str, Any]:
+    """Return the values of a change, for JSON."""
+    values = dataclasses.asdict(change)
+    if values.get("counted_at"):
+        values["counted_at"] = format_time(values["counted_at"])
+    return values
+
+
+def _change_of(type_name: str, values: Mapping[str, Any]) -> AnyChange:
+    if values.get("counted_at"):
+        values = {**values, "counted_at": parse_time(values["counted_at"])}
+    return _TYPES[type_name](**values)
+
+
 def _as_shown(line: FileLine) -> AnyChange | None:
     """Return the change of a line, to be refused if a value has changed since the preview."""
     match line.change:
-        case stock.Adjust() as count:
+        case stock.Adjust(counted_at=None) as count:
             return dataclasses.replace(
                 count, expected_quantity=line.shown.get("quantity", count.expected_quantity)
             )

@@ -1,9 +1,10 @@
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from products import stock
-from products.management.base import ExitCode, StockCommand, whole_number
+from products.management.base import ExitCode, StockCommand, timestamp, whole_number
 
 
 class Command(StockCommand):
@@ -12,6 +13,7 @@ class Command(StockCommand):
         "adjust_stock MUG-BLUE --add 40 --reason delivery --reference po-7",
         "adjust_stock MUG-BLUE --remove 3 --reason breakage",
         "adjust_stock MUG-BLUE --set 60 --reason stocktake --expected-quantity 66",
+        "adjust_stock MUG-BLUE --set 60 --reason stocktake --counted-at 2026-11-20T18:00:00Z",
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -42,6 +44,13 @@ class Command(StockCommand):
             metavar="N",
             help="with --set: refuse the change unless N units are on hand now",
         )
+        parser.add_argument(
+            "--counted-at",
+            type=timestamp,
+            metavar="TIME",
+            help="with --set: the time of a late count, such as 2026-11-20T18:00:00Z; what was "
+            "sold or received since then is kept",
+        )
 
     def handle(
         self,
@@ -51,6 +60,7 @@ class Command(StockCommand):
         remove: int | None,
         quantity: int | None,
         expected_quantity: int | None,
+        counted_at: datetime | None,
         reason: str,
         reference: str,
         by: stock.Actor,
@@ -58,13 +68,20 @@ class Command(StockCommand):
     ) -> None:
         if expected_quantity is not None and quantity is None:
             raise CommandError("--expected-quantity requires --set.", returncode=ExitCode.BAD_INPUT)
+        if counted_at is not None and quantity is None:
+            raise CommandError("--counted-at requires --set.", returncode=ExitCode.BAD_INPUT)
         change: dict[str, Any] = {"sku": sku, "reason": reason, "reference": reference, "by": by}
         if add is not None:
             product = stock.add(amount=add, **change)
         elif remove is not None:
             product = stock.remove(amount=remove, **change)
         elif quantity is not None:
-            product = stock.adjust(quantity=quantity, expected_quantity=expected_quantity, **change)
+            product = stock.adjust(
+                quantity=quantity,
+                expected_quantity=expected_quantity,
+                counted_at=counted_at,
+                **change,
+            )
         self.report(
             f"{product.sku}: {product.quantity} on hand, {product.reserved_quantity} reserved, "
             f"{product.available_quantity} available, version {product.version}"

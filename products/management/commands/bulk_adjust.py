@@ -14,7 +14,7 @@ from products.files.adjustments import (
 from products.files.lines import FileLine
 from products.files.rows import Columns
 from products.files.staging import NewLine, staging
-from products.management.base import ExitCode, note
+from products.management.base import ExitCode, note, timestamp
 from products.management.bulk import BulkCommand, Labels, names_in_file, with_run_id
 from products.management.files import (
     fingerprint,
@@ -23,6 +23,7 @@ from products.management.files import (
 )
 from products.management.output import STANDARD_OUTPUT, opened
 from products.models import BulkRun
+from products.validators import format_time
 
 UNDO_OPTIONS = {"undo", "dry_run", "by", "reason"}
 UNDO_LABELS = Labels(
@@ -38,7 +39,8 @@ class Command(BulkCommand):
         "Add, remove and set stock from a CSV file.\n\n"
         "The header names the columns: sku, and at least one of add, remove, quantity\n"
         "(units counted) and change (+3 adds, -3 removes). Optional: reason, reference,\n"
-        "expected_quantity. Each line fills in one of add, remove, quantity and change.\n"
+        "expected_quantity, counted_at (the time of a late count).\n"
+        "Each line fills in one of add, remove, quantity and change.\n"
         "A line without an amount is passed over. A file counts each SKU once.\n\n"
         "All lines are applied or none. With --keep-going, every valid line is applied.\n\n"
         "With --undo, take back a run instead: write the opposite of each of its changes.\n\n"
@@ -49,6 +51,7 @@ class Command(BulkCommand):
         "bulk_adjust delivery.csv --dry-run",
         "bulk_adjust delivery.csv --reason delivery --reference po-7",
         "bulk_adjust count.csv --keep-going --reference count-1 --rejects refused.csv",
+        "bulk_adjust count.csv --reason stocktake --counted-at 2026-11-20T18:00:00Z",
         "bulk_adjust orders.csv --sku-column Item --amount-column Units --operation remove",
         "bulk_adjust --undo count-1 --dry-run",
     )
@@ -116,7 +119,14 @@ class Command(BulkCommand):
             help="add up the counts of a SKU that is counted on several lines, such as one for "
             "each shelf, instead of refusing the later ones",
         )
-        for column in ("reason", "reference", "expected_quantity"):
+        parser.add_argument(
+            "--counted-at",
+            type=timestamp,
+            metavar="TIME",
+            help="the time of counts without one, such as 2026-11-20T18:00:00Z; what was sold or "
+            "received since then is kept",
+        )
+        for column in ("reason", "reference", "expected_quantity", "counted_at"):
             option = f"--{column.replace('_', '-')}-column"
             parser.add_argument(option, metavar="NAME", help=f"the column that holds {column}")
         parser.add_argument(
@@ -187,6 +197,7 @@ class Command(BulkCommand):
         columns = _columns(options)
         reference = options["reference"] or ""
         notes = {"reason": options["reason"], "reference": reference}
+        counted_at = options["counted_at"]
         rejects = opened(options["rejects"], self.stdout) if options["rejects"] else nullcontext()
         report: bulk.Report | None = None
         try:
@@ -198,6 +209,7 @@ class Command(BulkCommand):
                 # Without a new option, the fingerprint is that of earlier versions.
                 meaning: list[object] = ["sum_repeated"] if options["sum_repeated"] else []
                 meaning += [columns.header_line] if columns.header_line else []
+                meaning += [format_time(counted_at)] if counted_at else []
                 mark = fingerprint(source, columns.renamed, notes, options["keep_going"], *meaning)
                 by = with_run_id(by)
                 run = BulkRun(reference=reference, fingerprint=mark, request_id=by.request_id)
@@ -205,7 +217,9 @@ class Command(BulkCommand):
                     table,
                     source,
                     columns,
-                    lambda row: _staged(adjustment_line(row, columns, **notes)),
+                    lambda row: _staged(
+                        adjustment_line(row, columns, **notes, counted_at=counted_at)
+                    ),
                 )
                 operation = operations.AdjustmentLines(by=by)
                 if options["keep_going"] and not options["dry_run"]:

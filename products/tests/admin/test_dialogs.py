@@ -1,6 +1,7 @@
 """Manual stock changes: dialogs for a product or a reservation, and bulk actions."""
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -15,7 +16,7 @@ from products import stock
 from products.models import Product, Reservation, StockEvent
 from products.tests.checks import stored
 from products.tests.concurrency import at_once
-from products.tests.factories import ACTOR, ProductFactory
+from products.tests.factories import ACTOR, ProductFactory, at
 
 pytestmark = pytest.mark.django_db
 
@@ -131,6 +132,57 @@ def test_a_dialog_shows_why_a_change_is_refused(
     before = stored()
 
     response = send(manager, cup, name, expected_quantity=25, **fields)
+
+    assert response.status_code == 200
+    assert message in response.content.decode()
+    assert stored() == before
+
+
+def test_a_late_count_keeps_what_was_sold_since(manager: Client) -> None:
+    evening = datetime(2026, 11, 20, 18, tzinfo=UTC)
+    stock.create(sku="MUG", name="Mug", quantity=9, by=at(evening))
+    mug = Product.objects.get(sku="MUG")
+    page = manager.get(url(mug, "adjust_stock")).content.decode()
+    stock.remove(sku="MUG", amount=2, by=ACTOR)
+    count = {
+        "quantity": 8,
+        "reason": "stocktake",
+        "counted_at": "2026-11-20T18:00",
+        "expected_quantity": 9,
+    }
+
+    response = send(manager, mug, "adjust_stock", **count)
+    again = send(manager, mug, "adjust_stock", **count)
+
+    assert "Counted at (UTC)" in page
+    assert response.status_code == 302
+    mug.refresh_from_db()
+    assert mug.quantity == 6
+    assert mug.events.latest("version").details == {"counted_at": "2026-11-20T18:00:00Z"}
+    assert "MUG was counted again at" in again.content.decode()
+    assert 'value="2026-11-20T18:00"' in again.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("counted_at", "message"),
+    [
+        ("2026-11-20", "Enter a date and a time in UTC"),
+        ("20.11.2026 18:00", "Enter a date and a time in UTC"),
+        ("11/20/2026", "Enter a date and a time in UTC"),
+        ("2026-11-31T18:00", "Enter a date and a time in UTC"),
+        ("\0", "Enter a date and a time in UTC"),
+        ("9999-12-31T23:59", "9999-12-31T23:59:00Z is in the future."),
+        ("0001-01-01T00:00+14:00", "A time with a UTC offset is required"),
+        ("2000-01-01T00:00", "CUP did not exist at 2000-01-01T00:00:00Z."),
+    ],
+)
+def test_a_wrong_time_of_a_count_is_refused(
+    manager: Client, cup: Product, counted_at: str, message: str
+) -> None:
+    before = stored()
+
+    count = {"quantity": 8, "reason": "stocktake", "expected_quantity": 25}
+    response = send(manager, cup, "adjust_stock", **count, counted_at=counted_at)
 
     assert response.status_code == 200
     assert message in response.content.decode()

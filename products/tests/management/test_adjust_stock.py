@@ -1,5 +1,6 @@
 """`adjust_stock`: changes one product or reports why it cannot."""
 
+from datetime import UTC, datetime
 from io import StringIO
 
 import pytest
@@ -8,7 +9,7 @@ from django.core.management import CommandError, call_command
 from products import stock
 from products.models import MAX_ACTOR_LENGTH, Product, StockEvent
 from products.tests.checks import stored
-from products.tests.factories import ACTOR, ProductFactory
+from products.tests.factories import ACTOR, ProductFactory, at
 from products.tests.live import manage
 
 pytestmark = pytest.mark.django_db
@@ -66,7 +67,22 @@ def test_sets_the_count_if_the_level_is_as_expected() -> None:
     assert "5 on hand" in output
 
 
+def test_applies_a_late_count_to_the_level_of_now() -> None:
+    evening = datetime(2026, 11, 20, 18, tzinfo=UTC)
+    stock.create(sku="MUG", name="Mug", quantity=9, by=at(evening))
+    stock.remove(sku="MUG", amount=2, by=ACTOR)
+    words = ("MUG", "--set", "8", "--reason", "stocktake", "--counted-at", "2026-11-20T18:00:00Z")
+
+    assert adjust(*words).startswith("MUG: 6 on hand")
+
+    with pytest.raises(CommandError, match="quantity_changed: MUG was counted again at") as refusal:
+        adjust(*words)
+    assert refusal.value.returncode == REFUSED
+
+
 REFUSED, BAD_INPUT = 1, 2
+
+LATE = ["CUP", "--set", "9", "--reason", "count", "--counted-at"]
 
 
 @pytest.mark.parametrize(
@@ -91,6 +107,14 @@ REFUSED, BAD_INPUT = 1, 2
         (["", "--add", "1"], "invalid: sku", BAD_INPUT),
         (["CUP\n", "--add", "1"], "invalid: sku", BAD_INPUT),
         (["CUP", "--add", "1", "--expected-quantity", "25"], "--expected-quantity", BAD_INPUT),
+        (["CUP", "--add", "1", "--counted-at", "2026-11-20T18:00:00Z"], "--counted-at", BAD_INPUT),
+        ([*LATE, "9999-01-01T00:00:00Z"], "invalid: counted_at", BAD_INPUT),
+        ([*LATE, "2000-01-01T00:00:00Z"], "invalid: counted_at", BAD_INPUT),
+        (
+            [*LATE, "2000-01-01T00:00:00Z", "--expected-quantity", "25"],
+            "invalid: counted_at",
+            BAD_INPUT,
+        ),
     ],
 )
 def test_a_refused_change_changes_nothing(words: list[str], code: str, status: int) -> None:
@@ -117,6 +141,7 @@ def test_a_refused_change_changes_nothing(words: list[str], code: str, status: i
         ["CUP", "--set", "\u0665", "--reason", "count"],
         ["CUP", "--add", "1000000001"],
         ["CUP", "--ad", "1"],
+        ["CUP", "--set", "1", "--reason", "count", "--counted-at", "2026-11-20T18:00:00"],
         ["CUP", "MUG", "--add", "1"],
         ["CUP", "--add", "1", "--actor", ""],
         ["CUP", "--add", "1", "--actor", "x" * (MAX_ACTOR_LENGTH + 1)],

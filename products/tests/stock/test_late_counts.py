@@ -222,7 +222,14 @@ def test_any_year_is_handled(year: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "moment", ["2026-11-20T18:00:00Z", datetime(2026, 11, 20, 18), 5, EVENING.date()]
+    "moment",
+    [
+        "2026-11-20T18:00:00Z",
+        datetime(2026, 11, 20, 18),
+        5,
+        EVENING.date(),
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1))),
+    ],
 )
 def test_a_moment_is_a_time_with_an_offset(moment: Any) -> None:
     with pytest.raises(stock.Invalid, match="A time with a UTC offset is required") as refused:
