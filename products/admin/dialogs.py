@@ -57,7 +57,7 @@ class WholeNumberField(forms.IntegerField):
 class TimeField(forms.DateTimeField):
     """A time in UTC."""
 
-    widget = UnfoldAdminTextInputWidget(attrs={"type": "datetime-local", "step": 1})
+    widget = UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"})
 
     def __init__(self, **kwargs: Any) -> None:
         # Browsers send ISO 8601, which needs no format.
@@ -264,9 +264,9 @@ class AdjustDialog(ProductDialog):
     note = NoteField()
     counted_at = TimeField(
         required=False,
-        label="Counted at (UTC)",
-        help_text="Only for a count that you enter later. What was sold or received since then is "
-        "kept. Leave empty if you counted now.",
+        label="Time of the count (UTC)",
+        help_text="For a count that you made earlier. Later sales and deliveries are kept. Leave "
+        "empty if you counted now.",
     )
     expected_quantity = WholeNumberField(min_value=0, widget=forms.HiddenInput)
 

@@ -153,9 +153,9 @@ class AdjustmentImportForm(ImportForm):
     )
     counted_at = TimeField(
         required=False,
-        label="Counted at (UTC)",
-        help_text="The time of counts without one, if they were made earlier. What was sold or "
-        "received since then is kept.",
+        label="Time of the count (UTC)",
+        help_text="For counts that were made earlier, if the file does not have their time. Later "
+        "sales and deliveries are kept.",
     )
     sum_repeated = forms.BooleanField(
         required=False,

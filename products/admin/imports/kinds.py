@@ -190,8 +190,8 @@ class AdjustmentImport(Import):
         "quantity (units counted) or change (+3 adds, -3 removes). A row without an "
         "amount is passed over. Rows are applied in the order of the file. A file counts a "
         "product once. A count with an expected_quantity is refused if the units on hand differ "
-        "from it. A count of an earlier time has it in counted_at, such as 2026-11-20T18:00:00Z: "
-        "what was sold or received since then is kept."
+        "from it. A count with counted_at, such as 2026-11-20T18:00:00Z, was made at that time: "
+        "later sales and deliveries are kept."
     )
     columns = adjustment_columns()
     permissions = ("products.adjust_stock", "products.operate_stock")

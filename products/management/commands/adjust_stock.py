@@ -48,8 +48,8 @@ class Command(StockCommand):
             "--counted-at",
             type=timestamp,
             metavar="TIME",
-            help="with --set: the time of a late count, such as 2026-11-20T18:00:00Z; what was "
-            "sold or received since then is kept",
+            help="with --set: the time of a late count, such as 2026-11-20T18:00:00Z; later sales "
+            "and deliveries are kept",
         )
 
     def handle(

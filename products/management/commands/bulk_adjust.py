@@ -123,8 +123,8 @@ class Command(BulkCommand):
             "--counted-at",
             type=timestamp,
             metavar="TIME",
-            help="the time of counts without one, such as 2026-11-20T18:00:00Z; what was sold or "
-            "received since then is kept",
+            help="the time of counts without one, such as 2026-11-20T18:00:00Z; later sales and "
+            "deliveries are kept",
         )
         for column in ("reason", "reference", "expected_quantity", "counted_at"):
             option = f"--{column.replace('_', '-')}-column"

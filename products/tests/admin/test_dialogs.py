@@ -154,7 +154,7 @@ def test_a_late_count_keeps_what_was_sold_since(manager: Client) -> None:
     response = send(manager, mug, "adjust_stock", **count)
     again = send(manager, mug, "adjust_stock", **count)
 
-    assert "Counted at (UTC)" in page
+    assert "Time of the count (UTC)" in page
     assert response.status_code == 302
     mug.refresh_from_db()
     assert mug.quantity == 6

@@ -1,5 +1,7 @@
 """Manual stock changes in the dialogs of a product or a reservation."""
 
+from datetime import UTC, datetime
+
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
@@ -8,7 +10,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 from products import stock
 from products.models import StockEvent
 from products.tests.browser.steps import log_in, make_staff, open_dialog, open_product
-from products.tests.factories import ACTOR, ProductFactory
+from products.tests.factories import ACTOR, ProductFactory, at
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -47,6 +49,24 @@ def test_a_dialog_changes_stock_and_records_the_user(
     event = product.events.get(version=2)
     assert (event.quantity, event.reason) == (left, "correction: second look")
     assert (event.actor, event.source) == ("Ada", StockEvent.Source.ADMIN)
+
+
+def test_a_late_count_is_entered_with_its_time(page: Page, ada: User) -> None:
+    evening = datetime(2026, 11, 20, 18, tzinfo=UTC)
+    stock.create(sku="CUP", name="Cup", quantity=9, by=at(evening))
+    stock.remove(sku="CUP", amount=2, by=ACTOR)
+    log_in(page, ada)
+    open_product(page, "CUP")
+
+    dialog = open_dialog(page, "Count stock")
+    dialog.get_by_label("Counted").fill("8")
+    dialog.get_by_label("Time of the count (UTC)").fill("2026-11-20T18:00")
+    dialog.get_by_label("Reason").select_option("stocktake")
+    dialog.get_by_role("button", name="Save count").click()
+
+    expect(page.get_by_text("Counted CUP. On hand: 6.")).to_be_visible()
+    cell = page.get_by_role("cell", name="counted at 2026-11-20 18:00:00 · stocktake")
+    expect(cell).to_be_visible()
 
 
 def test_a_count_below_reserved_is_refused(page: Page, ada: User) -> None:
