@@ -147,16 +147,24 @@ def at_counts(moments: str) -> str:
 
     def last(condition: str) -> str:
         return f"""
-            (SELECT id FROM {events} WHERE product_id = moment.product_id AND {condition}
+            (SELECT id FROM {events} AS each WHERE product_id = moment.product_id AND {condition}
              ORDER BY version DESC LIMIT 1)
         """
 
     # The same event as in `StockEvent.objects.as_of`.
     then = last("occurred_at <= moment.occurred_at")
-    count = last(f"type = '{StockEvent.Type.ADJUSTED}'")
+    # A count and its undo add up to nothing, if both are after the moment.
+    count = last(f"""
+        type = '{StockEvent.Type.ADJUSTED}' AND occurred_at > moment.occurred_at
+        AND NOT EXISTS (SELECT 1 FROM {events} AS undo WHERE undo.undoes_id = each.id)
+        AND COALESCE(
+            (SELECT occurred_at FROM {events} AS undone WHERE undone.id = each.undoes_id)
+            <= moment.occurred_at, TRUE
+        )
+    """)
     return f"""
         SELECT moment.product_id, moment.occurred_at > {now_sql()}, event.quantity,
-               CASE WHEN count.occurred_at > moment.occurred_at THEN count.occurred_at END
+               count.occurred_at
         FROM {moments} AS moment
         LEFT JOIN {events} AS event ON event.id = {then}
         LEFT JOIN {events} AS count ON count.id = {count}

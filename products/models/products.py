@@ -44,7 +44,7 @@ class AtCount(NamedTuple):
     quantity: int | None
     """Units on hand at the moment. None if the product did not exist yet."""
     counted_again_at: datetime | None
-    """The time of the last count of the product, if it was after the moment."""
+    """The time of the last count of the product after the moment. Undone counts do not matter."""
 
 
 _SKU_IN_CAPITALS_WITHOUT_ZEROS = models.Func(

@@ -248,6 +248,7 @@ class Adjust(Operation):
             raise StockLimitExceeded(self.sku, change, product.levels)
         return change
 
+
 _UNDONE_BY = {
     StockEvent.Type.ADDED: StockEvent.Type.REMOVED,
     StockEvent.Type.REMOVED: StockEvent.Type.ADDED,

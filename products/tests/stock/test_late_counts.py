@@ -131,6 +131,46 @@ def test_late_counts_can_be_entered_in_the_order_of_their_moments() -> None:
     assert count_late(7, EVENING + 2 * MINUTE).quantity == 6
 
 
+def undo_of(event: StockEvent) -> stock.Undo:
+    change = -event.quantity_change
+    return stock.Undo(
+        sku=event.sku,
+        event_id=event.pk,
+        type_of_event=StockEvent.Type(event.type),
+        change=change,
+        total_change=change,
+    )
+
+
+def test_an_undone_count_does_not_matter() -> None:
+    cup = product_at(EVENING)
+    stock.adjust(sku="CUP", quantity=3, reason="wrong file", by=at(EVENING + MINUTE))
+    stock.apply([undo_of(cup.events.latest("version"))], by=at(EVENING + 2 * MINUTE))
+    stock.remove(sku="CUP", amount=2, by=ACTOR)
+
+    assert count_late(8).quantity == 6
+
+
+def test_an_undo_of_a_count_before_the_moment_refuses_a_late_one() -> None:
+    """The level at the moment was wrong, and the undo has corrected it."""
+    cup = product_at(EVENING)
+    stock.adjust(sku="CUP", quantity=3, reason="wrong file", by=at(EVENING + MINUTE))
+    stock.apply([undo_of(cup.events.latest("version"))], by=at(EVENING + 3 * MINUTE))
+
+    with pytest.raises(stock.CountedAgain, match="2026-11-20T18:03:00Z"):
+        count_late(8, EVENING + 2 * MINUTE)
+
+
+def test_a_late_count_that_was_undone_can_be_entered_again() -> None:
+    cup = product_at(EVENING)
+    count_late(3)
+    stock.apply([undo_of(cup.events.latest("version"))], by=ACTOR)
+
+    assert count_late(8).quantity == 8
+    with pytest.raises(stock.CountedAgain):
+        count_late(8)
+
+
 @pytest.mark.parametrize(
     ("sold", "reserved", "counted", "result"), [(2, 7, 8, 6), (0, 1, 0, 0), (9, 0, 8, -1)]
 )
