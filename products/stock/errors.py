@@ -103,10 +103,11 @@ class BelowReserved(StockError):
     code = "below_reserved"
 
     def __init__(self, sku: str, requested: int, levels: Levels) -> None:
-        advice = "Release reservations first." if requested >= 0 else "Check the count."
+        why = f"{levels.reserved_quantity} are reserved. Release reservations first."
+        if requested < 0:
+            why = "more units have left since the count than were counted. Check the count."
         super().__init__(
-            f"{sku} cannot be set to {requested}: {levels.reserved_quantity} are reserved. "
-            f"{advice}",
+            f"{sku} cannot be set to {requested}: {why}",
             sku=sku,
             requested=requested,
             available=levels.available_quantity,

@@ -310,7 +310,7 @@ def test_changes_around_a_late_count_are_kept_across_batches(
     result = adjust(rows, *how)
 
     assert "5\tCUP" not in dry.output
-    assert "6\tMUG\tbelow_reserved\tMUG cannot be set to -2: 0 are reserved." in dry.output
+    assert "6\tMUG\tbelow_reserved\tMUG cannot be set to -2: more units have left" in dry.output
     assert "6\tMUG\tbelow_reserved" in result.output
     assert levels()["CUP"] == (0 if how else 7)
 

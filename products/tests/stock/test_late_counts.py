@@ -187,7 +187,8 @@ def test_a_result_below_the_reserved_quantity_is_refused(
         count_late(counted)
 
     assert refused.value.requested == result
-    assert f"CUP cannot be set to {result}: {reserved} are reserved." in refused.value.detail
+    reason = f"{reserved} are reserved." if result >= 0 else "more units have left since"
+    assert f"CUP cannot be set to {result}: {reason}" in refused.value.detail
     assert levels_of(cup) == (9 - sold, reserved)
 
 
