@@ -74,6 +74,28 @@ def test_a_change_takes_two_round_trips(verb: Callable[[], object], tmp_path: Pa
 
 
 @only_postgresql
+def test_a_late_count_takes_three_round_trips(tmp_path: Path) -> None:
+    products = [ProductFactory.create(quantity=5) for _ in range(2)]
+
+    def count(product: Product) -> Callable[[], object]:
+        [created] = product.events.all()
+        return partial(
+            stock.adjust,
+            sku=product.sku,
+            quantity=3,
+            counted_at=created.occurred_at,
+            reason="count",
+            by=ACTOR,
+        )
+
+    first, second = map(count, products)
+    first()
+
+    # The lock, the levels at the moment, and the write.
+    assert round_trips(second, tmp_path) == [2, 1, 2]
+
+
+@only_postgresql
 def test_other_verbs_also_commit_with_their_write(tmp_path: Path) -> None:
     ProductFactory.create(sku="CUP", quantity=5)
     for _ in range(2):
