@@ -8,6 +8,7 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import TabularInline
 from unfold.decorators import display
+from unfold.forms import PaginationInlineFormSet
 
 from products.admin.base import ReadOnlyAdmin, format_time
 from products.admin.dialogs import ExtendDialog, FulfillDialog, ReleaseDialog, dialog_action
@@ -42,12 +43,27 @@ class ExpiryFilter(admin.SimpleListFilter):
         return queryset
 
 
+class LineFormSet(PaginationInlineFormSet):
+    def get_page_num(self) -> int:
+        """Return the page that the address names, or 1. Unfold would fail with some digits."""
+        page = self.request.GET.get(self.get_pagination_key(), "")
+        return int(page) if re.fullmatch("[1-9][0-9]{0,5}", page) else 1
+
+
 class ReservationLineInline(TabularInline):
+    """The lines, in pages. A reservation may have 1,000."""
+
     model = ReservationLine
+    formset = LineFormSet
+    per_page = 100
+    ordering = ("pk",)
     hide_title = True
     fields = readonly_fields = ("product", "amount", "fulfilled", "released", "expired", "open")
     can_delete = False
     extra = 0
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ReservationLine]:
+        return super().get_queryset(request).with_sku()
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False

@@ -47,7 +47,23 @@ NO_ACTION = (None, "metadata")
 """The `action` of a view set for a method that it refuses with 405. OPTIONS has the second."""
 
 
-class LeanViewMixin:
+class AllowMixin:
+    """A view that sends `Allow` with a 405 only, and without OPTIONS, which gets 405, too."""
+
+    request: Any
+
+    @property
+    def allowed_methods(self) -> list[str]:
+        allowed: list[str] = super().allowed_methods  # type: ignore[misc]
+        return [method for method in allowed if method != "OPTIONS"]
+
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        allowed = self.allowed_methods
+        return {} if self.request.method in allowed else {"Allow": ", ".join(allowed)}
+
+
+class LeanViewMixin(AllowMixin):
     """A view set that shares its helpers between requests."""
 
     authentication_classes: Sequence[type[BaseAuthentication]]
@@ -55,7 +71,6 @@ class LeanViewMixin:
     permission_classes: Sequence[Any]
     content_negotiation_class: type[BaseContentNegotiation]
     action: str
-    allowed_methods: list[str]
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         return [singleton(cls) for cls in self.authentication_classes]
@@ -71,7 +86,7 @@ class LeanViewMixin:
 
     @property
     def default_response_headers(self) -> dict[str, str]:
-        """Return `Allow` for a 405 response only. REST framework sends it with every response."""
+        """Return `Allow` for a 405 response, without looking at the methods of other requests."""
         return {"Allow": ", ".join(self.allowed_methods)} if self.action in NO_ACTION else {}
 
 

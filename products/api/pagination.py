@@ -3,17 +3,19 @@
 import re
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from rest_framework.exceptions import NotFound
 from rest_framework.pagination import Cursor
 from rest_framework.request import Request
 
 from products.api.drf import CursorPagination
 from products.api.problems import invalid_field
+from products.models import Reservation, ReservationLine
 from products.validators import SKU_PATTERN
 
 PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1_000
+MAX_LINES_ON_PAGE = 10_000
 
 _OTHER_ORDER = "This cursor belongs to a list in another order. Start again without it."
 
@@ -99,3 +101,56 @@ class StrictCursorPagination(CursorPagination):
                 "results": results,
             },
         }
+
+
+class ReservationPagination(StrictCursorPagination):
+    """Pages of reservations with their `loaded_lines`.
+
+    A page ends before `page_size` if its reservations have more than `MAX_LINES_ON_PAGE` lines. It
+    has at least one reservation.
+    """
+
+    page_size_query_description = (
+        "The number of rows on a page. A page has fewer rows if its reservations have more than "
+        f"{MAX_LINES_ON_PAGE:,} lines."
+    )
+
+    def paginate_queryset(
+        self, queryset: Any, request: Request, view: Any = None
+    ) -> list[Any] | None:
+        page: list[Reservation] = super().paginate_queryset(queryset, request, view) or []
+        lines = _read_lines(page, limit=MAX_LINES_ON_PAGE + 1)
+        if len(lines) > MAX_LINES_ON_PAGE:
+            page = self.page = self._shorten(page)
+            lines = _read_lines(page)
+        by_id: dict[int, Reservation] = {}
+        for reservation in page:
+            reservation.loaded_lines = []
+            by_id[reservation.pk] = reservation
+        for line in sorted(lines, key=lambda line: line.pk):
+            by_id[line.reservation_id].loaded_lines.append(line)
+        return page
+
+    def _shorten(self, page: list[Reservation]) -> list[Reservation]:
+        """Drop the reservations whose lines are too many, at the end that is read last."""
+        counted = ReservationLine.objects.filter(reservation__in=page).order_by()
+        lines_of = dict(counted.values_list("reservation").annotate(Count("pk")))
+        is_reverse = self.cursor is not None and self.cursor.reverse
+        kept: list[Reservation] = []
+        lines = 0
+        for reservation in reversed(page) if is_reverse else page:
+            lines += lines_of[reservation.pk]
+            if kept and lines > MAX_LINES_ON_PAGE:
+                following = str(getattr(reservation, self.ordering[0].lstrip("-")))
+                if is_reverse:
+                    self.has_previous, self.previous_position = True, following
+                else:
+                    self.has_next, self.next_position = True, following
+                break
+            kept.append(reservation)
+        return kept[::-1] if is_reverse else kept
+
+
+def _read_lines(page: list[Reservation], limit: int | None = None) -> list[ReservationLine]:
+    # Sorted later: the database would read all lines to sort them before it applies the limit.
+    return list(ReservationLine.objects.with_sku().filter(reservation__in=page)[:limit])

@@ -1,12 +1,16 @@
 """The errors of the API: `application/problem+json` (RFC 9457) with stable codes."""
 
+from collections import deque
+from collections.abc import Iterator
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.exceptions import BadRequest, RequestDataTooBig, TooManyFieldsSent
 from django.db import DatabaseError, DataError, InterfaceError
-from drf_standardized_errors.formatter import ExceptionFormatter, flatten_errors
+from django.urls import get_script_prefix
+from drf_standardized_errors.formatter import ExceptionFormatter
 from drf_standardized_errors.handler import ExceptionHandler
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -20,6 +24,10 @@ from products.validators import MAX_UNITS
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
+MAX_ERRORS = 100
+"""The number of wrong fields that a response describes."""
+MAX_NAMES = 10
+"""The number of wrong fields that `detail` names."""
 
 
 class ErrorKind(NamedTuple):
@@ -30,7 +38,7 @@ class ErrorKind(NamedTuple):
 
 
 ERROR_KINDS = {
-    "invalid": ErrorKind(400, "A value is wrong. `errors` names each wrong field."),
+    "invalid": ErrorKind(400, "A value is wrong. `errors` names the wrong fields."),
     "malformed_json": ErrorKind(400, "The request body is not JSON."),
     "not_authenticated": ErrorKind(401, "The API key is missing, unknown, revoked or expired."),
     "permission_denied": ErrorKind(403, "The role of the API key does not allow this."),
@@ -235,11 +243,7 @@ def body_of(error: Exception, *, instance: str) -> dict[str, Any]:
     if isinstance(error, StockError):
         return _stock_problem(error, instance)
     if isinstance(error, exceptions.ValidationError):
-        errors = [
-            {"field": _field(each.attr), "code": each.code, "detail": each.detail}
-            for each in flatten_errors(error.detail)
-        ]
-        return problem(code="invalid", detail=_summary(errors), instance=instance, errors=errors)
+        return _invalid_problem(error, instance)
     if isinstance(error, Problem):
         return problem(code=error.code, detail=str(error.detail), instance=instance)
     if not isinstance(error, exceptions.APIException):
@@ -250,15 +254,50 @@ def body_of(error: Exception, *, instance: str) -> dict[str, Any]:
     return body
 
 
+def _invalid_problem(error: exceptions.ValidationError, instance: str) -> dict[str, Any]:
+    """Return a problem with the first errors, and with the number of the others."""
+    found = _errors_in(error.detail)
+    errors: list[dict[str, Any]] = [
+        {"field": _field(path), "code": each.code, "detail": str(each)}
+        for path, each in islice(found, MAX_ERRORS)
+    ]
+    omitted = sum(1 for _ in found)
+    known = {"errors": errors, "errors_omitted": omitted} if omitted else {"errors": errors}
+    return problem(code="invalid", detail=_summary(errors, omitted), instance=instance, **known)
+
+
+def _errors_in(detail: Any) -> Iterator[tuple[str | None, exceptions.ErrorDetail]]:
+    """Yield each error with the path of its field, outer fields first."""
+    left: deque[tuple[Any, str | None]] = deque([(detail, None)])
+    while left:
+        value, path = left.popleft()
+        if isinstance(value, dict):
+            left.extend((inner, _join(path, name)) for name, inner in value.items())
+        elif isinstance(value, list):
+            for index, inner in enumerate(value):
+                is_error = isinstance(inner, exceptions.ErrorDetail)
+                left.append((inner, path if is_error else _join(path, index)))
+        else:
+            yield path, value
+
+
+def _join(path: str | None, name: Any) -> str:
+    return f"{path}.{name}" if path else str(name)
+
+
 def _field(path: str | None) -> str | None:
     """Return the field that `path` names, or None for the whole body."""
     whole = api_settings.NON_FIELD_ERRORS_KEY
     return None if path == whole else (path and path.removesuffix(f".{whole}"))
 
 
-def _summary(errors: list[dict[str, Any]]) -> str:
+def _summary(errors: list[dict[str, Any]], omitted: int) -> str:
     names = [error["field"] for error in errors if error["field"]]
-    return f"The request is invalid: {', '.join(names)}." if names else errors[0]["detail"]
+    if not names:
+        return str(errors[0]["detail"])
+    more = len(names) - MAX_NAMES + omitted
+    others = f" and {more} more" if more > 0 else ""
+    return f"The request is invalid: {', '.join(names[:MAX_NAMES])}{others}."
 
 
 def _stock_problem(error: StockError, instance: str) -> dict[str, Any]:
@@ -279,7 +318,7 @@ def _stock_problem(error: StockError, instance: str) -> dict[str, Any]:
         known["errors"] = wrong
     detail = error.detail
     if isinstance(error, BelowReserved):
-        detail += f" See /v1/reservations?sku={error.sku}&status=open."
+        detail += f" See {get_script_prefix()}v1/reservations?sku={error.sku}&status=open."
     return problem(**{"code": error.code, **known}, detail=detail, instance=instance)
 
 

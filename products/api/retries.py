@@ -16,6 +16,7 @@ from products.validators import MAX_ID
 
 # Printable ASCII, without spaces.
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_IDEMPOTENCY_KEY_LENGTH}}}")
+_TAG = re.compile(r'(?:W/)?"([1-9][0-9]{0,17})(?:[-;.]{1,2}(?:gzip|br|zstd|deflate))?"')
 _STORED_HEADERS = ("Content-Type", "ETag", "Location")
 
 
@@ -70,13 +71,15 @@ def product_etag(product: Product) -> str:
 
 
 def versions_of(header: str | None) -> Collection[int] | None:
-    """Return the versions that an `If-Match` header allows (RFC 9110), or None without a header.
+    """Return the versions that a header such as `If-Match` names, or None without a header.
 
-    `*` allows all versions. Weak and unknown tags allow none.
+    `*` names all versions. A tag names a state of the product, not the bytes of a response, so the
+    marks of a proxy that compresses responses do not matter: `W/"7"` and `"7-gzip"` are `"7"`.
+    Unknown tags name no version.
     """
     if header is None:
         return None
     tags = parse_etags(header)
     if "*" in tags:
         return range(1, MAX_ID)
-    return {int(tag[1:-1]) for tag in tags if re.fullmatch('"[1-9][0-9]{0,17}"', tag)}
+    return {int(match[1]) for tag in tags if (match := _TAG.fullmatch(tag))}

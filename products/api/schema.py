@@ -57,7 +57,7 @@ def _header_of(name: str, *statuses: int) -> OpenApiParameter:
     return OpenApiParameter(name, str, OpenApiParameter.HEADER, response=list(statuses) or True)
 
 
-_ETAG = _header_of("ETag", 200, 201)
+_ETAG = _header_of("ETag", 200, 201, 304)
 _LOCATION = _header_of("Location", 201)
 _IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -73,6 +73,12 @@ _IF_MATCH = OpenApiParameter(
     str,
     OpenApiParameter.HEADER,
     description="An `ETag`. The change is refused with 412 if the product has another one by now.",
+)
+_IF_NONE_MATCH = OpenApiParameter(
+    "If-None-Match",
+    str,
+    OpenApiParameter.HEADER,
+    description="An `ETag`. The response is 304 without a body if the product still has it.",
 )
 _AS_OF = OpenApiParameter(
     "as_of",
@@ -141,6 +147,8 @@ class Operation:
     is_repeatable: bool = False
     """Whether it accepts an `Idempotency-Key`."""
     methods: Sequence[str] | None = None
+    is_conditional: bool = False
+    """Whether it accepts an `If-None-Match`."""
 
     def described(self, tag: str, role: Role) -> Callable[[Any], Any]:
         """Return the decorator for the action, which requires the role."""
@@ -154,6 +162,9 @@ class Operation:
         if self.is_repeatable:
             parameters += [_IDEMPOTENCY_KEY, _header_of("Idempotent-Replayed", 200, 201)]
             errors.append(examples.KEY_REUSED)
+        unchanged = {304: OpenApiResponse(description="The product has not changed.")}
+        if self.is_conditional:
+            parameters.append(_IF_NONE_MATCH)
         return extend_schema(
             operation_id=f"{tag}_{self.name}",
             methods=self.methods,
@@ -164,6 +175,7 @@ class Operation:
             request=self.request,
             responses={
                 (self.status, "application/json"): response,
+                **(unchanged if self.is_conditional else {}),
                 **_error_responses(errors, self.path),
             },
             examples=[
@@ -339,6 +351,7 @@ products = described(
             mistake=examples.refusal_of(parse_time, "as_of", "yesterday"),
             errors=[examples.PRODUCT_NOT_FOUND],
             parameters=[_SKU, _ETAG, _AS_OF],
+            is_conditional=True,
         )
     ],
     partial_update=[

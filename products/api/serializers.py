@@ -30,12 +30,21 @@ from products.api.fields import (
     SkuField,
     TimeField,
 )
-from products.api.problems import ERROR_CODES
+from products.api.problems import ERROR_CODES, MAX_ERRORS
 from products.models import Product, Reservation, ReservationLine, StockEvent
 
 MAX_LINES = 1_000
 
+_UNKNOWN_FIELD = [serializers.ErrorDetail("Unknown field.", "unknown")]
+
 # ----------------------------------------------------------------------------------------- requests
+
+
+class FieldErrors(serializers.ValidationError):
+    """The errors of fields, which REST framework would copy at each level."""
+
+    def __init__(self, detail: dict[str, Any]) -> None:
+        self.detail = detail
 
 
 class StrictSerializer(FieldWithoutValidators, serializers.Serializer):
@@ -59,9 +68,9 @@ class StrictSerializer(FieldWithoutValidators, serializers.Serializer):
             except serializers.ValidationError as error:
                 errors[name] = error.detail
         for name in sorted(data.keys() - self._fields_by_name.keys()):
-            errors[name] = [serializers.ErrorDetail("Unknown field.", "unknown")]
+            errors[name] = _UNKNOWN_FIELD
         if errors:
-            raise serializers.ValidationError(errors)
+            raise FieldErrors(errors)
         return values
 
 
@@ -601,6 +610,11 @@ class ProblemSerializer(serializers.Serializer):
     sku = serializers.CharField(required=False, help_text=_SKU)
     requested = serializers.IntegerField(required=False, help_text=_REQUESTED)
     available = serializers.IntegerField(required=False, help_text=_AVAILABLE)
+    errors_omitted = serializers.IntegerField(
+        required=False,
+        min_value=1,
+        help_text="How many more fields are wrong. Left out if `errors` names all.",
+    )
     lines = RefusedLineSerializer(
         many=True,
         required=False,
@@ -610,6 +624,8 @@ class ProblemSerializer(serializers.Serializer):
     def get_fields(self) -> dict[str, serializers.Field]:
         # Declared as an attribute, `errors` would hide the serializer's own.
         errors = FieldErrorSerializer(
-            many=True, required=False, help_text="Every wrong field, if a `code` is `invalid`."
+            many=True,
+            required=False,
+            help_text=f"The wrong fields, if a `code` is `invalid`: the first {MAX_ERRORS}.",
         )
         return {**super().get_fields(), "errors": errors}

@@ -24,8 +24,8 @@ from rest_framework.viewsets import GenericViewSet
 from products import feed, stock
 from products.api import filters, schema
 from products.api.access import require_role
-from products.api.drf import NO_ACTION, LeanViewMixin, singleton
-from products.api.pagination import read_page_size
+from products.api.drf import NO_ACTION, AllowMixin, LeanViewMixin, singleton
+from products.api.pagination import ReservationPagination, read_page_size
 from products.api.parsers import StrictJSONParser
 from products.api.problems import database_unavailable, invalid_field
 from products.api.responses import JSONResponse
@@ -233,11 +233,11 @@ class ProductViewSet(InventoryViewSet):
     def create(self, request: Request) -> HttpResponse:
         return self.change(stock.create, self._created, **self.read(ProductCreateSerializer))
 
-    def retrieve(self, request: Request, sku: str) -> JSONResponse:
+    def retrieve(self, request: Request, sku: str) -> HttpResponse:
         product = self._get(sku)
         as_of = request.query_params.get("as_of")
         if as_of is None:
-            return self._respond(product)
+            return self._read(product)
         at = filters.parse_time("as_of", as_of)
         event = product.events.as_of(at)
         if event is None:
@@ -303,6 +303,17 @@ class ProductViewSet(InventoryViewSet):
         data = self.represent(ProductSerializer, product)
         return JSONResponse(data, headers={"ETag": product_etag(product)})
 
+    def _read(self, product: Product) -> HttpResponse:
+        """Return the product, or 304 if `If-None-Match` names its version."""
+        known = versions_of(self.request.META.get("HTTP_IF_NONE_MATCH"))
+        if known is not None and product.version in known:
+            response = HttpResponse(status=304, headers={"ETag": product_etag(product)})
+        else:
+            response = self._respond(product)
+        # A client may keep the answer if it asks each time whether it is still the newest.
+        response["Cache-Control"] = "private, no-cache"
+        return response
+
     def _created(self, product: Product) -> JSONResponse:
         headers = {
             "ETag": product_etag(product),
@@ -332,13 +343,14 @@ class ReservationViewSet(InventoryViewSet):
         "extend": Role.OPERATE,
     }
     filtersets = {"list": filters.ReservationFilters}
+    pagination_class = ReservationPagination
 
     @property
     def page_order(self) -> str:
         return "-line_order" if "sku" in self.request.query_params else "-id"
 
     def list(self, request: Request) -> Response:
-        return self.page(Reservation.objects.with_lines(), ReservationSerializer)
+        return self.page(Reservation.objects.all(), ReservationSerializer)
 
     def create(self, request: Request) -> HttpResponse:
         arguments = self.read(ReservationCreateSerializer)
@@ -420,7 +432,7 @@ class EventViewSet(InventoryViewSet):
         return JSONResponse(EventFeedSerializer(page).data)
 
 
-class LiveView(APIView):
+class LiveView(AllowMixin, APIView):
     """Checks that the process responds. Needs no API key."""
 
     authentication_classes = ()

@@ -35,8 +35,8 @@ class ReservationQuerySet(models.QuerySet["Reservation"]):
         return self.annotate(is_overdue=is_overdue)
 
     def with_lines(self) -> Self:
-        """Load the lines with their products as `loaded_lines`, in the order of the request."""
-        lines = ReservationLine.objects.select_related("product").order_by("pk")
+        """Load the lines as `loaded_lines`, in the order of the request."""
+        lines = ReservationLine.objects.with_sku().order_by("pk")
         return self.prefetch_related(Prefetch("lines", queryset=lines, to_attr="loaded_lines"))
 
 
@@ -110,6 +110,11 @@ class Reservation(models.Model):
 
 
 class ReservationLineQuerySet(models.QuerySet["ReservationLine"]):
+    def with_sku(self) -> Self:
+        """Load the SKU of the product, too, but not its texts, which may be long."""
+        parts = ("amount", "fulfilled", "released", "expired", "open")
+        return self.select_related("product").only("reservation", *parts, "product__sku")
+
     def overdue(self) -> Self:
         """Return the lines of overdue reservations that hold units."""
         return self.filter(_overdue("reservation__"), open__gt=0)

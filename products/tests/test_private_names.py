@@ -302,6 +302,12 @@ BORROWED = [
         "a cursor contains its order, and an invalid cursor is refused",
     ),
     Borrowed(
+        "products.api.pagination",
+        "rest_framework.pagination.CursorPagination",
+        "page cursor has_next has_previous next_position previous_position",
+        "a page of reservations with many lines is shortened",
+    ),
+    Borrowed(
         "products.api.drf",
         "rest_framework.throttling.SimpleRateThrottle",
         "parse_rate rate",
@@ -328,12 +334,6 @@ BORROWED = [
         "drf_spectacular.renderers",
         "OpenApiJsonRenderer",
         "the document is JSON",
-    ),
-    Borrowed(
-        "products.api.problems",
-        "drf_standardized_errors.formatter",
-        "flatten_errors",
-        "nested errors become a list",
     ),
     Borrowed(
         "products.api.problems",
@@ -425,6 +425,7 @@ DOCUMENTED = {
     *("django.db.models.lookups.LessThanOrEqual", "django.db.models.signals"),
     *("django.shortcuts", "django.template.loader", "django.template.response"),
     *("django.templatetags.static", "django.test", "django.test.utils", "django.urls.include"),
+    *("django.urls.Resolver404", "django.urls.get_script_prefix", "django.urls.resolve"),
     *("django.urls.path", "django.urls.reverse", "django.urls.reverse_lazy", "django.utils"),
     *("django.utils.functional", "django.utils.html", "django.views.decorators.csrf"),
     *("django.views.decorators.debug", "django.views.decorators.http", "django.views.generic"),

@@ -21,7 +21,7 @@ FRONT_PAGE = reverse("admin:index")
 
 @pytest.fixture
 def viewer() -> Client:
-    return browser_of("Ada", "view_reservation")
+    return browser_of("Ada", "view_reservation", "view_reservationline")
 
 
 def reserve_until(expires_at: Now | SecondsFromNow | None) -> Reservation:
@@ -76,3 +76,29 @@ def test_an_unknown_expiry_filter_is_ignored(viewer: Client) -> None:
     held = reserve_until(None)
 
     assert listed(viewer, f"{LIST}?expiry=yesterday") == [held.pk]
+
+
+def test_the_lines_of_a_reservation_come_in_pages(viewer: Client) -> None:
+    for number in range(101):
+        ProductFactory.create(sku=f"P-{number:03}")
+    lines = [stock.Line(f"P-{number:03}", 1) for number in range(101)]
+    held = stock.reserve_lines(lines=lines, by=ACTOR)
+    address = reverse("admin:products_reservation_change", args=[held.pk])
+
+    first = viewer.get(address).content.decode()
+    second = viewer.get(f"{address}?lines-page=2").content.decode()
+
+    assert [f"P-{number:03}" in first for number in range(101)] == [True] * 100 + [False]
+    assert [f"P-{number:03}" in second for number in range(101)] == [False] * 100 + [True]
+    assert "lines-page=2" in first
+
+
+@pytest.mark.parametrize("page", ["\u00b2", "9" * 5_000, "x", "-1", "0"])
+def test_an_unknown_page_of_lines_is_the_first(viewer: Client, page: str) -> None:
+    ProductFactory.create(sku="CUP")
+    held = reserve_until(None)
+    address = reverse("admin:products_reservation_change", args=[held.pk])
+
+    response = viewer.get(address, {"lines-page": page})
+
+    assert (response.status_code, "CUP" in response.content.decode()) == (200, True)

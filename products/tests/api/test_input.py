@@ -539,6 +539,46 @@ def test_repeated_keys_and_forbidden_characters_are_named_at_any_depth(
     assert_refused(response, before, field)
 
 
+def test_an_answer_names_the_first_100_errors_and_counts_the_others(api: APIClient) -> None:
+    before = stored()
+    names = [f"f{number:05}" for number in range(60_000)]
+    body = {"amount": 0, **dict.fromkeys(names, 1)}
+
+    problem = assert_problem(
+        send(api, "POST /v1/products/CUP/add", json.dumps(body)), 400, "invalid"
+    )
+
+    assert [error["field"] for error in problem["errors"]] == ["amount", *names[:99]]
+    assert problem["errors_omitted"] == 60_001 - 100
+    assert problem["detail"] == (
+        f"The request is invalid: amount, {', '.join(names[:9])} and 59991 more."
+    )
+    assert len(json.dumps(problem)) < 10_000
+    assert stored() == before
+
+
+def test_an_answer_with_100_errors_omits_none(api: APIClient) -> None:
+    lines = [{"sku": f"P-{number}", "amount": 0} for number in range(100)]
+
+    response = api.post("/v1/reservations", {"lines": lines}, format="json")
+
+    problem = assert_problem(response, 400, "invalid")
+    assert [e["field"] for e in problem["errors"]] == [f"lines.{n}.amount" for n in range(100)]
+    assert "errors_omitted" not in problem
+
+
+def test_every_one_of_1000_short_lines_is_named(api: APIClient) -> None:
+    """A client must not have to send an order again to learn what else is short."""
+    for number in range(1_000):
+        ProductFactory.create(sku=f"P-{number}", quantity=0)
+    lines = [{"sku": f"P-{number}", "amount": 1} for number in range(1_000)]
+
+    response = api.post("/v1/reservations", {"lines": lines}, format="json")
+
+    problem = assert_problem(response, 409, "insufficient_stock")
+    assert [line["index"] for line in problem["lines"]] == list(range(1_000))
+
+
 def nested(depth: int, innermost: str = "1") -> str:
     """Return a value within `depth` nested objects and lists."""
     return '{"deep": ' + "[" * (depth - 1) + innermost + "]" * (depth - 1) + "}"

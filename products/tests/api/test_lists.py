@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from products import stock
+from products.api import pagination
 from products.models import Product, Reservation, StockEvent
 from products.stock import Line
 from products.tests.checks import assert_problem
@@ -390,6 +391,60 @@ def test_reservations_come_in_pages(api: APIClient, reservations: dict[str, int]
 
     newest_first = list(reversed(reservations.values()))
     assert seen == [newest_first[:3], newest_first[3:]]
+
+
+def pages(api: APIClient, url: str | None, direction: str) -> list[list[dict[str, Any]]]:
+    found = []
+    while url:
+        body = api.get(url).json()
+        found.append(body["results"])
+        url = body[direction]
+    return found
+
+
+@pytest.mark.parametrize("query", ["page_size=5", "sku=P-1&page_size=5"])
+def test_a_page_of_reservations_ends_when_it_has_many_lines(
+    api: APIClient, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    monkeypatch.setattr(pagination, "MAX_LINES_ON_PAGE", 6)
+    for number in range(1, 10):
+        ProductFactory.create(sku=f"P-{number}", quantity=99)
+    sizes = (1, 2, 3, 4, 9, 1, 1, 5, 2, 1, 1, 1, 1, 1)
+    expected = [
+        stock.reserve_lines(lines=[Line(f"P-{n + 1}", 1) for n in range(size)], by=ACTOR).pk
+        for size in sizes
+    ]
+
+    forward = pages(api, f"/v1/reservations?{query}", "next")
+
+    shown = [[len(row["lines"]) for row in page] for page in forward]
+    assert shown == [[1, 1, 1, 1, 1], [2], [5, 1], [1], [9], [4], [3, 2, 1]]
+    assert [row["id"] for page in forward for row in page] == expected[::-1]
+    assert [row["lines"][0]["sku"] for page in forward for row in page] == ["P-1"] * len(sizes)
+    last = api.get(f"/v1/reservations?{query}").json()
+    while last["next"]:
+        last = api.get(last["next"]).json()
+    back = [last["results"], *pages(api, last["previous"], "previous")]
+    assert [row["id"] for page in back for row in page[::-1]] == expected
+    assert all(len(page) == 1 or sum(len(row["lines"]) for row in page) <= 6 for page in back)
+
+
+@pytest.mark.slow
+def test_the_largest_page_of_reservations(api: APIClient) -> None:
+    for number in range(1_000):
+        ProductFactory.create(sku=f"P-{number}", description="x" * 1_000)
+    lines = [Line(f"P-{number}", 1) for number in range(1_000)]
+    for _ in range(12):
+        stock.reserve_lines(lines=lines, by=ACTOR)
+
+    with CaptureQueriesContext(connection) as queries:
+        first = api.get("/v1/reservations?page_size=1000").json()
+    second = api.get(first["next"]).json()
+
+    assert [len(first["results"]), len(second["results"])] == [10, 2]
+    assert [len(row["lines"]) for row in first["results"]] == [1_000] * 10
+    assert second["next"] is None
+    assert not [query["sql"] for query in queries if "description" in query["sql"]]
 
 
 def test_reservations_of_a_product_come_in_pages(
