@@ -91,6 +91,11 @@ def host_names(name: str, *, default: list[str]) -> list[str]:
     return _several(name, _HOST_NAME.fullmatch, description) or default
 
 
+def header_names(name: str) -> list[str]:
+    description = "header names such as X-Tenant, separated by commas"
+    return _several(name, re.compile("[A-Za-z0-9-]+").fullmatch, description)
+
+
 def origins(name: str) -> list[str]:
     description = "origins such as https://shop.example.com, separated by commas"
     return _several(name, _ORIGIN.fullmatch, description)

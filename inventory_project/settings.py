@@ -31,6 +31,13 @@ ALLOWED_HOSTS = environment.host_names("ALLOWED_HOSTS", default=["localhost", "1
 CSRF_TRUSTED_ORIGINS = environment.origins("CSRF_TRUSTED_ORIGINS")
 CORS_ALLOWED_ORIGINS = environment.origins("CORS_ALLOWED_ORIGINS")
 
+# The path under which a proxy publishes the service. No header of a request can change it.
+PATH_PREFIX = environment.pattern(
+    "PATH_PREFIX", r"(/[A-Za-z0-9._~-]+)+", description="a path such as /inventory"
+)
+FORCE_SCRIPT_NAME = PATH_PREFIX or None
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = f"{PATH_PREFIX}/"
+
 # The production server listens here.
 HOST = environment.address("HOST", default="127.0.0.1")
 PORT = environment.number("PORT", default=8000, minimum=1, maximum=65535)
@@ -74,7 +81,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
-LOGIN_REDIRECT_URL = "/admin/"
+LOGIN_REDIRECT_URL = "admin:index"
 ROOT_URLCONF = "inventory_project.urls"
 WSGI_APPLICATION = "inventory_project.wsgi.application"
 
@@ -201,7 +208,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Inventory service",
     "VERSION": "1.0.0",
     # The description is `products/api/guide.md`.
-    "SERVERS": [{"url": "/", "description": "This service."}],
+    "SERVERS": [{"url": PATH_PREFIX or "/", "description": "This service."}],
     "TAGS": [
         {"name": "products", "description": "Products and their stock levels."},
         {"name": "reservations", "description": "Units held for orders."},
@@ -248,12 +255,19 @@ CORS_ALLOW_HEADERS = [
     "content-type",
     "idempotency-key",
     "if-match",
+    "if-none-match",
     "x-request-id",
+    # Tracing.
+    "baggage",
+    "sentry-trace",
+    "traceparent",
+    "tracestate",
+    *environment.header_names("CORS_ALLOWED_HEADERS"),
 ]
 
 # --------------------------------------------------------------------------------- static files
 
-STATIC_URL = "/static/"
+STATIC_URL = f"{PATH_PREFIX}/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 # Serve straight from the packages, without `collectstatic`.
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
@@ -271,7 +285,7 @@ STORAGES = {
 
 SECURE_SSL_REDIRECT = environment.switch("SECURE_SSL_REDIRECT", default=not DEBUG)
 # Load balancers and container health checks use plain HTTP.
-SECURE_REDIRECT_EXEMPT = [r"^health(/live)?$"]
+SECURE_REDIRECT_EXEMPT = [rf"^{f'{PATH_PREFIX}/'.removeprefix('/')}health(/live)?$"]
 SESSION_COOKIE_SECURE = environment.switch("SESSION_COOKIE_SECURE", default=not DEBUG)
 CSRF_COOKIE_SECURE = environment.switch("CSRF_COOKIE_SECURE", default=not DEBUG)
 SECURE_HSTS_SECONDS = environment.number("SECURE_HSTS_SECONDS", default=0)
@@ -330,7 +344,7 @@ UNFOLD = {
     "SITE_HEADER": "Inventory",
     "SITE_SUBHEADER": "Every unit accounted for",
     "SITE_SYMBOL": "inventory_2",
-    "SITE_URL": "/admin/",
+    "SITE_URL": reverse_lazy("admin:index"),
     "SITE_FAVICONS": [
         {
             "rel": "icon",

@@ -28,16 +28,16 @@ class FaviconView(RedirectView):
 urlpatterns = [
     path("v1/", include((api.urlpatterns, "v1"))),
     # Without the CSRF check, a POST gets 405 instead of 403.
-    path("", csrf_exempt(RedirectView.as_view(url="/docs", http_method_names=_READ_ONLY))),
+    path("", csrf_exempt(RedirectView.as_view(pattern_name="docs", http_method_names=_READ_ONLY))),
     path("", include(api.urlpatterns)),
     # Disables Unfold's search over all models, which the admin does not use.
-    path("admin/search/", RedirectView.as_view(url="/admin/")),
+    path("admin/search/", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/password_change/", admin.site.admin_view(change_own_password, cacheable=True)),
     path("admin/", admin.site.urls),
     path("favicon.ico", csrf_exempt(FaviconView.as_view())),
     path("health", ReadyView.as_view()),
     path("health/live", LiveView.as_view()),
     path("openapi.json", SchemaView.as_view(), name="schema"),
-    path("docs", SwaggerView.as_view()),
+    path("docs", SwaggerView.as_view(), name="docs"),
     path("redoc", RedocView.as_view()),
 ]

@@ -44,6 +44,9 @@ def application(environ: dict[str, Any], start_response: Any) -> Any:
     if parameters:
         boundary = [text for text in parameters if text.strip().lower().startswith("boundary=")]
         environ["CONTENT_TYPE"] = ";".join([kind, *boundary])
+    if settings.PATH_PREFIX and f"{environ['PATH_INFO']}/".startswith(f"{settings.PATH_PREFIX}/"):
+        # The proxy did not strip the prefix. Some cannot.
+        environ["PATH_INFO"] = environ["PATH_INFO"].removeprefix(settings.PATH_PREFIX)
     environ["wsgi.input"] = WholeBody(environ["wsgi.input"])
     return _django(environ, start_response)
 

@@ -259,6 +259,6 @@ class ApiKeyAdmin(InventoryAdmin):
             "opts": self.opts,
             "api_key": obj,
             "curl": f'curl -H "Authorization: Bearer {obj.text}" '
-            f"{request.build_absolute_uri('/v1/products')}",
+            f"{request.build_absolute_uri(reverse('v1:product-list'))}",
         }
         return TemplateResponse(request, "admin/products/apikey_issued.html", context)

@@ -33,7 +33,8 @@ _SAFE_REQUEST_ID = re.compile(rf"[A-Za-z0-9._:/+=@-]{{1,{MAX_REQUEST_ID_LENGTH}}
 class RequestId:
     """Keep the caller's `X-Request-ID`, or create one if it is missing, too long or unsafe.
 
-    Logs and the ledger contain it unchanged.
+    Logs and the ledger contain it unchanged. Also forbid caches to store a response, unless it says
+    something else.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -45,6 +46,7 @@ class RequestId:
         request_id.set(kept)
         response = self.get_response(request)
         response["X-Request-ID"] = kept
+        response.headers.setdefault("Cache-Control", "no-store")
         return response
 
 
@@ -54,6 +56,15 @@ def _is_host_ours(request: HttpRequest) -> bool:
     except DisallowedHost:
         return False
     return True
+
+
+def _without_slash(request: HttpRequest) -> str:
+    """Return the path without its last slash if that path exists, else an empty text."""
+    try:
+        resolve(request.path_info.removesuffix("/"))
+    except Resolver404:
+        return ""
+    return request.path.removesuffix("/")
 
 
 class ProblemResponses:
@@ -72,6 +83,8 @@ class ProblemResponses:
         if response.status_code < 400 or not is_page or request.path_info.startswith("/admin/"):
             return response
         body = problem_of_status(response.status_code, instance=request.path)
+        if response.status_code == 404 and (path := _without_slash(request)):
+            body["detail"] = f"Unknown path. Paths have no slash at the end: use {path}."
         if not _is_host_ours(request):
             body["detail"] = "Unknown host name. Ask the operator to add it to ALLOWED_HOSTS."
         # Keep the headers of inner middleware. Replace the headers that describe the page.

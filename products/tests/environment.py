@@ -11,5 +11,5 @@ os.environ["LOG_FORMAT"] = "json"
 os.environ["DATABASE_POOL_SIZE"] = "80"
 os.environ["API_THROTTLE_RATE"] = ""  # No limit, even if `.env` sets one.
 os.environ["NUM_PROXIES"] = "0"
-for _name in ("ALLOWED_HOSTS", "CORS_ALLOWED_ORIGINS", "SECURE_SSL_REDIRECT"):
+for _name in ("ALLOWED_HOSTS", "CORS_ALLOWED_ORIGINS", "SECURE_SSL_REDIRECT", "PATH_PREFIX"):
     os.environ.pop(_name, None)

@@ -14,6 +14,7 @@ from pytest_django import Settings
 from pythonjsonlogger.json import JsonFormatter
 from rest_framework.test import APIClient
 
+from products.api.docs import _document
 from products.models import ApiKey, Role, StockEvent
 from products.request_id import request_id
 from products.tests.checks import assert_problem
@@ -152,7 +153,9 @@ def test_the_preflight_request_of_an_allowed_origin_needs_no_key(
     assert response.status_code == 200
     assert response["Access-Control-Allow-Origin"] == SHOP
     allowed = {name.strip().lower() for name in response["Access-Control-Allow-Headers"].split(",")}
-    assert {"authorization", "content-type", "x-request-id"} <= allowed
+    assert {"authorization", "content-type", "x-request-id", "if-none-match"} <= allowed
+    # A browser would not send a request with the headers of a tracing library otherwise.
+    assert {"baggage", "sentry-trace", "traceparent", "tracestate"} <= allowed
     methods = {name.strip() for name in response["Access-Control-Allow-Methods"].split(",")}
     assert {"GET", "POST", "PATCH"} <= methods
 
@@ -204,6 +207,124 @@ def test_health_checks_work_over_plain_http(
     settings.SECURE_SSL_REDIRECT = True
 
     assert anyone.get(path).status_code == 200
+
+
+# ------------------------------------------------------------------------------------------ caching
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("GET", "/v1/products"), ("GET", "/v1/products/NOPE"), ("GET", "/v1/nope")),
+        *(("GET", "/v1/reservations"), ("GET", "/v1/events"), ("GET", "/products"), ("GET", "/")),
+        *(("POST", "/v1/products/CUP/add"), ("POST", "/v1/products"), ("DELETE", "/v1/products")),
+        *(("GET", "/health"), ("GET", "/health/live"), ("GET", "/nope")),
+    ],
+)
+def test_no_cache_may_keep_a_response(api: APIClient, method: str, path: str) -> None:
+    ProductFactory.create(sku="CUP")
+
+    response = api.generic(method, path, '{"amount": 1}', content_type="application/json")
+
+    assert response["Cache-Control"] == "no-store"
+
+
+def test_a_client_may_ask_whether_a_product_has_changed(api: APIClient) -> None:
+    ProductFactory.create(sku="CUP", quantity=5)
+    first = api.get("/v1/products/CUP")
+    known = first["ETag"]
+    others = [f"W/{known}", f'"x", {known}', known.replace('1"', '1-gzip"'), "*"]
+
+    same = [api.get("/v1/products/CUP", HTTP_IF_NONE_MATCH=tag) for tag in [known, *others]]
+    api.patch("/v1/products/CUP", {"name": "Cup"}, format="json")
+    changed = api.get("/v1/products/CUP", HTTP_IF_NONE_MATCH=known)
+
+    assert first["Cache-Control"] == "private, no-cache"
+    for response in same:
+        assert (response.status_code, response.content) == (304, b"")
+        assert (response["ETag"], response["Cache-Control"]) == (known, "private, no-cache")
+    assert (changed.status_code, changed.json()["name"]) == (200, "Cup")
+    assert changed["ETag"] == '"2"'
+
+
+@pytest.mark.parametrize("tag", ['"7"', '"1-x"', "1", "", '"', 'W/"01"', "\0"])
+def test_a_product_is_sent_if_the_tag_is_another(api: APIClient, tag: str) -> None:
+    ProductFactory.create(sku="CUP")
+
+    assert api.get("/v1/products/CUP", HTTP_IF_NONE_MATCH=tag).status_code == 200
+
+
+def test_an_unknown_key_learns_nothing_by_a_tag(anyone: APIClient) -> None:
+    ProductFactory.create(sku="CUP")
+
+    assert anyone.get("/v1/products/CUP", HTTP_IF_NONE_MATCH="*").status_code == 401
+
+
+def test_the_openapi_document_is_made_once_and_cached(anyone: APIClient) -> None:
+    first = anyone.get("/openapi.json")
+    made = _document.cache_info().misses
+    second = anyone.get("/openapi.json")
+    unchanged = anyone.get("/openapi.json", HTTP_IF_NONE_MATCH=first["ETag"])
+
+    assert first.content == second.content
+    assert _document.cache_info().misses == made
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    for response in (first, second, unchanged):
+        assert response["Cache-Control"] == "public, max-age=300"
+        assert response["ETag"] == first["ETag"]
+
+
+@pytest.mark.parametrize("query", ["version=2", "lang=de", "format=yaml", "_=1"])
+def test_the_openapi_document_has_no_parameters(anyone: APIClient, query: str) -> None:
+    assert_problem(anyone.get(f"/openapi.json?{query}"), 400, "invalid")
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+def test_browsers_keep_the_pages_of_the_docs(anyone: APIClient, path: str) -> None:
+    assert anyone.get(path)["Cache-Control"] == "public, max-age=300"
+
+
+# -------------------------------------------------------------------------------------------- paths
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/v1/products", "/v1/products/CUP", "/v1/products/CUP/add", "/v1/reservations/7"),
+        *("/v1/events", "/products", "/health", "/health/live", "/docs", "/openapi.json"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_slash_at_the_end_is_named(api: APIClient, method: str, path: str) -> None:
+    problem = assert_problem(api.generic(method, f"{path}/"), 404, "not_found")
+
+    assert problem["detail"] == f"Unknown path. Paths have no slash at the end: use {path}."
+
+
+@pytest.mark.parametrize("path", ["/nope", "/nope/", "/v1/", "/v1/products//"])
+def test_an_unknown_path_is_not_corrected(api: APIClient, path: str) -> None:
+    problem = assert_problem(api.get(path), 404, "not_found")
+
+    assert problem["detail"] == "Unknown path. See /docs for all paths."
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        *(("/v1/products", "GET, POST, HEAD"), ("/v1/products/CUP", "GET, PATCH, HEAD")),
+        *(("/v1/products/CUP/add", "POST, PATCH"), ("/v1/reservations/7", "GET, HEAD")),
+        *(("/v1/operations", "POST"), ("/v1/events", "GET, HEAD"), ("/health", "GET, HEAD")),
+        *(("/health/live", "GET, HEAD"), ("/docs", "GET, HEAD"), ("/openapi.json", "GET, HEAD")),
+    ],
+)
+def test_allow_names_the_methods_that_work(api: APIClient, path: str, allowed: str) -> None:
+    for method in ("OPTIONS", "DELETE"):
+        response = api.generic(method, path)
+
+        assert_problem(response, 405, "method_not_allowed")
+        assert sorted(response["Allow"].split(", ")) == sorted(allowed.split(", "))
+    assert "Allow" not in api.get("/health")
+    assert "Allow" not in api.get("/docs")
 
 
 # ------------------------------------------------------------------------------------------- health
