@@ -4,7 +4,7 @@ import hashlib
 from functools import cache
 from typing import Any
 
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseNotModified
 from drf_spectacular.renderers import OpenApiJsonRenderer
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 from rest_framework.request import Request
@@ -39,7 +39,7 @@ class SchemaView(AllowMixin, SpectacularAPIView):
         content, tag = _document()
         headers = {"ETag": tag, "Cache-Control": CACHE_CONTROL}
         if tag in request.headers.get("If-None-Match", ""):
-            return HttpResponse(status=304, headers=headers)
+            return HttpResponseNotModified(headers=headers)
         headers["Content-Disposition"] = 'inline; filename="openapi.json"'
         return HttpResponse(content, content_type=OpenApiJsonRenderer.media_type, headers=headers)
 

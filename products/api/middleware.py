@@ -47,6 +47,9 @@ class RequestId:
         response = self.get_response(request)
         response["X-Request-ID"] = kept
         response.headers.setdefault("Cache-Control", "no-store")
+        if response.status_code == 304:
+            # Django adds 0, which would be the length of the full response.
+            del response["Content-Length"]
         return response
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 
 from django.db import connection
 from django.db.models import QuerySet
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseNotModified
 from django.urls import reverse
 from django_filters import FilterSet
 from rest_framework.decorators import action
@@ -307,7 +307,9 @@ class ProductViewSet(InventoryViewSet):
         """Return the product, or 304 if `If-None-Match` names its version."""
         known = versions_of(self.request.META.get("HTTP_IF_NONE_MATCH"))
         if known is not None and product.version in known:
-            response = HttpResponse(status=304, headers={"ETag": product_etag(product)})
+            response: HttpResponse = HttpResponseNotModified(
+                headers={"ETag": product_etag(product)}
+            )
         else:
             response = self._respond(product)
         # A client may keep the answer if it asks each time whether it is still the newest.
