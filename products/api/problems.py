@@ -262,8 +262,14 @@ def _invalid_problem(error: exceptions.ValidationError, instance: str) -> dict[s
         for path, each in islice(found, MAX_ERRORS)
     ]
     omitted = sum(1 for _ in found)
-    known = {"errors": errors, "errors_omitted": omitted} if omitted else {"errors": errors}
-    return problem(code="invalid", detail=_summary(errors, omitted), instance=instance, **known)
+    detail = _summary(errors, omitted)
+    return problem(code="invalid", detail=detail, instance=instance, **_first_of(errors, omitted))
+
+
+def _first_of(errors: list[dict[str, Any]], omitted: int) -> dict[str, Any]:
+    """Return the members of a problem that describe the first wrong fields."""
+    described: dict[str, Any] = {"errors": errors[:MAX_ERRORS]}
+    return {**described, "errors_omitted": omitted} if omitted else described
 
 
 def _errors_in(detail: Any) -> Iterator[tuple[str | None, exceptions.ErrorDetail]]:
@@ -315,7 +321,7 @@ def _stock_problem(error: StockError, instance: str) -> dict[str, Any]:
         known = _known(error)
         wrong = [_wrong(error.field, error)] if isinstance(error, Invalid) else []
     if wrong:
-        known["errors"] = wrong
+        known |= _first_of(wrong, omitted=max(len(wrong) - MAX_ERRORS, 0))
     detail = error.detail
     if isinstance(error, BelowReserved):
         detail += f" See {get_script_prefix()}v1/reservations?sku={error.sku}&status=open."

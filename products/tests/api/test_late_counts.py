@@ -125,6 +125,19 @@ def test_every_refused_line_is_named(api: APIClient) -> None:
     assert stored() == before
 
 
+def test_lines_name_all_that_is_refused_and_errors_the_first_100(api: APIClient) -> None:
+    skus = [f"P-{number}" for number in range(101)]
+    for sku in skus:
+        stock.create(sku=sku, name=sku, quantity=9, by=ACTOR)
+
+    refused = apply(api, *(line(sku, counted_at="9999-01-01T00:00:00Z") for sku in skus))
+
+    body = assert_problem(refused, 400, "invalid")
+    assert [each["index"] for each in body["lines"]] == list(range(101))
+    assert len(body["errors"]) == 100
+    assert body["errors_omitted"] == 1
+
+
 def test_a_late_count_with_an_expected_quantity_is_refused(api: APIClient) -> None:
     before = stored()
 
