@@ -153,9 +153,11 @@ def at_counts(moments: str) -> str:
 
     # The same event as in `StockEvent.objects.as_of`.
     then = last("occurred_at <= moment.occurred_at")
-    # A count and its undo add up to nothing, if both are after the moment.
+    # A count and its undo add up to nothing if both are after the moment. If only the undo is, the
+    # level at the moment was wrong.
     count = last(f"""
-        type = '{StockEvent.Type.ADJUSTED}' AND occurred_at > moment.occurred_at
+        version > COALESCE(event.version, 0)
+        AND (type = '{StockEvent.Type.ADJUSTED}' OR undoes_id IS NOT NULL)
         AND NOT EXISTS (SELECT 1 FROM {events} AS undo WHERE undo.undoes_id = each.id)
         AND COALESCE(
             (SELECT occurred_at FROM {events} AS undone WHERE undone.id = each.undoes_id)

@@ -129,14 +129,17 @@ class QuantityChanged(StockError):
 
 
 class CountedAgain(StockError):
-    """The product was counted again since the moment of a late count."""
+    """The product was counted again since the moment of a late count.
+
+    Or a change before that moment was undone since, so that the level then is not known.
+    """
 
     code = "quantity_changed"
 
     def __init__(self, sku: str, counted_again_at: datetime, levels: Levels) -> None:
         super().__init__(
-            f"{sku} was counted again at {format_time(counted_again_at)}. Leave this count out, or "
-            "count the product again.",
+            f"{sku} was counted again at {format_time(counted_again_at)}, or an earlier change was "
+            "undone then. Leave this count out, or count the product again.",
             sku=sku,
             available=levels.available_quantity,
         )

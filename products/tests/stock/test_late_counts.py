@@ -104,8 +104,8 @@ def test_a_count_after_the_moment_refuses_a_late_one() -> None:
 
     assert (refused.value.code, refused.value.available) == ("quantity_changed", 6)
     assert refused.value.detail == (
-        "CUP was counted again at 2026-11-20T18:00:00.000001Z. Leave this count out, or count the "
-        "product again."
+        "CUP was counted again at 2026-11-20T18:00:00.000001Z, or an earlier change was undone "
+        "then. Leave this count out, or count the product again."
     )
     assert levels_of(cup) == (6, 0)
 
@@ -151,14 +151,31 @@ def test_an_undone_count_does_not_matter() -> None:
     assert count_late(8).quantity == 6
 
 
-def test_an_undo_of_a_count_before_the_moment_refuses_a_late_one() -> None:
+WRONG = [
+    stock.Adjust(sku="CUP", quantity=3, reason="wrong file"),
+    stock.Add(sku="CUP", amount=40),
+    stock.Remove(sku="CUP", amount=4),
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: type(wrong).__name__)
+def test_an_undo_of_a_change_before_the_moment_refuses_a_late_count(wrong: stock.Operation) -> None:
     """The level at the moment was wrong, and the undo has corrected it."""
     cup = product_at(EVENING)
-    stock.adjust(sku="CUP", quantity=3, reason="wrong file", by=at(EVENING + MINUTE))
+    stock.apply([wrong], by=at(EVENING + MINUTE))
     stock.apply([undo_of(cup.events.latest("version"))], by=at(EVENING + 3 * MINUTE))
 
     with pytest.raises(stock.CountedAgain, match="2026-11-20T18:03:00Z"):
         count_late(8, EVENING + 2 * MINUTE)
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: type(wrong).__name__)
+def test_a_change_after_the_moment_may_be_undone(wrong: stock.Operation) -> None:
+    cup = product_at(EVENING)
+    stock.apply([wrong], by=at(EVENING + MINUTE))
+    stock.apply([undo_of(cup.events.latest("version"))], by=at(EVENING + 2 * MINUTE))
+
+    assert count_late(8).quantity == 8
 
 
 def test_a_late_count_that_was_undone_can_be_entered_again() -> None:
