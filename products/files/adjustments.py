@@ -11,6 +11,7 @@ from products import stock
 from products.files.exports import EVENT_EXPORT, REFUSED_COLUMNS
 from products.files.lines import WITHOUT_SKU, FileLine, Reader, lacks_sku, level_in, read_line
 from products.files.products import PRODUCT_LISTS
+from products.files.profiles import Wanted
 from products.files.rows import Columns, Row, folded, is_filled, meaning_of
 from products.validators import MAX_NOTE_LENGTH, is_sku
 
@@ -83,6 +84,18 @@ def adjustment_columns(
         renamed=renamed,
         allow_others=allow_others,
     )
+
+
+def wanted_in_adjustments(operation: str, *, is_late: bool = False) -> Wanted:
+    """Return the columns of a file of stock changes that are read with a profile.
+
+    A late count has no expected quantity.
+    """
+    amount = COLUMN_OF[operation]
+    fields = {"sku": "sku", amount: "amount"}
+    if operation == "adjust" and not is_late:
+        fields["expected_quantity"] = "expected"
+    return Wanted(fields, required=("sku", amount))
 
 
 _COUNTED_AT_AND_EXPECTED = (

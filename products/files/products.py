@@ -7,6 +7,7 @@ from typing import Any
 from products import stock
 from products.files.exports import LOW_STOCK_EXPORT, PRODUCT_EXPORT
 from products.files.lines import FileLine, Reader, level_in, read_line
+from products.files.profiles import Wanted
 from products.files.rows import Columns, Row, shown
 from products.models import Product
 from products.validators import is_sku
@@ -46,6 +47,17 @@ def product_columns(
         renamed=renamed or {},
         allow_others=allow_others,
     )
+
+
+def wanted_in_products(*, ignore_quantity: bool = False) -> Wanted:
+    """Return the columns of a file of products that are read with a profile.
+
+    Descriptions are not read: most systems export HTML.
+    """
+    fields = {"sku": "sku", "name": "name", "minimum_stock_level": "minimum"}
+    if not ignore_quantity:
+        fields["quantity"] = "amount"
+    return Wanted(fields, required=("sku",))
 
 
 def product_line(row: Row, product: Product | None, *, existing_only: bool = False) -> FileLine:

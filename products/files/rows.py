@@ -119,6 +119,8 @@ class Row(NamedTuple):
     line: int
     cells: Mapping[str, Cell]
     problem: str = ""
+    others: Mapping[str, Cell] = {}
+    """The cells of `Columns.kept`, by the folded name of the column."""
 
     def text(self, column: str) -> str | None:
         """Return the text of a cell, None if it is empty. Raises `stock.Invalid`."""
@@ -255,6 +257,8 @@ class Columns(NamedTuple):
     """Whether any other column is allowed and not read."""
     header_line: int = 0
     """The line of the header. 0 is the first line that is not empty."""
+    kept: Sequence[str] = ()
+    """Other columns, by which rows are picked. The header must have all of them."""
 
     def ours(self) -> dict[str, str]:
         """Map each name that is read, as the header has it, to our name."""
@@ -267,7 +271,7 @@ class Columns(NamedTuple):
     def needed(self) -> list[str]:
         """Return the names that the header must have."""
         names = (self.renamed.get(name, name) for name in (*self.required, *self.renamed))
-        return list(dict.fromkeys(names))
+        return list(dict.fromkeys([*names, *self.kept]))
 
     def found_in(self, header: Sequence[Cell]) -> dict[str, int]:
         """Map our name of each column that is read to its place in a header."""
@@ -320,6 +324,7 @@ def rows_of(
     named_end = max(at for at, name in enumerate(names, start=1) if name is not None)
     header_names = {form for name in _texts_of(header) for form in (folded(name), name.lower())}
     widths = _Widths(len(names), named_end) if may_shift else None
+    kept = _kept_places(header, columns)
     for line, values in filled:
         cells = {
             name: value
@@ -339,7 +344,8 @@ def rows_of(
             problem = _NAMELESS if any(map(is_filled, values[named_end:])) else ""
         if len(cells) == 1 < len(names) and _is_whole_row(cells.get("sku"), values):
             problem = _ONE_CELL
-        yield Row(line, cells, problem)
+        others = {name: values[at] for name, at in kept if at < len(values)} if kept else {}
+        yield Row(line, cells, problem, others)
     if widths:
         widths.end()
 
@@ -396,7 +402,7 @@ def hash_of(rows: Iterable[Row]) -> str:
     """Return a hash of the cells that are read. CSV and XLSX with the same cells have one hash."""
     digest = hashlib.sha256()
     for row in rows:
-        cells = sorted((name, _text_of(cell)) for name, cell in row.cells.items())
+        cells = sorted((name, text_of(cell)) for name, cell in row.cells.items())
         digest.update(f"{cells}\n".encode())
     return digest.hexdigest()
 
@@ -455,16 +461,25 @@ def _problem_of_nameless(values: Sequence[Cell], nameless: Sequence[int], column
 
 def _texts_of(header: Sequence[Cell]) -> list[str]:
     """Return the names in a header. A column without a name has an empty one."""
-    return [_text_of(cell) if is_filled(cell) else "" for cell in header]
+    return [text_of(cell) if is_filled(cell) else "" for cell in header]
 
 
-def _text_of(cell: Cell) -> str:
+def text_of(cell: Cell) -> str:
+    """Return the text of a cell to compare it with another text."""
     match cell:
+        case None:
+            return ""
         case FormattedNumber():
             return str(cell.value)
         case InvalidCell():
             return cell.merged_text or cell.detail
     return meaning_of(str(cell))
+
+
+def _kept_places(header: Sequence[Cell], columns: Columns) -> list[tuple[str, int]]:
+    """Return the folded name and the place of each column that is kept."""
+    places = {folded(name): place for place, name in enumerate(_texts_of(header)) if name}
+    return [(folded(name), places[folded(name)]) for name in columns.kept]
 
 
 def _names_of(header: Sequence[Cell], columns: Columns) -> list[str | None]:
@@ -481,19 +496,21 @@ def _names_of(header: Sequence[Cell], columns: Columns) -> list[str | None]:
                 name if text == theirs else "" if our == name else our
                 for text, our in zip(given, read, strict=True)
             ]
-    ignored = set(map(folded, columns.ignored))
+    ignored = set(map(folded, (*columns.ignored, *columns.kept)))
     others = [
         name
         for name, our in zip(given, read, strict=True)
         if our == "" and folded(name) not in ignored
     ]
     absent = [theirs for theirs in columns.ours() if not counts[folded(theirs)]]
-    missing = [name for name in columns.needed() if name in absent]
+    missing = [name for name in columns.needed() if not counts[folded(name)]]
     alike = {other: name for other in others for name in absent if _is_alike(other, name)}
     own = [name for name in columns.ours().values() if name not in columns.renamed]
     copies = {other: name for other in others for name in own if _is_copy(other, name)}
     unknown = [] if columns.allow_others else list(dict.fromkeys(others))
-    repeated = [theirs for theirs in columns.ours() if counts[folded(theirs)] > 1]
+    repeated = [
+        name for name in dict.fromkeys((*columns.ours(), *columns.kept)) if counts[folded(name)] > 1
+    ]
     problems = [
         *_problem("Missing", missing),
         *_problem("Unknown", unknown),

@@ -8,7 +8,8 @@ import io
 import re
 import zipfile
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.template.defaultfilters import pluralize
@@ -23,7 +24,6 @@ from products.files.rows import (
     MAX_DIGITS_OF_TEXT,
     NO_ROWS,
     Cell,
-    Columns,
     FormattedNumber,
     InvalidCell,
     Row,
@@ -33,6 +33,7 @@ from products.files.rows import (
     rows_of,
     shown,
 )
+from products.files.selection import ReadLines, Selection
 
 MAX_FILE_BYTES = 5 * 1024 * 1024
 MAX_ROWS = 10_000
@@ -61,14 +62,16 @@ class Sheet(NamedTuple):
     """The rows of a file, and notes for the user: which sheet was read, and which rows were not."""
 
     rows: list[Row]
+    selection: Selection
     notes: list[str]
 
 
-def read(content: bytes, *, columns: Columns, sheet: str = "") -> Sheet:
+def read(content: bytes, *, select: Callable[[ReadLines], Selection], sheet: str = "") -> Sheet:
     """Return the rows of a CSV or XLSX file. Raises `UnreadableFile`.
 
-    Of an XLSX file, the visible sheet with the name `sheet` is read. Without a name, it is the only
-    visible sheet that has cells. Its hidden and filtered rows are left out.
+    `select` finds the columns. Of an XLSX file, the visible sheet with the name `sheet` is read.
+    Without a name, it is the only visible sheet that has cells. Its hidden and filtered rows are
+    left out.
     """
     if len(content) > MAX_FILE_BYTES:
         raise UnreadableFile(
@@ -76,14 +79,19 @@ def read(content: bytes, *, columns: Columns, sheet: str = "") -> Sheet:
             "files."
         )
     if not content.startswith(b"PK\3\4"):
-        lines = csv_lines(io.BytesIO(content), columns)
-        return Sheet(_read(rows_of(lines, columns)), [])
+        lines = partial(csv_lines, io.BytesIO(content))
+        selection = select(lines)
+        columns = selection.columns
+        return Sheet(_read(rows_of(lines(columns), columns)), selection, [*selection.notes])
     workbook = _Workbook(content, sheet)
     try:
-        rows = _read(rows_of(workbook.lines(), columns, may_shift=False))
+        selection = select(lambda _: workbook.lines())
+        found = rows_of(workbook.lines(), selection.columns, may_shift=False)
+        rows = _read(found)
     except UnreadableFile as error:
-        raise UnreadableFile(" ".join([str(error), *workbook.notes()])) from error
-    return Sheet(rows, workbook.notes())
+        error.args = (" ".join([str(error), *workbook.notes()]),)
+        raise
+    return Sheet(rows, selection, [*selection.notes, *workbook.notes()])
 
 
 def _read(found: Iterable[Row]) -> list[Row]:
@@ -127,7 +135,8 @@ class _Workbook:
         return notes
 
     def lines(self) -> Iterator[tuple[int, Sequence[Cell]]]:
-        """Yield the visible rows with their numbers."""
+        """Yield the visible rows with their numbers, from the beginning."""
+        self._left_out = []
         try:
             with zipfile.ZipFile(io.BytesIO(self._content)) as archive:
                 _check_size(archive)

@@ -3,10 +3,11 @@
 import gc
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, BinaryIO, ClassVar, NamedTuple
 from uuid import uuid4
 
@@ -17,7 +18,10 @@ from tqdm import tqdm
 from products import stock
 from products.files import bulk, operations
 from products.files.csv import csv_lines
+from products.files.layouts import select
+from products.files.profiles import PROFILES, Wanted
 from products.files.rows import NO_ROWS, Columns, Row, folded, rows_of
+from products.files.selection import Choice, Selection
 from products.files.staging import NewLine, Staging
 from products.management.base import (
     ExitCode,
@@ -60,6 +64,16 @@ def names_in_file(options: Mapping[str, Any]) -> dict[str, str]:
     return names
 
 
+def choice_of(options: Mapping[str, Any]) -> Choice:
+    """Return how the columns of the file are found, and which of its rows are read."""
+    return Choice(
+        profile=options["profile"] or "",
+        location=options["location"] or "",
+        where=options["where"] or (),
+        adds_up=options.get("sum_repeated", False),
+    )
+
+
 class BulkCommand(StockCommand):
     """A command that applies the lines of a file."""
 
@@ -68,6 +82,9 @@ class BulkCommand(StockCommand):
     passed_over: Counter[str]
     """The number of rows that request nothing, by reason."""
     labels = Labels()
+
+    notes: Sequence[str] = ()
+    """How the file was read."""
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -87,6 +104,24 @@ class BulkCommand(StockCommand):
             metavar="N",
             help="the line of the file that names the columns; the lines above it are skipped "
             "(default: the first line that is not empty)",
+        )
+        parser.add_argument(
+            "--profile",
+            choices=PROFILES,
+            help="the system that exported the file: its columns are found by their names there, "
+            "and other columns are ignored",
+        )
+        parser.add_argument(
+            "--location",
+            metavar="NAME",
+            help="with --profile: read the stock of this location only",
+        )
+        parser.add_argument(
+            "--where",
+            action="append",
+            metavar="COLUMN=VALUE",
+            help="pass over the lines that have another value in this column; repeat it for more "
+            "columns, or to allow more values",
         )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
@@ -116,27 +151,37 @@ class BulkCommand(StockCommand):
         finally:
             gc.enable()
 
+    def select(
+        self, source: BinaryIO, columns: Columns, choice: Choice, wanted: Wanted
+    ) -> Selection:
+        """Return the columns of a file and the rows that are read. Keep the notes to print."""
+        selection = select(partial(csv_lines, source), columns, choice, wanted)
+        self.notes = selection.notes
+        return selection
+
     def stage(
         self,
         table: Staging,
         source: BinaryIO,
-        columns: Columns,
+        selection: Selection,
         staged: Callable[[Row], NewLine | str],
     ) -> None:
         """Stage all lines of a file. Raises `CommandError` if it has none.
 
         `staged` returns why a row is passed over, if it is. Such rows are counted in `passed_over`.
         """
+        columns = selection.columns
         rows = rows_of(csv_lines(source, columns), columns)
-        read = map(staged, tqdm(rows, "read", unit=" lines", disable=None, leave=False))
+        picked = map(selection.pick, tqdm(rows, "read", unit=" lines", disable=None, leave=False))
+        read = (pick if isinstance(pick, str) else staged(pick) for pick in picked)
         table.fill(self._without_passed_over(read))
         if not table.lines and self.passed_over:
             reasons = get_text_list(
                 [f"{count:,} {reason}" for reason, count in self.passed_over.items()], "and"
             )
+            notes = " ".join(["Check the names of the columns.", *self.notes])
             raise CommandError(
-                f"No line requests a change: {reasons}. Check the names of the columns.",
-                returncode=ExitCode.BAD_INPUT,
+                f"No line requests a change: {reasons}. {notes}", returncode=ExitCode.BAD_INPUT
             )
         if not table.lines:
             raise CommandError(NO_ROWS, returncode=ExitCode.BAD_INPUT)
@@ -204,7 +249,7 @@ class BulkCommand(StockCommand):
         ]
         if left := table.lines - report.applied - report.refused.total():
             figures.append(("not checked", left))
-        text = [f"{name:<40}{count:>13,}" for name, count in figures]
+        text = [*self.notes, *(f"{name:<40}{count:>13,}" for name, count in figures)]
         if not report.is_applied:
             text.append("Nothing was changed.")
         if report.already_done_at:

@@ -53,6 +53,7 @@ def _opened(path: str) -> BinaryIO:
 def fingerprint(file: BinaryIO, *options: object) -> str:
     """Return a hash of a file and of the options that affect its meaning."""
     digest = hashlib.sha256(repr(options).encode())
+    file.seek(0)
     while content := file.read(_BLOCK):
         digest.update(content)
     file.seek(0)

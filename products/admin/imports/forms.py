@@ -9,15 +9,24 @@ from unfold.widgets import (
     UnfoldAdminFileFieldWidget,
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
     UnfoldBooleanWidget,
 )
 
 from products.admin.dialogs import TimeField
 from products.files import adjustments, products
+from products.files.layouts import select
+from products.files.profiles import PROFILES, Wanted
 from products.files.rows import Columns, folded
+from products.files.selection import Choice, ReadLines, Selection
 from products.files.xlsx import MAX_FILE_BYTES, MAX_ROWS
 from products.validators import MAX_NAME_LENGTH, MAX_NOTE_LENGTH
+
+MAX_WHERE_LENGTH = 2_000
+
+MAX_SHEET_NAME_LENGTH = 31
+"""The length that Excel allows."""
 
 
 class ImportForm(forms.Form):
@@ -40,14 +49,56 @@ class ImportForm(forms.Form):
 
     sheet = forms.CharField(
         required=False,
-        max_length=MAX_NAME_LENGTH,
+        max_length=MAX_SHEET_NAME_LENGTH,
         help_text="The name of the sheet in an XLSX file with several. If empty: the only visible "
         "sheet that has cells.",
         widget=UnfoldAdminTextInputWidget,
     )
+    profile = forms.ChoiceField(
+        label="Exported by",
+        required=False,
+        choices=[
+            ("", "none of these"),
+            *((name, profile.title) for name, profile in PROFILES.items()),
+        ],
+        help_text="The columns are found by their names in this system. Other columns are ignored.",
+        widget=UnfoldAdminSelectWidget,
+    )
+    location = forms.CharField(
+        required=False,
+        max_length=MAX_NAME_LENGTH,
+        help_text="Reads the stock of this location only, if the export has several.",
+        widget=UnfoldAdminTextInputWidget,
+    )
+    where = forms.CharField(
+        label="Only rows where",
+        required=False,
+        max_length=MAX_WHERE_LENGTH,
+        help_text="Such as Type=simple. Other rows are passed over. Write one condition a line.",
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+    )
+
+    field_order = ("profile", "file", "location", "where")
 
     mapped_columns: ClassVar[Sequence[str]]
     """Our names of the columns that can have other names in the file."""
+
+    def main_fields(self) -> list[forms.BoundField]:
+        """Return the fields that are always shown."""
+        return [field for field in self if not self._is_about_columns(field.name)]
+
+    def column_fields(self) -> list[forms.BoundField]:
+        """Return the fields about the columns of the file."""
+        return [field for field in self if self._is_about_columns(field.name)]
+
+    def shows_columns(self) -> bool:
+        """Return whether the fields about the columns are needed."""
+        fields = self.column_fields()
+        return "file" in self.errors or any(field.data or field.errors for field in fields)
+
+    def _is_about_columns(self, name: str) -> bool:
+        others = ("sheet", "header_line", "ignore_other_columns", "operation")
+        return name in others or name.endswith("_column")
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
@@ -67,9 +118,24 @@ class ImportForm(forms.Form):
         """Return the columns that the file may have."""
         raise NotImplementedError
 
+    def wanted(self) -> Wanted:
+        """Return the columns that are read with a profile."""
+        raise NotImplementedError
 
-MAX_NAME_LENGTH = 31
-"""The length that Excel allows."""
+    def select(self, read: ReadLines) -> Selection:
+        """Return the columns of the file and the rows that are read. Raises `UnreadableFile`."""
+        columns = self.columns()._replace(header_line=self.cleaned_data["header_line"] or 0)
+        return select(read, columns, self.choice(), self.wanted())
+
+    def choice(self) -> Choice:
+        """Return how the columns of the file are found, and which of its rows are read."""
+        where = self.cleaned_data["where"].splitlines()
+        return Choice(
+            profile=self.cleaned_data["profile"],
+            location=self.cleaned_data["location"],
+            where=[condition for condition in where if condition.strip()],
+            adds_up=self.cleaned_data.get("sum_repeated", False),
+        )
 
 
 def _column_field(label: str, more: str = "") -> forms.CharField:
@@ -131,6 +197,9 @@ class ProductImportForm(ImportForm):
             allow_others=self.cleaned_data["ignore_other_columns"],
         )
 
+    def wanted(self) -> Wanted:
+        return products.wanted_in_products(ignore_quantity=self.cleaned_data["ignore_quantity"])
+
 
 _MEANINGS = {
     "": "",
@@ -148,7 +217,8 @@ class AdjustmentImportForm(ImportForm):
     reason = forms.CharField(
         required=False,
         max_length=MAX_NOTE_LENGTH,
-        help_text="Used for rows without a reason. Every count needs a reason.",
+        help_text="Used for rows without a reason. Every count needs a reason. If a system is "
+        "chosen above, the default is such as shopify import.",
         widget=UnfoldAdminTextInputWidget,
     )
     counted_at = TimeField(
@@ -190,6 +260,9 @@ class AdjustmentImportForm(ImportForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
+        if cleaned.get("profile"):
+            cleaned["reason"] = cleaned.get("reason") or Choice(cleaned["profile"]).reason
+            return cleaned
         if cleaned.get("amount_column") and not cleaned.get("operation"):
             self.add_error("operation", "Choose what the numbers in this column mean.")
         if cleaned.get("operation") and not cleaned.get("amount_column"):
@@ -199,6 +272,14 @@ class AdjustmentImportForm(ImportForm):
     def columns(self) -> Columns:
         return adjustments.adjustment_columns(
             renamed=self.names_in_file(),
-            operation=self.cleaned_data["operation"],
+            operation=self._operation() if self.cleaned_data["amount_column"] else "",
             allow_others=self.cleaned_data["ignore_other_columns"],
         )
+
+    def wanted(self) -> Wanted:
+        is_late = bool(self.cleaned_data["counted_at"] or self.cleaned_data["counted_at_column"])
+        return adjustments.wanted_in_adjustments(self._operation(), is_late=is_late)
+
+    def _operation(self) -> str:
+        operation: str = self.cleaned_data["operation"] or "adjust"
+        return operation

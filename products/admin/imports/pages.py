@@ -25,7 +25,8 @@ from products.admin.imports.kinds import IMPORTS, Import
 from products.db.clock import SecondsFromNow
 from products.files.adjustments import OPERATION_TYPES
 from products.files.lines import AnyChange, FileLine
-from products.files.rows import UnreadableFile, hash_of
+from products.files.rows import Row, UnreadableFile, hash_of
+from products.files.selection import InvalidChoice
 from products.files.xlsx import MAX_FILE_BYTES, read
 from products.models import MIN_CLAIM_HOURS, ImportedFile, PendingImport, StockEvent
 from products.validators import format_time, parse_time
@@ -140,16 +141,21 @@ class ImportAdmin(InventoryAdmin):
             return self._page(request, kind, form=form)
         try:
             content = form.cleaned_data["file"].read(MAX_FILE_BYTES + 1)
-            header_line = form.cleaned_data["header_line"] or 0
-            columns = form.columns()._replace(header_line=header_line)
-            sheet = read(content, columns=columns, sheet=form.cleaned_data["sheet"])
+            sheet = read(content, select=form.select, sheet=form.cleaned_data["sheet"])
         except UnreadableFile as error:
-            form.add_error("file", str(error))
+            field = error.field if isinstance(error, InvalidChoice) else ""
+            form.add_error(field or "file", str(error))
             return self._page(request, kind, form=form)
-        lines = kind.lines(sheet.rows, columns, form.cleaned_data)
-        return self._preview(
-            request, kind, lines, notes=sheet.notes, content_hash=hash_of(sheet.rows)
-        )
+        picks = [(row, sheet.selection.pick(row)) for row in sheet.rows]
+        rows = [pick for _, pick in picks if isinstance(pick, Row)]
+        lines = kind.lines(rows, sheet.selection.columns, form.cleaned_data)
+        lines += [
+            FileLine(row.line, "", passed_over=pick)
+            for row, pick in picks
+            if not isinstance(pick, Row)
+        ]
+        lines.sort(key=lambda line: line.number)
+        return self._preview(request, kind, lines, notes=sheet.notes, content_hash=hash_of(rows))
 
     def confirm_view(self, request: HttpRequest, name: str, pk: int) -> HttpResponse:
         """Apply the changes of a preview, all or none, and only once."""

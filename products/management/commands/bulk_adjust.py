@@ -10,12 +10,13 @@ from products.files.adjustments import (
     COLUMN_OF,
     adjustment_columns,
     adjustment_line,
+    wanted_in_adjustments,
 )
 from products.files.lines import FileLine
 from products.files.rows import Columns
 from products.files.staging import NewLine, staging
 from products.management.base import ExitCode, note, timestamp
-from products.management.bulk import BulkCommand, Labels, names_in_file, with_run_id
+from products.management.bulk import BulkCommand, Labels, choice_of, names_in_file, with_run_id
 from products.management.files import (
     fingerprint,
     reading,
@@ -53,6 +54,7 @@ class Command(BulkCommand):
         "bulk_adjust count.csv --keep-going --reference count-1 --rejects refused.csv",
         "bulk_adjust count.csv --reason stocktake --counted-at 2026-11-20T18:00:00Z",
         "bulk_adjust orders.csv --sku-column Item --amount-column Units --operation remove",
+        "bulk_adjust inventory_export_1.csv --profile shopify --location Warehouse",
         "bulk_adjust --undo count-1 --dry-run",
     )
     needs_file = False
@@ -95,7 +97,7 @@ class Command(BulkCommand):
             default="",
             metavar="TEXT",
             help="the reason of lines without one, or of an undo (default of an undo: undo of "
-            "REFERENCE)",
+            "REFERENCE; with --profile: such as shopify import)",
         )
         parser.add_argument(
             "--sku-column",
@@ -105,13 +107,13 @@ class Command(BulkCommand):
         parser.add_argument(
             "--amount-column",
             metavar="NAME",
-            help="the column that holds the number of units; requires --operation",
+            help="the column that holds the number of units; requires --operation or --profile",
         )
         parser.add_argument(
             "--operation",
             choices=COLUMN_OF,
             help="whether --amount-column holds units to add, units to remove, a count, or "
-            "changes with a sign (3 or +3 adds, -3 removes)",
+            "changes with a sign (3 or +3 adds, -3 removes); with --profile the default is a count",
         )
         parser.add_argument(
             "--sum-repeated",
@@ -194,9 +196,11 @@ class Command(BulkCommand):
         self.print_summary(table, report)
 
     def _apply(self, options: dict[str, Any], *, by: stock.Actor) -> None:
-        columns = _columns(options)
+        columns, choice = _columns(options), choice_of(options)
+        is_late = bool(options["counted_at"] or options["counted_at_column"])
+        wanted = wanted_in_adjustments(options["operation"] or "adjust", is_late=is_late)
         reference = options["reference"] or ""
-        notes = {"reason": options["reason"], "reference": reference}
+        notes = {"reason": options["reason"] or choice.reason, "reference": reference}
         counted_at = options["counted_at"]
         rejects = opened(options["rejects"], self.stdout) if options["rejects"] else nullcontext()
         report: bulk.Report | None = None
@@ -210,13 +214,17 @@ class Command(BulkCommand):
                 meaning: list[object] = ["sum_repeated"] if options["sum_repeated"] else []
                 meaning += [columns.header_line] if columns.header_line else []
                 meaning += [format_time(counted_at)] if counted_at else []
-                mark = fingerprint(source, columns.renamed, notes, options["keep_going"], *meaning)
+                if choice.profile or choice.where:
+                    meaning.append([choice.profile, choice.location, *choice.where])
+                selection = self.select(source, columns, choice, wanted)
+                names = selection.columns.renamed
+                mark = fingerprint(source, names, notes, options["keep_going"], *meaning)
                 by = with_run_id(by)
                 run = BulkRun(reference=reference, fingerprint=mark, request_id=by.request_id)
                 self.stage(
                     table,
                     source,
-                    columns,
+                    selection,
                     lambda row: _staged(
                         adjustment_line(row, columns, **notes, counted_at=counted_at)
                     ),
@@ -226,7 +234,9 @@ class Command(BulkCommand):
                     with self.progress(table) as progress:
                         report = bulk.apply_possible(table, operation, run=run, progress=progress)
                     if refused_lines:
-                        write_refused(refused_lines, source, columns, bulk.refusals_of(run))
+                        write_refused(
+                            refused_lines, source, selection.columns, bulk.refusals_of(run)
+                        )
                     else:
                         self.print_refused(bulk.refusals_of(run))
                 else:
@@ -259,7 +269,7 @@ def _check(options: dict[str, Any]) -> None:
         _refuse("--rejects requires --keep-going, and cannot be combined with --dry-run.")
     if options["rejects"] == STANDARD_OUTPUT:
         _refuse("--rejects requires a file name. Standard output is for the summary.")
-    if bool(options["amount_column"]) != bool(options["operation"]):
+    if not options["profile"] and bool(options["amount_column"]) != bool(options["operation"]):
         _refuse("--amount-column and --operation must be used together.")
     if options["rejects"] and _is_same_file(options["rejects"], options["file"]):
         _refuse("--rejects would overwrite the input file. Choose another file.")
@@ -288,7 +298,7 @@ def _is_same_file(one: str, other: str) -> bool:
 def _columns(options: dict[str, Any]) -> Columns:
     columns = adjustment_columns(
         renamed=names_in_file(options),
-        operation=options["operation"] or "",
+        operation=(options["operation"] or "adjust") if options["amount_column"] else "",
         allow_others=options["ignore_other_columns"],
     )
     return columns._replace(header_line=options["header_line"])

@@ -5,10 +5,10 @@ from django.core.management.base import CommandError, CommandParser
 from products import stock
 from products.files import operations
 from products.files.lines import WITHOUT_SKU, lacks_sku
-from products.files.products import MAPPED_COLUMNS, product_columns
+from products.files.products import MAPPED_COLUMNS, product_columns, wanted_in_products
 from products.files.staging import staging
 from products.management.base import ExitCode
-from products.management.bulk import BulkCommand, names_in_file, with_run_id
+from products.management.bulk import BulkCommand, choice_of, names_in_file, with_run_id
 from products.management.files import reading
 
 
@@ -28,6 +28,7 @@ class Command(BulkCommand):
         "import_products products.csv",
         "import_products edited.csv --existing-only --ignore-quantity",
         "import_products shop.csv --sku-column Code --name-column Title --ignore-other-columns",
+        "import_products products_export_1.csv --profile shopify",
     )
     interrupted = "Interrupted. Run the same command again: an import can safely be repeated."
     retry = "Run the same command again: an import can safely be repeated."
@@ -77,6 +78,7 @@ class Command(BulkCommand):
             renamed=names_in_file(options),
             allow_others=options["ignore_other_columns"],
         )._replace(header_line=options["header_line"])
+        wanted = wanted_in_products(ignore_quantity=options["ignore_quantity"])
         with reading(options["file"]) as source, staging(operations.ProductLines.codec) as table:
             operation = operations.ProductLines(
                 by=with_run_id(by),
@@ -84,10 +86,11 @@ class Command(BulkCommand):
                 existing_only=options["existing_only"],
                 allow_similar=options["allow_similar"],
             )
+            selection = self.select(source, columns, choice_of(options), wanted)
             self.stage(
                 table,
                 source,
-                columns,
+                selection,
                 lambda row: WITHOUT_SKU if lacks_sku(row, columns) else operation.staged(row),
             )
             report = self.apply_or_preview(table, operation, dry_run=options["dry_run"])

@@ -1,8 +1,10 @@
 """Imports of a spreadsheet, with their preview."""
 
+from pathlib import Path
+
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FilePayload, Page, expect
 
 from products import stock
 from products.models import Product, StockEvent
@@ -10,6 +12,8 @@ from products.tests.browser.steps import choose_import, log_in, make_staff
 from products.tests.factories import ACTOR, ProductFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+EXPORTS = Path(__file__).parents[1] / "files" / "profiles"
 
 
 def test_products_are_imported_after_a_preview(page: Page, ada: User) -> None:
@@ -88,3 +92,47 @@ def test_other_groups_see_no_import_links(page: Page, live_server: object, group
     page.goto("/admin/products/product/")
 
     expect(page.get_by_role("link", name="Import")).to_have_count(0)
+
+
+def test_an_export_of_another_system_is_imported_by_its_profile(page: Page, ada: User) -> None:
+    ProductFactory.create(sku="MUG-BLUE", quantity=1)
+    log_in(page, ada)
+    page.goto("/admin/products/product/import/adjustments/")
+    expect(page.get_by_label("Header line")).not_to_be_visible()
+
+    page.get_by_label("Exported by").select_option("Shopify")
+    page.locator("input[type=file]").set_input_files(EXPORTS / "shopify-inventory.csv")
+    page.get_by_role("button", name="Preview").click()
+
+    expect(
+        page.get_by_text("The file has 2 locations: 'Main Store' and 'Warehouse'.")
+    ).to_be_visible()
+    expect(page.get_by_label("Exported by")).to_have_value("shopify")
+
+    page.get_by_label("Location").fill("main store")
+    page.get_by_label("Only rows where").fill("Handle=mug")
+    page.locator("input[type=file]").set_input_files(EXPORTS / "shopify-inventory.csv")
+    page.get_by_role("button", name="Preview").click()
+
+    expect(page.get_by_text("5 rows passed over: other rows.")).to_be_visible()
+    expect(page.get_by_text("quantity = 'On hand (current)'")).to_be_visible()
+    expect(page.get_by_role("row", name="MUG-BLUE")).to_contain_text("On hand: 1 → 12")
+
+    page.get_by_role("button", name="Import").click()
+
+    expect(page.get_by_text("Imported 1 row.")).to_be_visible()
+    assert Product.objects.get(sku="MUG-BLUE").quantity == 12
+
+
+def test_the_fields_about_columns_can_be_opened(page: Page, ada: User) -> None:
+    log_in(page, ada)
+    page.goto("/admin/products/product/import/products/")
+
+    page.get_by_text("Columns", exact=True).click()
+    page.get_by_label("The SKU is in column").fill("Code")
+    page.get_by_label("Ignore other columns").check()
+    file = FilePayload(name="list.csv", mimeType="text/csv", buffer=b"Code,name,x\nJUG,Jug,1\n")
+    page.locator("input[type=file]").set_input_files(file)
+    page.get_by_role("button", name="Preview").click()
+
+    expect(page.get_by_role("row", name="JUG")).to_contain_text("New")
