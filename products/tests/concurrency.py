@@ -66,8 +66,11 @@ class OpenChange:
 
 
 def wait_for_a_lock() -> None:
-    """Wait until another connection waits for a lock. PostgreSQL only."""
-    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    """Wait until another connection to this database waits for a lock. PostgreSQL only."""
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with connection.cursor() as cursor:
