@@ -108,8 +108,12 @@ class ProblemResponses:
         return respond(request, known)
 
 
+MAX_DISCARDED_BYTES = 8 * 1024 * 1024
+"""A body over the limit but not over this is read and thrown away. A larger one is not read."""
+
+
 class BodyLimit:
-    """Refuse a body that is too large or has no length, before any of it is read."""
+    """Refuse a body that is too large or has no length, before any of it is kept."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -119,9 +123,18 @@ class BodyLimit:
             # WSGI presents such a body as empty. An empty body fulfills a whole reservation.
             return respond(request, length_required())
         length = _length_of(request)
-        if length > settings.DATA_UPLOAD_MAX_MEMORY_SIZE and length > (limit := _limit_of(request)):
+        usual = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        if length > usual and length > (limit := _limit_of(request)):
+            if length <= MAX_DISCARDED_BYTES and "HTTP_EXPECT" not in request.META:
+                _discard_body(request)
             return respond(request, request_too_large(limit))
         return self.get_response(request)
+
+
+def _discard_body(request: HttpRequest) -> None:
+    """Read the body. Otherwise the connection breaks, and nginx makes a 502 of the 413."""
+    while request.read(64 * 1024):
+        pass
 
 
 def _length_of(request: HttpRequest) -> int:

@@ -36,7 +36,7 @@ def request(method: str, path: str, *headers: str) -> bytes:
 def test_a_body_that_is_too_large_is_refused_before_it_is_sent(
     server: Server, path: str, method: str
 ) -> None:
-    answer = server.send(request(method, path, f"Content-Length: {6 * MIB}"))
+    answer = server.send(request(method, path, f"Content-Length: {9 * MIB}"))
 
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 413 "), answer[:300]
@@ -44,6 +44,21 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent(
     assert b"larger than " + limit in body
     is_page = path.startswith("/admin/")
     assert (b"text/html" if is_page else b"application/problem+json") in head
+
+
+@pytest.mark.parametrize("path", ["/v1/products", "/nope", "/docs"])
+def test_a_body_that_is_a_little_too_large_breaks_no_connection(server: Server, path: str) -> None:
+    """Some clients, such as nginx, do not read the answer if they cannot send the whole body."""
+    for size in (2 * MIB, 8 * MIB):
+        answer = server.request("POST", path, "x" * size)
+
+        assert (answer.status, answer.body["code"]) == (413, "request_too_large")
+
+
+def test_a_client_may_ask_before_it_sends_a_body(server: Server) -> None:
+    head = request("POST", "/v1/products", "Expect: 100-continue", f"Content-Length: {2 * MIB}")
+
+    assert server.send(head).startswith(b"HTTP/1.1 413 ")
 
 
 @pytest.mark.parametrize("path", ["/admin/login/", IMPORT, "/v1/products", "/nope"])
