@@ -23,6 +23,7 @@ MAX_LINE_BYTES = 1024 * 1024
 
 _SEP_LINE = re.compile(r'"?sep=(.)"?[,;\t|]*[\r\n]*', re.IGNORECASE)
 _MARKUP = re.compile(rb"<[!?a-zA-Z]")
+_JSON = re.compile(rb'(\[\s*)?\{\s*"')
 _CTRL_Z = "\x1a"
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 _LOOKS_LIKE_A_SKU = re.compile(r"\S*[0-9_./-]\S*")
@@ -51,7 +52,7 @@ class _Dialect(NamedTuple):
     first_line: int = 1
     """2 if the first line is `sep=`."""
     skips_blanks: bool = False
-    """Whether a blank follows each delimiter."""
+    """Whether a blank follows each delimiter. Then blanks around cells only align columns."""
     header: int = 0
     """The line of the header."""
     width: int = 0
@@ -77,7 +78,10 @@ def _refuse_other_formats(file: BinaryIO) -> None:
     for signature, message in NOT_CSV.items():
         if start.startswith(signature):
             raise UnreadableFile(message)
-    if _MARKUP.match(start.replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")):
+    text = start.replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
+    if _JSON.match(text):
+        raise UnreadableFile("The file is JSON. Export the table again, as CSV.")
+    if _MARKUP.match(text):
         raise UnreadableFile(
             "The file is a web page or XML, despite its name. Open it in a spreadsheet "
             "program and save it as XLSX or CSV."
@@ -166,6 +170,8 @@ def _cells(
     line = dialect.first_line
     try:
         for cells in reader:
+            if dialect.skips_blanks:
+                cells = [cell.rstrip(" ") for cell in cells]
             yield line, cells
             line = reader.line_num + dialect.first_line
     except csv.Error as error:
@@ -178,7 +184,7 @@ def _tab_cells(line: int, text: str, dialect: _Dialect) -> list[str]:
     """Return the cells of a line. Quotation marks never join lines, nor cells."""
     cells = text.rstrip("\r\n").split("\t")
     if dialect.skips_blanks:
-        cells = [cell.lstrip(" ") for cell in cells]
+        cells = [cell.strip(" ") for cell in cells]
     if '"' not in text:
         return cells
     if line > dialect.header > 0 and len(cells) < dialect.width and _is_cut(cells[-1]):
@@ -289,11 +295,9 @@ def _utf8(file: BinaryIO) -> Iterator[str]:
         number += 1
         if len(content) == MAX_LINE_BYTES:
             raise _too_long(number)
-        # Files that are joined have a mark in the middle, too.
-        if content.startswith(codecs.BOM_UTF8):
-            content = content[len(codecs.BOM_UTF8) :]
         try:
-            yield content.decode()
+            # Files that are joined have a mark in the middle, too.
+            yield content.decode().lstrip(_BOM)
         except UnicodeDecodeError as error:
             raise UnreadableFile(
                 f"Line {number} is not UTF-8 text. Save the file as “CSV UTF-8” and try again."
@@ -307,7 +311,7 @@ def _utf16(file: BinaryIO, encoding: str) -> Iterator[str]:
         while text := texts.readline(MAX_LINE_BYTES):
             if len(text) == MAX_LINE_BYTES:
                 raise _too_long(number)
-            yield text.removeprefix(_BOM)
+            yield text.lstrip(_BOM)
             number += 1
     except UnicodeError as error:
         raise UnreadableFile(

@@ -19,6 +19,12 @@ Reader = Callable[[Row, str], Any]
 
 WITHOUT_SKU = "without a SKU"
 
+_MONTHS = "jan|feb|mar|mär|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez"
+_DATE = re.compile(
+    rf"[0-9]{{1,2}}[-./ ]+({_MONTHS})\.?|({_MONTHS})[-. ]+[0-9]{{2,4}}"
+    r"|[0-9]{1,4}([-./])[0-9]{1,2}\3[0-9]{1,4}",
+    re.IGNORECASE,
+)
 _EXPONENT = re.compile(r"[0-9]+([.,][0-9]+)?[Ee][+-]?[0-9]+")
 
 
@@ -129,6 +135,8 @@ def _not_a_sku(text: str) -> stock.Invalid:
             detail = f"{detail} It contains {name} (U+{ord(foreign):04X})."
     if _EXPONENT.fullmatch(text):
         detail = f"{detail} A spreadsheet has shortened a long number: enter the SKU as text."
+    if _DATE.fullmatch(text):
+        detail = f"{detail} A spreadsheet may have turned the SKU into a date: enter it as text."
     return stock.Invalid("sku", detail)
 
 

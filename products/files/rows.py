@@ -37,10 +37,14 @@ _BEFORE_FORMULAS = re.compile(rf"\A(?={_FORMULA})|(?<=[;\r\n])(?={_INNER_FORMULA
 _MARKS_OF_FORMULAS = re.compile(rf"\A'(?={_FORMULA})|(?<=[;\r\n])'(?={_INNER_FORMULA})")
 _FORMULA_OF_TEXT = re.compile(r'="((?:[^"]|"")*)"')
 _NO_VALUE = re.compile(
-    r"#N/[AD]|#NV|#\u041d/\u0414|#[¡¿]?[^\W\d_a-z]+(?:/0)?[!?]|#GETTING_DATA|#{2,}|Err:[0-9]{3}"
-    r"|NULL|null|nan|NaN"
+    r"#N/[ABD]!?|#I/T|#NV|#YOK|#HI\u00c1NYZIK|#\u041d/\u0414|#[¡¿]?[^\W\da-z]+(?:/0)?[!?]"
+    r"|#GETTING_DATA|Loading\.\.\.|#{2,}|Err:[0-9]{3}"
+    r"|NULL|null|[(<\[](?:NULL|null)[)>\]]|\\N|nan|NaN|NaT|<NA>"
 )
 """Texts of spreadsheets and databases for an error or a missing value."""
+
+_RULE = re.compile("[-=+:\u2500-\u257f]{2,}")
+"""A line between the rows of a printed table."""
 
 _OUTER_BLANKS = (
     "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
@@ -130,7 +134,7 @@ class Row(NamedTuple):
         if isinstance(cell, str):
             text = meaning_of(cell)
             # The first character is looked at first, because it is faster.
-            if text[:1] in "#ENn" and _NO_VALUE.fullmatch(text):
+            if text[:1] in "#ENLn<([\\" and _NO_VALUE.fullmatch(text):
                 raise stock.Invalid(
                     column, f"The cell has {shown(text)} instead of a value. Correct or empty it."
                 )
@@ -299,8 +303,8 @@ def rows_of(
 ) -> Iterator[Row]:
     """Yield the rows below the header. The header is the first line that is not empty.
 
-    Rows that repeat the header are skipped. `may_shift` says whether a separator can be a part of a
-    value, and so shift the cells behind it. Raises `UnreadableFile`.
+    Rows that repeat the header, and rows of dashes, are skipped. `may_shift` says whether a
+    separator can be a part of a value, and so shift the cells behind it. Raises `UnreadableFile`.
     """
     filled = (
         (line, values)
@@ -333,9 +337,13 @@ def rows_of(
         }
         if isinstance(sku := cells.get("sku"), str):
             if not is_sku(sku):
+                if _is_rule(values):
+                    continue
                 sku = cells["sku"] = _bare_sku(sku)
             if sku.lower() in header_names and _is_header(line, values, header, columns):
                 continue
+        elif _is_rule(values):
+            continue
         problem = widths.problem_of(line, values) if widths else ""
         if nameless and not problem:
             problem = _problem_of_nameless(values, nameless, columns)
@@ -416,6 +424,12 @@ def _is_whole_row(sku: Cell, values: Sequence[Cell]) -> bool:
     """Return whether a row has only one cell, which holds the cells of a row."""
     is_joined = isinstance(sku, str) and any(delimiter in sku for delimiter in DELIMITERS)
     return is_joined and sum(map(is_filled, values)) == 1
+
+
+def _is_rule(values: Sequence[Cell]) -> bool:
+    """Return whether a row has only dashes, which separate the rows of a printed table."""
+    filled = filter(is_filled, values)
+    return all(isinstance(cell, str) and _RULE.fullmatch(cell.strip()) for cell in filled)
 
 
 def _is_header(line: int, values: Sequence[Cell], header: Sequence[Cell], columns: Columns) -> bool:

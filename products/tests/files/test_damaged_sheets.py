@@ -171,6 +171,56 @@ def test_another_format_is_named(
     assert both(by_command, by_admin, content).said.count(said) == 2
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        " sku   | quantity | reason \n-------+----------+--------\n SKU-1 |        5 |\n(1 row)\n",
+        " quantity |  sku  \n----------+-------\n        5 | SKU-1 \n",
+        "| sku   | quantity |\n|-------|---------:|\n| SKU-1 | 5        |\n",
+        "sku   ,quantity\n------,--------\nSKU-1 ,5\n\n(1 rows affected)\n",
+        "sku\tquantity\n---\t--------\nSKU-1\t5\n",
+    ],
+    ids=["psql", "psql, sku last", "markdown", "sqlcmd", "sqlcmd, tabs"],
+)
+def test_a_printed_table_is_read(by_command: Read, by_admin: Read, content: str) -> None:
+    assert both(by_command, by_admin, content).changed == {"SKU-1": 5}
+
+
+@pytest.mark.parametrize("content", ['[{"sku": "SKU-1", "add": 2}]', '{"sku":"SKU-1","add":2}\n'])
+def test_json_is_named(by_command: Read, by_admin: Read, content: str) -> None:
+    assert both(by_command, by_admin, content).said.count("The file is JSON.") == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "\\N",
+            "<NA>",
+            "NaT",
+            "(null)",
+            "[NULL]",
+            "<null>",
+            "Loading...",
+            "#I/T",
+            "#N/B",
+            "#N/D!",
+        ),
+        *("#YOK", "#SPILL!", "#D\u011aLEN\u00cd_NULOU!"),
+    ],
+)
+def test_a_missing_value_is_no_name(by_command: Read, text: str) -> None:
+    ended = by_command(f"sku;name\nNEW-1;{text}\n", command="import_products")
+
+    assert ended.changed == {}
+    assert f"The cell has {text!r} instead of a value." in ended.said
+
+
+@pytest.mark.parametrize("text", ["(new)", "[Box]", "<b>", "Lamp", "Loading dock", "#1", "\\"])
+def test_a_text_that_begins_like_a_missing_value_is_read(by_command: Read, text: str) -> None:
+    assert by_command(f"sku;add;reason\nSKU-1;2;{text}\n").changed == {"SKU-1": 12}
+
+
 # -------------------------------------------------------------------------------- SKUs
 
 
@@ -181,9 +231,13 @@ def test_another_format_is_named(
         ("SKU\u20111", "It contains NON-BREAKING HYPHEN (U+2011)."),
         ("S\u041aU-1", "It contains CYRILLIC CAPITAL LETTER KA (U+041A)."),
         ("1e+05", "A spreadsheet has shortened a long number"),
+        ("5-Mar", "A spreadsheet may have turned the SKU into a date"),
+        ("Mar 05", "A spreadsheet may have turned the SKU into a date"),
+        ("05.03.2026", "A spreadsheet may have turned the SKU into a date"),
+        ("3/5/26", "A spreadsheet may have turned the SKU into a date"),
     ],
 )
-def test_a_character_that_looks_like_an_allowed_one_is_named(
+def test_a_refused_sku_tells_what_may_have_changed_it(
     by_command: Read, by_admin: Read, sku: str, said: str
 ) -> None:
     assert both(by_command, by_admin, f"sku,add\n{sku},2\n").said.count(said) == 2
