@@ -37,7 +37,7 @@ class ImportForm(forms.Form):
         help_text=f"CSV (UTF-8, separated by commas, semicolons or tabs) or XLSX, up to "
         f"{MAX_ROWS:,} rows and {MAX_FILE_BYTES // 1024 // 1024} MiB. For a larger file, ask an "
         "administrator to run import_products or bulk_adjust.",
-        widget=UnfoldAdminFileFieldWidget(attrs={"accept": ".csv,.xlsx"}),
+        widget=UnfoldAdminFileFieldWidget(attrs={"accept": ".csv,.tsv,.txt,.xlsx"}),
     )
     header_line = forms.IntegerField(
         required=False,

@@ -128,7 +128,7 @@ def test_the_fields_about_columns_can_be_opened(page: Page, ada: User) -> None:
     log_in(page, ada)
     page.goto("/admin/products/product/import/products/")
 
-    page.get_by_text("Columns", exact=True).click()
+    page.get_by_text("Columns and sheet", exact=True).click()
     page.get_by_label("The SKU is in column").fill("Code")
     page.get_by_label("Ignore other columns").check()
     file = FilePayload(name="list.csv", mimeType="text/csv", buffer=b"Code,name,x\nJUG,Jug,1\n")

@@ -466,6 +466,21 @@ def test_the_counts_of_all_locations_are_added_up_on_request(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("shop")
+def test_some_locations_can_be_added_up(run: Run) -> None:
+    outcome = run(
+        "adjustments",
+        FOLDER / "odoo-locations.csv",
+        profile="odoo",
+        where=["Location=WH/Stock", "Location=WH/Stock/Shelf 1"],
+        sum_repeated=True,
+    )
+
+    assert outcome.is_applied, outcome.said
+    assert (levels()["MUG-BLUE"], levels()["TEE-RED-S"]) == (15, 4)
+    assert "other rows 1" in plain(outcome.said)
+
+
+@pytest.mark.usefixtures("shop")
 def test_columns_of_several_locations_are_not_added_up(run: Run) -> None:
     outcome = run("adjustments", FOLDER / "square.csv", profile="square", sum_repeated=True)
 
