@@ -10,6 +10,7 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import count, islice
 from typing import Any, NamedTuple
 
 from django.template.defaultfilters import pluralize
@@ -21,9 +22,11 @@ from openpyxl.xml.functions import iterparse
 from products.files.csv import csv_lines
 from products.files.number_formats import shows_number
 from products.files.rows import (
+    HEADER_SEARCH_ROWS,
     MAX_DIGITS_OF_TEXT,
     NO_ROWS,
     Cell,
+    Columns,
     FormattedNumber,
     InvalidCell,
     Row,
@@ -85,22 +88,23 @@ def read(content: bytes, *, select: Callable[[ReadLines], Selection], sheet: str
         return Sheet(_read(rows_of(lines(columns), columns)), selection, [*selection.notes])
     workbook = _Workbook(content, sheet)
     try:
-        selection = select(lambda _: workbook.lines())
-        found = rows_of(workbook.lines(), selection.columns, may_shift=False)
-        rows = _read(found)
+        selection = select(workbook.lines)
+        columns = selection.columns
+        rows = _read(rows_of(workbook.lines(columns), columns, may_shift=False))
     except UnreadableFile as error:
         error.args = (" ".join([str(error), *workbook.notes()]),)
         raise
     return Sheet(rows, selection, [*selection.notes, *workbook.notes()])
 
 
+_TOO_MANY_ROWS = f"The file has more than {MAX_ROWS:,} rows. Split it into smaller files."
+
+
 def _read(found: Iterable[Row]) -> list[Row]:
     rows: list[Row] = []
     for row in found:
         if len(rows) == MAX_ROWS:
-            raise UnreadableFile(
-                f"The file has more than {MAX_ROWS:,} rows. Split it into smaller files."
-            )
+            raise UnreadableFile(_TOO_MANY_ROWS)
         rows.append(row)
     if not rows:
         raise UnreadableFile(NO_ROWS)
@@ -115,16 +119,18 @@ class _Workbook:
         self._sheet = ""
         self._left_out: list[int] = []
         self._layout = _Layout()
+        self._source: Iterator[tuple[int, Sequence[Cell]]] | None = None
+        self._kept: list[tuple[int, Sequence[Cell]]] = []
 
     def notes(self) -> list[str]:
         """Say which sheet was read, which rows were left out, and which columns are hidden."""
         notes = [f"Sheet: {shown(self._sheet)}."] if self._sheet else []
         if self._left_out:
-            count = len(self._left_out)
+            number = len(self._left_out)
             named = ", ".join(map(str, self._left_out[:_ROWS_NAMED]))
-            others = " and others" if count > _ROWS_NAMED else ""
+            others = " and others" if number > _ROWS_NAMED else ""
             notes.append(
-                f"{count:,} hidden or filtered row{pluralize(count)} left out: {named}{others}."
+                f"{number:,} hidden or filtered row{pluralize(number)} left out: {named}{others}."
             )
         if hidden := self._layout.hidden_columns:
             letters = get_text_list(list(map(get_column_letter, hidden)), "and")
@@ -134,9 +140,28 @@ class _Workbook:
             notes.append("The sheet does not show zeros. They are read.")
         return notes
 
-    def lines(self) -> Iterator[tuple[int, Sequence[Cell]]]:
-        """Yield the visible rows with their numbers, from the beginning."""
-        self._left_out = []
+    def lines(self, columns: Columns) -> Iterator[tuple[int, Sequence[Cell]]]:
+        """Yield the filled visible rows from the header on, with their numbers.
+
+        The file is parsed only once, because that takes long.
+        """
+        if self._source is None:
+            self._source = (
+                (line, values)
+                for line, values in self._parsed()
+                if line >= columns.header_line and any(map(is_filled, values))
+            )
+        for at in count():
+            if at == len(self._kept):
+                if at > MAX_ROWS + HEADER_SEARCH_ROWS:
+                    raise UnreadableFile(_TOO_MANY_ROWS)
+                self._kept += islice(self._source, 1)
+            if at == len(self._kept):
+                return
+            yield self._kept[at]
+
+    def _parsed(self) -> Iterator[tuple[int, Sequence[Cell]]]:
+        """Yield the visible rows with their numbers."""
         try:
             with zipfile.ZipFile(io.BytesIO(self._content)) as archive:
                 _check_size(archive)
