@@ -7,7 +7,8 @@ from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponsePermanentRedirect
+from django.middleware.common import CommonMiddleware
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 
@@ -25,6 +26,15 @@ class SkipForApi:
 
 class StaticFiles(SkipForApi, WhiteNoiseMiddleware):
     pass
+
+
+class Common(CommonMiddleware):
+    """Does not check the host name of health checks."""
+
+    def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
+        if request.path_info in settings.HEALTH_PATHS:
+            return None
+        return super().process_request(request)
 
 
 class Sessions(SkipForApi, SessionMiddleware):

@@ -64,7 +64,12 @@ INSTALLED_APPS = [
     "rest_framework",
     "rest_framework_api_key",
     "products",
+    # For its command check_settings.
+    "inventory_project",
 ]
+
+# Served for any host name: an orchestrator may only know an IP address.
+HEALTH_PATHS = ("/health", "/health/live")
 
 MIDDLEWARE = [
     "products.api.middleware.RequestId",
@@ -74,7 +79,7 @@ MIDDLEWARE = [
     "products.api.middleware.BodyLimit",
     "inventory_project.middleware.StaticFiles",
     "inventory_project.middleware.Sessions",
-    "django.middleware.common.CommonMiddleware",
+    "inventory_project.middleware.Common",
     "django.middleware.csrf.CsrfViewMiddleware",
     "inventory_project.middleware.Users",
     "inventory_project.middleware.Messages",
@@ -407,7 +412,10 @@ LOG_FORMAT = environment.choice("LOG_FORMAT", ("json", "plain"), default="json")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "products.request_id.LogFilter"}},
+    "filters": {
+        "request_id": {"()": "products.request_id.LogFilter"},
+        "short_refusals": {"()": "inventory_project.logs.ShortRefusals"},
+    },
     "formatters": {
         "json": {
             "()": "pythonjsonlogger.json.JsonFormatter",
@@ -424,7 +432,7 @@ LOGGING = {
         "console": {
             "class": "logging.StreamHandler",
             "formatter": LOG_FORMAT,
-            "filters": ["request_id"],
+            "filters": ["request_id", "short_refusals"],
         }
     },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},

@@ -285,7 +285,7 @@ def test_an_unknown_path_is_a_problem_and_not_a_page(
 
 @pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("accept", ["text/html", "application/json"])
-@pytest.mark.parametrize("path", ["/v1/products", "/health", "/nope"])
+@pytest.mark.parametrize("path", ["/v1/products", "/docs", "/nope"])
 def test_an_unknown_host_is_a_problem(
     api: APIClient, settings: Settings, path: str, accept: str, debug: bool
 ) -> None:
@@ -297,6 +297,15 @@ def test_an_unknown_host_is_a_problem(
 
     problem = assert_problem(response, 400, "invalid")
     assert problem["detail"] == "Unknown host name. Ask the operator to add it to ALLOWED_HOSTS."
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/live"])
+@pytest.mark.parametrize("host", ["10.1.2.3:8000", "evil.example", "not a host"])
+def test_health_checks_may_use_any_host(settings: Settings, path: str, host: str) -> None:
+    settings.ALLOWED_HOSTS = ["inventory.example"]
+    settings.SECURE_SSL_REDIRECT = True
+
+    assert APIClient().get(path, HTTP_HOST=host).status_code == 200
 
 
 @pytest.mark.parametrize("accept", ["text/html", "image/png", "nonsense", ""])
