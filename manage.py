@@ -14,11 +14,14 @@ from inventory_project import program
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inventory_project.settings")
-    # Requests have a time limit. Commands and migrations have none.
-    os.environ["DATABASE_STATEMENT_TIMEOUT"] = "0"
     _make_output_tolerant()
     from django.conf import settings
     from django.core.management import execute_from_command_line
+
+    from inventory_project import environment
+
+    # Requests have a time limit. Commands and migrations have none.
+    environment.is_command = True
 
     # Fail here if they are wrong: `shell` would start without them.
     settings.INSTALLED_APPS  # noqa: B018

@@ -36,14 +36,16 @@ def main() -> None:
 
 def _run() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inventory_project.settings")
-    # As in `manage.py`: migrations have no time limit.
-    os.environ["DATABASE_STATEMENT_TIMEOUT"] = "0"
     import django
     from django.conf import settings
 
+    from inventory_project import environment
+
+    # As in `manage.py`: migrations have no time limit.
+    environment.is_command = True
     port = settings.PORT
     hint = f"Choose another port: PORT={port + 1} make run"
-    program.require_free_address(HOST, port, hint=hint)
+    program.claim_address(HOST, port, hint=hint).close()
     django.setup()
     _prepare_database()
     with ExitStack() as children:

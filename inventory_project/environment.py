@@ -1,112 +1,174 @@
 """Settings from environment variables and `.env`, each checked when it is read.
 
 Every function raises `ImproperlyConfigured` with one sentence that names the variable and says what
-it must be. An empty variable counts as missing.
+it must be. An empty variable counts as missing. Quotes around a value are dropped: `docker run
+--env-file` passes them on.
 """
 
-import ipaddress
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from dotenv.parser import parse_stream
 from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo
 
+T = TypeVar("T")
+
+
+class Variable(NamedTuple):
+    """A variable as the settings understood it."""
+
+    name: str
+    shown: str
+    """The value, without passwords and keys."""
+    source: str
+    """`environment`, `.env` or `default`."""
+
+
+variables: dict[str, Variable] = {}
+"""All variables that the settings have read, by name."""
+file_names: set[str] = set()
+"""The names of the variables in `.env`, known or not."""
+is_command = False
+"""Set by programs other than the server: their statements have no time limit."""
+
+_from_file: set[str] = set()
 _SWITCH = {
     **dict.fromkeys(("on", "true", "yes", "1"), True),
     **dict.fromkeys(("off", "false", "no", "0"), False),
 }
-_ORIGIN = re.compile(r"https?://[^/\s]+")
-_HOST_NAME = re.compile(r"\*|[^/\s:]+|\[[0-9a-fA-F:]+\]")
-_POSTGRESQL_SCHEMES = ("postgres", "postgresql")
+_ORIGIN = re.compile(r"https?://[^/\s*]+")
+_ORIGIN_PATTERN = re.compile(r"https?://(\*\.)?[^/\s*]+")
+# A name that starts with a dot includes its subdomains.
+_HOST_NAME = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*|\[[0-9a-fA-F:.]+\]", re.ASCII)
+_POSTGRESQL_URL = re.compile(
+    r"postgres(ql)?://"
+    r"(?:(?:[^%/?#@\s]|%[0-9a-fA-F]{2})*@)?"  # User and password.
+    r"[^/?#@\s]*/[^?#@\s]*(?:\?[^#@\s]*)?"  # Hosts, name and options.
+)
+_SQLITE_URL = re.compile(r"sqlite:///[^?#]+(?:\?[^#]*)?")
 
 
 def read_file(path: Path) -> None:
     """Read variables from `path` if it exists. Variables of the environment take precedence."""
     try:
-        environ.Env.read_env(path)
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ImproperlyConfigured(f"{path} cannot be read: {error.strerror}.") from error
+    found = dict(_lines(_decoded(content, path), path))
+    file_names.update(found)
+    for name, value in found.items():
+        if name not in os.environ:
+            os.environ[name] = value
+            _from_file.add(name)
+
+
+def _decoded(content: bytes, path: Path) -> str:
+    """Return the text of the file. Editors on Windows write UTF-16, or UTF-8 with a mark."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", errors="replace")
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ImproperlyConfigured(f"{path} must be UTF-8 text.") from error
+        number = content.count(b"\n", 0, error.start) + 1
+        raise ImproperlyConfigured(
+            f"Line {number} of {path} is not UTF-8. Save the file as UTF-8."
+        ) from None
 
 
-def text(name: str, *, default: str = "") -> str:
-    return os.environ.get(name, "").strip() or default
+def _lines(content: str, path: Path) -> Iterator[tuple[str, str]]:
+    for binding in parse_stream(StringIO(content)):
+        line = binding.original.string.strip()
+        name, value = binding.key or "", binding.value
+        is_complete = value is not None and not re.search(r"[\r\n\0]", line)
+        if binding.error or (name and not is_complete):
+            # The parser counts from the blank lines above.
+            above, _, _ = binding.original.string.partition(line)
+            number = binding.original.line + above.count("\n")
+            raise ImproperlyConfigured(
+                f"Line {number} of {path} must look like NAME=value, with both quotes or none."
+            )
+        if name:
+            yield name, value or ""
+
+
+def secret(name: str, *, default: str = "") -> str:
+    value = _given(name) or default
+    return _understood(name, value, shown=f"{len(value)} characters")
+
+
+def host(name: str, *, default: str) -> str:
+    """Return an IP address, or a name that the server resolves."""
+    return _understood(name, _given(name) or default)
 
 
 def switch(name: str, *, default: bool) -> bool:
-    value = text(name).lower()
+    value = _given(name).lower()
     if value and value not in _SWITCH:
         raise wrong(name, "on or off")
-    return _SWITCH[value] if value else default
+    return _understood(name, _SWITCH[value] if value else default)
 
 
 def number(name: str, *, default: int, minimum: int = 0, maximum: int = 10**9) -> int:
-    value = text(name)
-    if not value:
-        return default
+    value = _given(name)
     # `int` would also accept 1_000 and the digits of other scripts.
-    if not re.fullmatch(r"[0-9]{1,10}", value) or not minimum <= int(value) <= maximum:
+    is_number = re.fullmatch(r"[0-9]{1,10}", value) and minimum <= int(value) <= maximum
+    if value and not is_number:
         limit = f"from {minimum} to {maximum}" if maximum < 10**9 else f"of {minimum} or more"
         raise wrong(name, f"a whole number {limit}")
-    return int(value)
+    return _understood(name, int(value) if value else default)
 
 
 def choice(name: str, choices: tuple[str, ...], *, default: str) -> str:
-    value = text(name, default=default)
-    if value not in choices:
-        raise wrong(name, f"one of {', '.join(choices)}")
-    return value
+    """Return one of the choices, which may be written in capital or small letters."""
+    value = _given(name) or default
+    for each in choices:
+        if each.lower() == value.lower():
+            return _understood(name, each)
+    raise wrong(name, f"one of {', '.join(choices)}")
 
 
 def pattern(name: str, expression: str, *, description: str) -> str:
     """Return a text that matches the regular expression as a whole, or an empty text."""
-    value = text(name)
+    value = _given(name)
     if value and not re.fullmatch(expression, value):
         raise wrong(name, description)
-    return value
-
-
-def log_level(name: str, *, default: str) -> str:
-    levels = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-    if text(name).upper() in levels:
-        return text(name).upper()
-    return choice(name, levels, default=default)
-
-
-def address(name: str, *, default: str) -> str:
-    value = text(name, default=default)
-    try:
-        ipaddress.ip_address(value)
-    except ValueError as error:
-        raise wrong(name, "an IP address such as 127.0.0.1 or 0.0.0.0") from error
-    return value
+    return _understood(name, value)
 
 
 def host_names(name: str, *, default: list[str]) -> list[str]:
     description = "host names such as inventory.example.com, separated by commas"
-    return _several(name, _HOST_NAME.fullmatch, description) or default
+    return _several(name, _HOST_NAME, description, default=default)
 
 
 def header_names(name: str) -> list[str]:
     description = "header names such as X-Tenant, separated by commas"
-    return _several(name, re.compile("[A-Za-z0-9-]+").fullmatch, description)
+    return _several(name, re.compile("[A-Za-z0-9-]+"), description)
 
 
-def origins(name: str) -> list[str]:
+def origins(name: str, *, subdomains: bool = False) -> list[str]:
+    """Return origins. With `subdomains`, `https://*.example.com` is one."""
     description = "origins such as https://shop.example.com, separated by commas"
-    return _several(name, _ORIGIN.fullmatch, description)
+    return _several(name, _ORIGIN_PATTERN if subdomains else _ORIGIN, description)
 
 
-def _several(name: str, is_valid: Callable[[str], Any], description: str) -> list[str]:
-    values = [value.strip() for value in text(name).split(",") if value.strip()]
+def _several(
+    name: str, expression: re.Pattern[str], description: str, *, default: list[str] | None = None
+) -> list[str]:
+    values = [_unquoted(value).lower() for value in _given(name).split(",") if value.strip()]
     for value in values:
-        if not is_valid(value):
+        if not expression.fullmatch(value):
             raise wrong(name, description, value)
-    return values
+    return _understood(name, values or default or [])
 
 
 def database(name: str, *, default: Path) -> dict[str, Any]:
@@ -114,24 +176,55 @@ def database(name: str, *, default: Path) -> dict[str, Any]:
 
     Errors do not repeat the URL, which may contain a password.
     """
-    url = text(name)
+    url = _given(name)
     if not url:
-        return {"ENGINE": "django.db.backends.sqlite3", "NAME": default}
+        file = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(default)}
+        return _understood(name, file, shown=_without_password(file))
     expected = f"{name} must look like postgres://user:password@host:5432/name or sqlite:///file"
-    if url.partition("://")[0] not in (*_POSTGRESQL_SCHEMES, "sqlite"):
-        raise ImproperlyConfigured(f"{expected}.")
-    try:
-        found: dict[str, Any] = environ.Env.db_url_config(url)
-    except (ValueError, KeyError, ImproperlyConfigured) as error:
-        hint = "Write special characters of the password as %XX, such as %23 for #."
-        raise ImproperlyConfigured(f"{expected}. {hint}") from error
-    if not found.get("NAME"):
+    if not _POSTGRESQL_URL.fullmatch(url) and not _SQLITE_URL.fullmatch(url):
+        raise ImproperlyConfigured(
+            f"{expected}. In a password, write % as %25, / as %2F, ? as %3F, # as %23, @ as %40 "
+            "and a blank as %20."
+        )
+    found = _parsed(url)
+    if found is None:
+        raise ImproperlyConfigured(f"{expected}. The host or the port is not valid.")
+    if not found["NAME"]:
         raise ImproperlyConfigured(f"{expected}. The name of the database is missing.")
     is_known = _is_sqlite_option if found["ENGINE"].endswith("sqlite3") else _is_postgresql_option
     for option in found.get("OPTIONS", {}):
         if not is_known(option):
             raise ImproperlyConfigured(f"{name} has an unknown option: {option}.")
+    return _understood(name, found, shown=_without_password(found))
+
+
+def _parsed(url: str) -> dict[str, Any] | None:
+    # `db_url_config` misreads a plus in a name, and escapes in a password that has a bracket.
+    scheme, _, rest = url.partition("://")
+    address, mark, options = rest.partition("?")
+    user, at, place = address.rpartition("@")
+    escaped = quote(user, safe="%:/") + at + place.replace("+", "%2B")
+    try:
+        found: dict[str, Any] = environ.Env.db_url_config(f"{scheme}://{escaped}{mark}{options}")
+    except (ValueError, KeyError, ImproperlyConfigured):
+        return None
     return found
+
+
+def _without_password(database: dict[str, Any]) -> str:
+    if database["ENGINE"].endswith("sqlite3"):
+        return f"SQLite file {Path(database['NAME']).absolute()}"
+    password = ":***" if database["PASSWORD"] else ""
+    port = f":{database['PORT']}" if database["PORT"] else ""
+    options = [
+        f"{option}={'***' if 'password' in option else value}"
+        for option, value in database.get("OPTIONS", {}).items()
+    ]
+    return (
+        f"postgres://{database['USER']}{password}@{database['HOST']}{port}/{database['NAME']}"
+        + "?" * bool(options)
+        + "&".join(options)
+    )
 
 
 def _is_sqlite_option(option: str) -> bool:
@@ -149,5 +242,34 @@ def _is_postgresql_option(option: str) -> bool:
 
 def wrong(name: str, description: str, value: str | None = None) -> ImproperlyConfigured:
     """Return the error for a variable that does not match the description."""
-    found = text(name) if value is None else value
+    found = _given(name) if value is None else value
     return ImproperlyConfigured(f"{name} must be {description}, not {found!r}.")
+
+
+def _given(name: str) -> str:
+    return _unquoted(os.environ.get(name, ""))
+
+
+def _unquoted(value: str) -> str:
+    value = value.strip()
+    for mark in ("'", '"'):
+        if value.startswith(mark) and value.endswith(mark) and value.count(mark) == 2:
+            return value[1:-1].strip()
+    return value
+
+
+def _understood(name: str, value: T, *, shown: str | None = None) -> T:
+    """Return the value, and list it in `variables`."""
+    source = ".env" if name in _from_file else "environment"
+    variables[name] = Variable(
+        name, _text(value) if shown is None else shown, source if _given(name) else "default"
+    )
+    return value
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, list):
+        value = ", ".join(value)
+    return str(value) or "none"

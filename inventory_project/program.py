@@ -1,8 +1,11 @@
 """Run the programs of this project. Print failures that users can fix in one line."""
 
+import errno
+import ipaddress
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -29,7 +32,7 @@ def run(main: Callable[[], object]) -> None:
         failure = explain(error)
         if failure is None or "--traceback" in sys.argv:
             raise
-        print(failure.message, file=sys.stderr)  # noqa: T201
+        say(failure.message)
         sys.exit(failure.status)
 
 
@@ -50,17 +53,51 @@ def explain(error: BaseException) -> Failure | None:
     return None
 
 
-def require_free_address(host: str, port: int, *, hint: str) -> None:
-    """Exit with a message of one line if the program cannot listen on the address."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        # As servers do. Otherwise a connection that has just ended would block the port.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def say(message: str) -> None:
+    print(message, file=sys.stderr)  # noqa: T201
+
+
+def ip_addresses(host: str) -> list[str]:
+    """Return the IP addresses of HOST, which may be a name. IPv4 comes first."""
+    from django.core.exceptions import ImproperlyConfigured
+
+    try:
+        return [str(ipaddress.ip_address(host.strip("[]")))]
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ImproperlyConfigured(
+            "HOST must be an IP address such as 127.0.0.1 or 0.0.0.0, or a name that has one, "
+            f"not {host!r}. Set HOST: some tools, such as conda, give it another meaning."
+        ) from error
+    ordered = sorted(found, key=lambda each: each[0] != socket.AF_INET)
+    return list(dict.fromkeys(str(each[4][0]) for each in ordered))
+
+
+def claim_address(host: str, port: int, *, hint: str, patience: float = 0) -> socket.socket:
+    """Take an IP address and port that no other program uses, for as long as the socket is open.
+
+    Servers that set SO_REUSEPORT can still listen there. Exits with a message of one line if the
+    address is in use for `patience` seconds.
+    """
+    claim = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    # Otherwise a connection that has just ended would block the port.
+    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    end = time.monotonic() + patience
+    while True:
         try:
-            probe.bind((host, port))
-            probe.listen()
+            claim.bind((host, port))
+            break
         except OSError as error:
-            sys.exit(f"Cannot listen on {host}:{port}: {error.strerror}. {hint}")
+            if error.errno != errno.EADDRINUSE or time.monotonic() >= end:
+                shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+                sys.exit(f"Cannot listen on {shown}: {error.strerror}. {hint}")
+        time.sleep(0.1)
+    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    return claim
 
 
 def _missing_package(error: ModuleNotFoundError) -> Failure | None:
@@ -78,6 +115,6 @@ def _report_from_thread(failed: threading.ExceptHookArgs) -> None:
     """Report as `run` does. `runserver` works in a thread, and waits for changes after an error."""
     failure = failed.exc_value and explain(failed.exc_value)
     if failure:
-        print(failure.message, file=sys.stderr)  # noqa: T201
+        say(failure.message)
     else:
         threading.__excepthook__(failed)

@@ -10,26 +10,35 @@ from inventory_project import program
 # More threads than connections in a worker's pool: if all connections wait for the database, the
 # other threads can still respond with 503, and serve /health/live.
 THREADS_PER_WORKER = 8
-SECONDS_TO_FINISH = 15
+# How long to wait for workers of a server that was killed, which end within a second.
+_PATIENCE_SECONDS = 5
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inventory_project.settings")
     from django.conf import settings
-    from granian import Granian
     from granian.constants import HTTPModes, Interfaces
 
+    from inventory_project.workers import SECONDS_TO_FINISH, Server
+
     # Wrong settings fail here, before any worker starts.
-    host, port, workers = settings.HOST, settings.PORT, settings.WEB_CONCURRENCY
-    program.require_free_address(host, port, hint="Set HOST and PORT to a free address.")
-    Granian(
-        "inventory_project.wsgi:application",
+    host, *others = program.ip_addresses(settings.HOST)
+    if others:
+        program.say(f"HOST={settings.HOST}: listening on {host}, not on {', '.join(others)}.")
+    port = settings.PORT
+    claim = program.claim_address(
+        host, port, hint="Set HOST and PORT to a free address.", patience=_PATIENCE_SECONDS
+    )
+    # Workers that outlive this process do not block the port.
+    os.register_at_fork(after_in_child=claim.close)
+    Server(
+        "inventory_project.workers:application",
+        factory=True,
         interface=Interfaces.WSGI,
         address=host,
         port=port,
-        workers=workers,
+        workers=settings.WEB_CONCURRENCY,
         blocking_threads=THREADS_PER_WORKER,
-        # Replaces a worker that dies. If it dies twice within seconds, the server ends.
         respawn_failed_workers=True,
         # It is safe to kill a worker: it commits a change before it responds.
         workers_kill_timeout=SECONDS_TO_FINISH,

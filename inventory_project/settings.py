@@ -21,14 +21,14 @@ environment.read_file(BASE_DIR / ".env")
 
 DEBUG = environment.switch("DEBUG", default=False)
 # No default without DEBUG: anyone can forge sessions that are signed with a published key.
-SECRET_KEY = environment.text("SECRET_KEY") or ("development-only-" + "0" * 40) * DEBUG
+SECRET_KEY = environment.secret("SECRET_KEY", default=("development-only-" + "0" * 40) * DEBUG)
 if not SECRET_KEY:
     raise ImproperlyConfigured(
         "SECRET_KEY is not set. Run make .env to write a file .env with a random key, "
         "or set SECRET_KEY in the environment."
     )
 ALLOWED_HOSTS = environment.host_names("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = environment.origins("CSRF_TRUSTED_ORIGINS")
+CSRF_TRUSTED_ORIGINS = environment.origins("CSRF_TRUSTED_ORIGINS", subdomains=True)
 CORS_ALLOWED_ORIGINS = environment.origins("CORS_ALLOWED_ORIGINS")
 
 # The path under which a proxy publishes the service. No header of a request can change it.
@@ -39,9 +39,11 @@ FORCE_SCRIPT_NAME = PATH_PREFIX or None
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = f"{PATH_PREFIX}/"
 
 # The production server listens here.
-HOST = environment.address("HOST", default="127.0.0.1")
+HOST = environment.host("HOST", default="127.0.0.1")
 PORT = environment.number("PORT", default=8000, minimum=1, maximum=65535)
-WEB_CONCURRENCY = environment.number("WEB_CONCURRENCY", default=0) or os.cpu_count() or 1
+WEB_CONCURRENCY = environment.number(
+    "WEB_CONCURRENCY", default=os.cpu_count() or 1, minimum=1, maximum=1000
+)
 
 # ---------------------------------------------------------------------------------- application
 
@@ -117,6 +119,9 @@ LOCK_WAIT_SECONDS = 5
 SQLITE_BUSY_SECONDS = 20
 IDLE_IN_TRANSACTION_SECONDS = 30
 
+DATABASE_POOL_SIZE = environment.number("DATABASE_POOL_SIZE", default=2)
+DATABASE_STATEMENT_TIMEOUT = environment.number("DATABASE_STATEMENT_TIMEOUT", default=15)
+
 
 def _database() -> dict[str, Any]:
     database = environment.database("DATABASE_URL", default=BASE_DIR / "db.sqlite3")
@@ -129,8 +134,7 @@ def _database() -> dict[str, Any]:
         options.setdefault("timeout", SQLITE_BUSY_SECONDS)
         options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
     else:
-        pool_size = environment.number("DATABASE_POOL_SIZE", default=2)
-        statement_seconds = environment.number("DATABASE_STATEMENT_TIMEOUT", default=15)
+        statement_seconds = 0 if environment.is_command else DATABASE_STATEMENT_TIMEOUT
         options.setdefault("connect_timeout", CONNECTION_WAIT_SECONDS)
         # Detects a server that disappeared without closing the connection.
         options.setdefault("tcp_user_timeout", CONNECTION_WAIT_SECONDS * 1000)
@@ -142,10 +146,10 @@ def _database() -> dict[str, Any]:
             "-c plan_cache_mode=force_generic_plan "
             f"{options.get('options', '')}"
         )
-        if pool_size:
+        if DATABASE_POOL_SIZE:
             options["pool"] = {
                 "min_size": 1,
-                "max_size": pool_size,
+                "max_size": DATABASE_POOL_SIZE,
                 "timeout": CONNECTION_WAIT_SECONDS,
                 # The longest backoff between attempts to reconnect.
                 "reconnect_timeout": CONNECTION_WAIT_SECONDS,
@@ -406,7 +410,9 @@ UNFOLD = {
 
 # -------------------------------------------------------------------------------------- logging
 
-LOG_LEVEL = environment.log_level("LOG_LEVEL", default="INFO")
+LOG_LEVEL = environment.choice(
+    "LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), default="INFO"
+)
 LOG_FORMAT = environment.choice("LOG_FORMAT", ("json", "plain"), default="json")
 
 LOGGING = {

@@ -116,6 +116,16 @@ class Server:
                     answer += received
             return answer
 
+    def kill(self) -> None:
+        """Kill the main process. Its workers are left alone."""
+        self._process.kill()
+        self._process.wait()
+
+    def wait_for_end(self) -> None:
+        """Wait until the main process and all workers have ended: they share their output."""
+        self._reader.join(timeout=END_SECONDS)
+        assert not self._reader.is_alive(), "A worker is still running."
+
     def stop(self) -> None:
         """Stop the server and wait until it has ended."""
         self._process.terminate()
@@ -127,13 +137,17 @@ class Server:
 
 @contextmanager
 def running_server(
-    database_url: str | None = None, *, workers: int = WORKERS, **variables: str
+    database_url: str | None = None,
+    *,
+    workers: int = WORKERS,
+    port: int | None = None,
+    **variables: str,
 ) -> Iterator[Server]:
     """Run the production server, by default on the test database.
 
     `variables` are added to its environment.
     """
-    port = free_port()
+    port = port or free_port()
     environment = {
         **os.environ,
         "DATABASE_URL": database_url or database_url_of_test(),

@@ -40,6 +40,20 @@ BORROWED = [
     Borrowed(
         "inventory_project.wsgi", "logging", "_srcfile", "log records do not look up their source"
     ),
+    # Granian
+    Borrowed(
+        "inventory_project.workers",
+        "granian.server.MPServer",
+        "_respawn_workers wrks respawned_wrks interrupt_children signal_handler_interrupt",
+        "workers are replaced however often they are killed",
+    ),
+    # python-dotenv
+    Borrowed(
+        "inventory_project.environment",
+        "dotenv.parser",
+        "parse_stream",
+        "lines of .env that cannot be read are named by their number",
+    ),
     # Django: connections
     Borrowed(
         "products.db",
@@ -400,6 +414,8 @@ LIBRARIES = (
     "django",
     "drf_spectacular",
     "drf_standardized_errors",
+    "dotenv",
+    "granian",
     "psycopg",
     "rest_framework",
     "unfold",
@@ -419,6 +435,7 @@ DOCUMENTED = {
     *("django.contrib.sessions.models", "django.core.exceptions"),
     *("django.core.files.uploadedfile", "django.core.management", "django.core.management.base"),
     *("django.core.paginator", "django.core.signals", "django.core.wsgi", "django.db"),
+    "django.middleware.common",
     *("django.db.backends.signals", "django.db.models", "django.db.models.expressions.RawSQL"),
     *("django.db.models.functions", "django.db.models.lookups.GreaterThan"),
     *("django.db.models.lookups.GreaterThanOrEqual", "django.db.models.lookups.LessThan"),
@@ -429,6 +446,7 @@ DOCUMENTED = {
     *("django.urls.path", "django.urls.reverse", "django.urls.reverse_lazy", "django.utils"),
     *("django.utils.functional", "django.utils.html", "django.views.decorators.csrf"),
     *("django.views.decorators.debug", "django.views.decorators.http", "django.views.generic"),
+    "granian.constants",
     *("psycopg", "psycopg.abc.Buffer", "psycopg.adapt.Loader", "psycopg.errors"),
     "psycopg.conninfo.make_conninfo",
     *("psycopg.pq.ExecStatus", "psycopg.pq.TransactionStatus"),

@@ -1,4 +1,3 @@
-import os
 from typing import Any
 
 from django.conf import settings
@@ -21,7 +20,7 @@ class Command(InventoryCommand):
         if not settings.DEBUG:
             raise CommandError("This command is for development. Set DEBUG=on to use it.")
         known = access.prepare(ACCESS_FILE)
-        url = f"http://127.0.0.1:{os.environ.get('PORT', '8000')}"
+        url = f"http://127.0.0.1:{settings.PORT}"
         product = Product.objects.order_by("sku").first()
         path = f"/v1/products/{product.sku}" if product else "/v1/products"
         self.stdout.write(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from products.tests.live import free_port
 from products.tests.project.test_settings import PRODUCTION, run
 
 pytestmark = pytest.mark.slow
@@ -21,16 +22,20 @@ WRONG_SETTINGS = [
     ("CORS_ALLOWED_HEADERS", "X Tenant", "CORS_ALLOWED_HEADERS must be header names such as "),
     ("PATH_PREFIX", "inventory", "PATH_PREFIX must be a path such as /inventory, not 'inventory'."),
     ("PATH_PREFIX", "/inventory/", "PATH_PREFIX must be a path such as /inventory, not "),
-    ("HOST", "localhost", "HOST must be an IP address such as 127.0.0.1 or 0.0.0.0, not "),
+    ("ALLOWED_HOSTS", "*.a.example", "ALLOWED_HOSTS must be host names such as "),
+    ("ALLOWED_HOSTS", "a.example b.example", "ALLOWED_HOSTS must be host names such as "),
+    ("CORS_ALLOWED_ORIGINS", "https://*.a.example", "CORS_ALLOWED_ORIGINS must be origins such "),
     ("PORT", "0", "PORT must be a whole number from 1 to 65535, not '0'."),
     ("PORT", "http", "PORT must be a whole number from 1 to 65535, not 'http'."),
-    ("WEB_CONCURRENCY", "x", "WEB_CONCURRENCY must be a whole number of 0 or more, not 'x'."),
+    ("WEB_CONCURRENCY", "x", "WEB_CONCURRENCY must be a whole number from 1 to 1000"),
     ("DATABASE_URL", "inventory", "DATABASE_URL must look like postgres://"),
     ("DATABASE_URL", "mysql://u:secret@h/name", "DATABASE_URL must look like postgres://"),
     ("DATABASE_URL", "postgres://u:secret@h:port/name", "DATABASE_URL must look like postgres://"),
     ("DATABASE_URL", "postgres://u:secret@h", "DATABASE_URL must look like postgres://"),
     ("DATABASE_URL", "postgres://u:secret@h/name?tls=1", "DATABASE_URL has an unknown option: "),
     ("DATABASE_URL", "sqlite:///a.sqlite3?tls=1", "DATABASE_URL has an unknown option: tls."),
+    ("DATABASE_URL", "sqlite://a.sqlite3", "DATABASE_URL must look like postgres://"),
+    ("DATABASE_URL", "sqlite:///", "DATABASE_URL must look like postgres://"),
     ("DATABASE_PREPARED_STATEMENTS", "2", "DATABASE_PREPARED_STATEMENTS must be on or off"),
     ("API_THROTTLE_RATE", "600", "API_THROTTLE_RATE must be a rate such as 600/min or 10/s"),
     ("API_THROTTLE_RATE", "1/solstice", "API_THROTTLE_RATE must be a rate such as 600/min"),
@@ -55,6 +60,72 @@ def test_a_wrong_setting_is_named_in_one_line(name: str, value: str, message: st
     assert ended.stderr.startswith(message)
     assert ended.stderr.count("\n") == 1
     assert "secret@" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        *("pa/secret", "pa?secret", "pa#secret", "pa@secret", "pa%secret", "pa secret"),
+        *("12/secret", "12?secret=1", "12/a?secret=1", "1/secret@3", "%secret"),
+    ],
+)
+def test_a_password_that_a_url_cannot_contain_is_not_printed(password: str) -> None:
+    url = f"postgres://u:{password}@h:5432/name"
+
+    ended = run("manage.py", "check", **{**PRODUCTION, "DATABASE_URL": url})
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("DATABASE_URL must look like postgres://user:password@host:")
+    assert ended.stderr.endswith(
+        "In a password, write % as %25, / as %2F, ? as %3F, # as %23, @ as %40 and a blank as "
+        "%20.\n"
+    )
+    assert "secret" not in ended.stderr
+
+
+@pytest.mark.parametrize("value", ["x86_64-conda-linux-gnu", "tcp://10.0.0.1:80", "*"])
+def test_the_server_names_host_if_it_is_no_address(value: str) -> None:
+    ended = run("-m", "inventory_project.server", **PRODUCTION, HOST=value)
+
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        "HOST must be an IP address such as 127.0.0.1 or 0.0.0.0, or a name that has one, not "
+        f"{value!r}. Set HOST: some tools, such as conda, give it another meaning.\n",
+    )
+
+
+def test_commands_do_not_need_host() -> None:
+    ended = run("manage.py", "check", **PRODUCTION, HOST="x86_64-conda-linux-gnu")
+
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_the_server_ends_if_its_workers_cannot_start() -> None:
+    code = (
+        "from inventory_project import server, settings; settings.ROOT_URLCONF = 'nowhere'; "
+        "server.main()"
+    )
+
+    ended = run("-c", code, **PRODUCTION, PORT=str(free_port()))
+
+    assert ended.returncode == 1
+    assert "ModuleNotFoundError: No module named 'nowhere'" in ended.stderr
+
+
+def test_a_request_that_django_refuses_is_one_short_warning() -> None:
+    code = (
+        "import django; django.setup(); from django.test import Client; "
+        "assert Client().get('/docs', HTTP_HOST='x' * 5000).status_code == 400"
+    )
+
+    ended = run("-c", code, **PRODUCTION, DJANGO_SETTINGS_MODULE="inventory_project.settings")
+
+    assert ended.returncode == 0, ended.stderr
+    (line,) = [line for line in ended.stderr.splitlines() if line.startswith("{")]
+    assert "Traceback" not in ended.stderr
+    assert '"level": "WARNING"' in line
+    assert "Request refused: Invalid HTTP_HOST header: 'xxx" in line
+    assert len(line) < 500
 
 
 @pytest.mark.parametrize("name", ["DATABASE_POOL_SIZE", "DATABASE_STATEMENT_TIMEOUT"])

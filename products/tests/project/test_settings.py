@@ -57,6 +57,61 @@ def test_defaults_are_safe_in_production(name: str, expected: str) -> None:
     assert setting(name) == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("SESSION_COOKIE_SECURE", '"off"', "False"),
+        ("SESSION_COOKIE_SECURE", " No ", "False"),
+        ("PORT", ' "8001" ', "8001"),
+        ("NUM_PROXIES", "''", "0"),
+        ("ALLOWED_HOSTS", "a.example, B.example ,", "['a.example', 'b.example']"),
+        ("ALLOWED_HOSTS", '"a.example"', "['a.example']"),
+        ("ALLOWED_HOSTS", "'a.example', '.b.example'", "['a.example', '.b.example']"),
+        ("ALLOWED_HOSTS", "[::1],127.0.0.1,*", "['[::1]', '127.0.0.1', '*']"),
+        ("ALLOWED_HOSTS", " ", "['localhost', '127.0.0.1', '[::1]']"),
+        (
+            "CORS_ALLOWED_ORIGINS",
+            "https://a.example, http://b",
+            "['https://a.example', 'http://b']",
+        ),
+        ("CSRF_TRUSTED_ORIGINS", "https://*.a.example", "['https://*.a.example']"),
+        ("SECRET_KEY", "$x9", "$x9"),
+        ("SECRET_KEY", "'$x\"9'", '$x"9'),
+        ("SECRET_KEY", "'x", "'x"),
+        ("LOG_LEVEL", "info", "INFO"),
+        ("LOG_LEVEL", '""', "INFO"),
+        ("LOG_FORMAT", "Plain", "plain"),
+        ("HOST", "", "127.0.0.1"),
+    ],
+)
+def test_values_are_read_as_people_write_them(name: str, value: str, expected: str) -> None:
+    assert setting(name, **{name: value}) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ('"postgres://u:s%2F%3F%23%40%25@db:5433/stock"', "u s/?#@% db 5433 stock"),
+        ("postgresql://u:a+b:$[%2Fc@db/a+b", "u a+b:$[/c db  a+b"),
+        ("postgres:////run/postgresql/stock", "  /run/postgresql  stock"),
+        ("postgres://[::1]:5432/stock?sslmode=require", "  ::1 5432 stock"),
+    ],
+)
+def test_the_parts_of_a_database_url_are_read(url: str, expected: str) -> None:
+    parts = [
+        setting(f"DATABASES['default']['{part}']", DATABASE_URL=url)
+        for part in ("USER", "PASSWORD", "HOST", "PORT", "NAME")
+    ]
+
+    assert " ".join(parts) == expected
+
+
+def test_the_name_of_an_sqlite_file_is_kept() -> None:
+    url = "sqlite:////srv/a@b+c.sqlite3?timeout=5"
+
+    assert setting("DATABASES['default']['NAME']", DATABASE_URL=url) == "/srv/a@b+c.sqlite3"
+
+
 def test_sqlite_locks_before_it_reads_and_keeps_commits() -> None:
     options = setting("DATABASES['default']['OPTIONS']")
 
