@@ -246,5 +246,5 @@ def matching(events: QuerySet, text: str) -> QuerySet:
     """Return the events whose SKU, reference or request ID is `text`."""
     # SQLite uses a partial index only if the query repeats the condition of the index.
     matches = Q(reference=text) & ~Q(reference="") | Q(request_id=text) & ~Q(request_id="")
-    product = Product.objects.filter(sku=text.upper()).values_list("pk", flat=True).first()
+    product = Product.objects.with_skus([text]).values_list("pk", flat=True).first()
     return events.filter(matches if product is None else matches | Q(product=product))

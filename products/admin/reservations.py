@@ -110,7 +110,7 @@ class ReservationAdmin(ReservationExportAdmin, ReadOnlyAdmin):
         matches = Q(reference=search_term)
         if re.fullmatch("[0-9]{1,18}", search_term):
             matches |= Q(pk=int(search_term))
-        if product := Product.objects.filter(sku=search_term.upper()).first():
+        if product := Product.objects.with_skus([search_term]).first():
             matches |= Q(pk__in=product.reservation_lines.values("reservation_id"))
         return queryset.filter(matches), False
 

@@ -9,11 +9,18 @@ from typing import Any, Protocol
 from products import stock
 from products.files.adjustments import OPERATION_TYPES, sum_of
 from products.files.lines import FileLine, describe, sku_of
-from products.files.products import effects_of, product_line, repeated, tally_of
+from products.files.products import (
+    duplicate,
+    effects_of,
+    product_line,
+    products_of,
+    repeated,
+    tally_of,
+)
 from products.files.rows import Row
 from products.files.similar import refuse_similar
 from products.files.staging import Codec, NewLine, Staged, Staging
-from products.models import Levels, Product
+from products.models import Levels
 from products.validators import format_time, is_sku, parse_time
 
 Outcome = stock.LevelChange | stock.StockError
@@ -154,7 +161,8 @@ class ProductLines:
         self._allow_similar = allow_similar
         self._effects: dict[int, Counter[str]] = {}
         """The effects of each batch, by the place of its first line."""
-        self._last = FileLine(0, "")
+        self._last = 0, FileLine(0, "")
+        """The place and the line of the last SKU that was not repeated."""
         self._new: set[int] = set()
         """Numbers of lines read as new products. Kept when the transaction is retried."""
 
@@ -179,28 +187,29 @@ class ProductLines:
         return tally_of(sum(self._effects.values(), Counter()))
 
     def _read(self, lines: Sequence[Staged]) -> list[FileLine]:
-        found = Product.objects.filter(sku__any_of=sorted({line.sku for line in lines}))
-        products = {product.sku: product for product in found}
+        products = products_of(line.sku for line in lines)
         read = []
         for staged in lines:
-            product = products.get(staged.sku)
+            product = products.get(staged.sku.upper())
             line = product_line(staged.content, product, existing_only=self._existing_only)
-            # Lines of one SKU are adjacent. A retried transaction reads all lines again.
-            if line.sku and line.sku == self._last.sku and line.number > self._last.number:
-                line.problems.append(repeated(line, self._last.number))
+            # Lines of one SKU are adjacent, whatever its case. A retried transaction reads all
+            # lines again.
+            place, first = self._last
+            if line.sku and line.sku.upper() == first.sku.upper() and staged.place > place:
+                line.problems.append(repeated(line, first))
             else:
-                self._last = line
+                self._last = staged.place, line
             if isinstance(line.change, stock.NewProduct):
                 self._new.add(line.number)
-            elif line.number in self._new:
+            elif line.number in self._new and product:
                 # Another request has just created the product, so this is not an edit.
-                line.problems.append(stock.DuplicateSku(line.sku))
+                line.problems.append(duplicate(line, product))
             read.append(line)
         if not self._allow_similar:
             refuse_similar(read, products, created=self._created)
         # A retried transaction counts its batches again.
         self._effects[lines[0].place] = Counter(
-            effect for line in read for effect in effects_of(line, products.get(line.sku))
+            effect for line in read for effect in effects_of(line, products.get(line.sku.upper()))
         )
         return read
 

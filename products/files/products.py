@@ -1,7 +1,7 @@
 """Read the rows of a file of products: new products and edits."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from products import stock
@@ -60,10 +60,17 @@ def wanted_in_products(*, ignore_quantity: bool = False) -> Wanted:
     return Wanted(fields, required=("sku",))
 
 
+def products_of(skus: Iterable[str]) -> dict[str, Product]:
+    """Return the products with these SKUs, without regard to case, by their SKUs in capitals."""
+    found = Product.objects.with_skus(filter(is_sku, skus))
+    return {product.sku.upper(): product for product in found}
+
+
 def product_line(row: Row, product: Product | None, *, existing_only: bool = False) -> FileLine:
     """Read a row as a new product, or as an edit of `product` if there is one.
 
-    An empty cell changes nothing. A row that changes nothing has no change. With `existing_only`,
+    A `product` whose SKU differs from the row's by case alone is refused as a duplicate. An empty
+    cell changes nothing. A row that changes nothing has no change. With `existing_only`,
     a SKU without a product is refused.
     """
     line, values = read_line(row, _READERS)
@@ -72,7 +79,10 @@ def product_line(row: Row, product: Product | None, *, existing_only: bool = Fal
     if _LINE_BREAK.search(name) and not (product and product.name == name):
         # A stray quotation mark in CSV joins lines.
         line.problems.append(stock.Invalid("name", f"A name has no line break: {shown(name)}."))
-    if product is None and existing_only and is_sku(line.sku):
+    if product and product.sku != line.sku:
+        line.problems.append(duplicate(line, product))
+        product = None
+    elif product is None and existing_only and is_sku(line.sku):
         line.problems.append(stock.ProductNotFound(line.sku))
     if product is None:
         # `stock` refuses an empty name.
@@ -135,6 +145,14 @@ def _quantity_not_editable(product: Product) -> stock.Invalid:
     return stock.Invalid("quantity", detail)
 
 
-def repeated(line: FileLine, first: int) -> stock.Invalid:
-    """Return the problem of a line whose SKU is on an earlier line."""
-    return stock.Invalid("sku", f"{line.sku} is already on line {first}. Delete one of the two.")
+def repeated(line: FileLine, first: FileLine) -> stock.StockError:
+    """Return the problem of a line whose SKU is on an earlier line, maybe in another case."""
+    detail = f"{line.sku} is already on line {first.number}. Delete one of the two."
+    if line.sku == first.sku:
+        return stock.Invalid("sku", detail)
+    return stock.DuplicateSku(line.sku, existing=first.sku, on_line=first.number)
+
+
+def duplicate(line: FileLine, product: Product) -> stock.DuplicateSku:
+    """Return the problem of a new product whose SKU is that of `product`, maybe in another case."""
+    return stock.DuplicateSku(line.sku, existing=product.sku, is_archived=product.archived)

@@ -1,7 +1,7 @@
 """Find SKUs that a spreadsheet or a slip may have turned into each other.
 
 A spreadsheet reads 00123 as 123, and 1E5 as 100000 or 1.00E+05. Two SKUs are similar if they differ
-only by leading zeros, by an exponent, or by case.
+only by leading zeros or by an exponent. Case does not count: SKUs cannot differ by case alone.
 """
 
 import re
@@ -52,10 +52,11 @@ def refuse_similar(
     """Add a problem to each line whose SKU is similar to that of another product.
 
     Checks new products, and products that would get the name of a similar one. `products` are the
-    products of the lines. `created` returns those SKUs that earlier lines of the file have created.
-    They are accepted: a file that has both 00123 and 123 has lost no zeros.
+    products of the lines by their SKUs in capitals. `created` returns those SKUs that earlier lines
+    of the file have created. They are accepted: a file that has both 00123 and 123 has lost no
+    zeros.
     """
-    checked = [line for line in lines if _is_checked(line, products.get(line.sku))]
+    checked = [line for line in lines if _is_checked(line, products.get(line.sku.upper()))]
     texts = {text for line in checked for text in _written_forms(line.sku)}
     similar = Product.objects.written_as(texts).values_list("sku", "name") if texts else ()
     names = dict(similar)
@@ -101,8 +102,6 @@ def _misnamed(sku: str, other: str) -> stock.Invalid:
 
 
 def _difference(sku: str, other: str) -> str:
-    if sku.upper() == other.upper():
-        return "case distinguishes"
     if sku.upper().lstrip("0") == other.upper().lstrip("0"):
         return "leading zeros distinguish"
     return "an exponent distinguishes"

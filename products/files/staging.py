@@ -1,8 +1,10 @@
 """Stage the lines of a file in a temporary table, ordered by SKU.
 
 The table keeps memory use constant. The order is by SKU, so that a product created during the run
-does not change it. The table belongs to the database connection, so connect directly: a
-transaction-mode pooler would lose the table.
+does not change it. SKUs that differ by case alone are adjacent.
+
+The table belongs to the database connection, so connect directly: a transaction-mode pooler would
+lose the table.
 """
 
 import json
@@ -47,9 +49,10 @@ _SORT = [
     """
     CREATE TEMPORARY TABLE bulk_order AS
     SELECT
-        row_number() OVER (ORDER BY sku, line) AS place, line, sku, content, code, detail,
+        row_number() OVER (ORDER BY upper(sku), sku, line) AS place,
+        line, sku, content, code, detail,
         CASE WHEN is_count = 1 THEN min(CASE WHEN is_count = 1 THEN line END) OVER (
-            PARTITION BY sku ORDER BY line ROWS UNBOUNDED PRECEDING
+            PARTITION BY upper(sku), sku ORDER BY line ROWS UNBOUNDED PRECEDING
         ) END AS first_count
     FROM bulk_line
     """,
@@ -195,8 +198,8 @@ class Staging:
         """Delete the lines that a run has already applied or refused."""
         with connection.cursor() as cursor:
             cursor.execute(
-                "DELETE FROM bulk_order WHERE (sku, line) <= (%s, %s)",
-                [run.last_sku, run.last_line],
+                "DELETE FROM bulk_order WHERE (upper(sku), sku, line) <= (%s, %s, %s)",
+                [run.last_sku.upper(), run.last_sku, run.last_line],
             )
 
 

@@ -7,7 +7,8 @@ one statement. Lines are read after that. A verb declares its rows by one of the
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from itertools import starmap
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from django.db.models import Count, Min, QuerySet, Sum
 
@@ -199,14 +200,21 @@ def lock_next(wants: Wants[Any], *, before: Locked) -> Locked:
     return wants.lock({sku: before.products[sku] for sku in wants.skus if sku in before.products})
 
 
+class Taken(NamedTuple):
+    """The SKU of a product that exists."""
+
+    sku: str
+    is_archived: bool
+
+
 @dataclass
 class LockedCatalogue(Locked):
     """The products to edit, and the SKUs that already exist among those to create.
 
-    `taken` tells for each SKU whether its product is archived.
+    `taken` has the existing SKUs by their form in capitals.
     """
 
-    taken: dict[str, bool]
+    taken: dict[str, Taken]
 
 
 @dataclass(frozen=True)
@@ -222,10 +230,9 @@ class Catalogue:
 
     def lock(self) -> LockedCatalogue:
         products = lock_products(self.edited) if self.edited else {}
-        taken = Product.objects.filter(sku__any_of=sorted(self.created))
-        return LockedCatalogue(
-            products, dict(taken.values_list("sku", "archived")) if self.created else {}
-        )
+        taken = Product.objects.with_skus(self.created) if self.created else Product.objects.none()
+        rows = starmap(Taken, taken.values_list("sku", "archived"))
+        return LockedCatalogue(products, {row.sku.upper(): row for row in rows})
 
 
 @dataclass

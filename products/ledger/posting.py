@@ -4,7 +4,6 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 from django.db import IntegrityError
@@ -41,7 +40,7 @@ class LevelChange(NamedTuple):
 
 
 class SkuTaken(Exception):
-    """Another transaction has just created a product with the same SKU."""
+    """Another transaction has just created a product with the same SKU, or in another case."""
 
 
 NO_DETAILS: Mapping[str, Any] = {}
@@ -336,7 +335,8 @@ class Posting:
                 product.created_at = product.updated_at = now
         try:
             # In the order of SKUs, so that two transactions with the same SKUs cannot deadlock.
-            Product.objects.bulk_create(sorted(self._created, key=attrgetter("sku")))
+            # Case does not count: SKUs that differ by case alone exclude each other, too.
+            Product.objects.bulk_create(sorted(self._created, key=lambda new: new.sku.upper()))
         except IntegrityError as error:
             if not is_unique_violation(error):
                 raise

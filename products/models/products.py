@@ -1,6 +1,6 @@
 """Products and their levels."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import NamedTuple, Self
 
@@ -16,6 +16,7 @@ from products.validators import (
     MAX_NAME_LENGTH,
     MAX_SKU_LENGTH,
     MAX_UNITS,
+    SKU_PATTERN,
 )
 
 
@@ -47,8 +48,9 @@ class AtCount(NamedTuple):
     """The time of the last count of the product after the moment. Undone counts do not matter."""
 
 
+_SKU_IN_CAPITALS = Upper("sku")
 _SKU_IN_CAPITALS_WITHOUT_ZEROS = models.Func(
-    Upper("sku"), function="LTRIM", template="%(function)s(%(expressions)s, '0')"
+    _SKU_IN_CAPITALS, function="LTRIM", template="%(function)s(%(expressions)s, '0')"
 )
 
 
@@ -69,6 +71,15 @@ class ProductQuerySet(models.QuerySet["Product"]):
         """Return the products without available units."""
         return self.filter(out_of_stock=True)
 
+    def with_skus(self, skus: Iterable[str]) -> Self:
+        """Return the products with these SKUs, without regard to case."""
+        capitals = sorted({sku.upper() for sku in skus})
+        return self.alias(capitals=_SKU_IN_CAPITALS).filter(capitals__any_of=capitals)
+
+    def with_disallowed_skus(self) -> Self:
+        """Return the products whose SKU the setting `SKU_CHARACTERS` does not allow."""
+        return self.exclude(sku__regex=f"^({SKU_PATTERN})$")
+
     def written_as(self, texts: Collection[str]) -> Self:
         """Return the products whose SKU is one of `texts`.
 
@@ -83,13 +94,17 @@ class ProductQuerySet(models.QuerySet["Product"]):
         Checks first which of the two matches anything. A single condition uses its index. For two
         conditions, the database may scan all products in the order of the list.
         """
-        by_sku, words = Q(sku__startswith=text.upper()), words_of(text)
+        prefix, words = text.upper(), words_of(text)
+        # The second condition lets pages by SKU start at the first match.
+        by_sku = Q(capitals__startswith=prefix, sku__gte=prefix)
         by_name = Q(name_words__holds=words) if words else Q(pk__in=[])
-        if not self.model.objects.filter(by_sku).exists():
-            return self.filter(by_name)
-        if not self.model.objects.filter(by_name).exclude(by_sku).exists():
-            return self.filter(by_sku)
-        return self.filter(by_sku | by_name)
+        products = self.alias(capitals=_SKU_IN_CAPITALS)
+        everything = self.model.objects.alias(capitals=_SKU_IN_CAPITALS)
+        if not everything.filter(by_sku).exists():
+            return products.filter(by_name)
+        if not everything.filter(by_name).exclude(by_sku).exists():
+            return products.filter(by_sku)
+        return products.filter(by_sku | by_name)
 
 
 class Product(models.Model):
@@ -127,6 +142,8 @@ class Product(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["sku"], name="product_sku_unique"),
+            # SKUs that differ by case alone would be mixed up.
+            models.UniqueConstraint(_SKU_IN_CAPITALS, name="product_sku_unique_in_capitals"),
             models.CheckConstraint(
                 condition=Q(quantity__gte=0, quantity__lte=MAX_UNITS), name="product_quantity_range"
             ),

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from products.ledger.locking import Catalogue, LockedCatalogue
+from products.ledger.locking import Catalogue, LockedCatalogue, Taken
 from products.ledger.posting import Actor, Posting
 from products.models import Product, StockEvent, words_of
 from products.stock.errors import (
@@ -33,7 +33,10 @@ def create(
     by: Actor,
     once: Once[S] | None = None,
 ) -> Product | S:
-    """Create a product with its opening stock. Raises `DuplicateSku`."""
+    """Create a product with its opening stock.
+
+    Raises `DuplicateSku` if a product has this SKU, or one that differs by case alone.
+    """
     product = NewProduct(
         sku=sku,
         name=name,
@@ -154,15 +157,16 @@ def _save(
 
 
 def _refuse_duplicates(
-    changes: Sequence[CatalogueChange], taken: Mapping[str, bool], *, has_lines: bool
+    changes: Sequence[CatalogueChange], taken: Mapping[str, Taken], *, has_lines: bool
 ) -> None:
-    refusals, known = Refusals(), set(taken)
+    refusals, known = Refusals(), dict(taken)
     for index, change in enumerate(changes):
         if isinstance(change, NewProduct):
-            if change.sku in known:
-                is_archived = taken.get(change.sku, False)
-                refusals.add(index, DuplicateSku(change.sku, is_archived=is_archived))
-            known.add(change.sku)
+            existing = known.setdefault(change.sku.upper(), new := Taken(change.sku, False))
+            if existing is not new:
+                sku, is_archived = existing
+                error = DuplicateSku(change.sku, existing=sku, is_archived=is_archived)
+                refusals.add(index, error)
     refusals.raise_any(has_lines=has_lines)
 
 

@@ -55,13 +55,22 @@ class ProductNotFound(StockError):
 
 
 class DuplicateSku(StockError):
+    """A product has this SKU, or one that differs from it by case alone."""
+
     code = "duplicate_sku"
 
-    def __init__(self, sku: str, *, is_archived: bool = False) -> None:
-        detail = f"Product {sku} already exists."
-        if is_archived:
+    def __init__(
+        self, sku: str, *, existing: str = "", is_archived: bool = False, on_line: int | None = None
+    ) -> None:
+        existing = existing or sku
+        detail = f"Product {existing} already exists."
+        if on_line:
+            detail = f"{existing} is on line {on_line}."
+        elif is_archived:
             # Lists do not show it, so its SKU seems to be free.
-            detail = f"Product {sku} already exists and is archived. Restore it instead."
+            detail = f"Product {existing} already exists and is archived. Restore it instead."
+        if existing != sku:
+            detail = f"{detail} Only case distinguishes {sku} from {existing}."
         super().__init__(detail, sku=sku)
 
 

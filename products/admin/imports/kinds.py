@@ -22,16 +22,17 @@ from products.files.products import (
     STILL_ARCHIVED,
     UNCHANGED,
     changed_fields,
+    duplicate,
     effects_of,
     product_columns,
     product_line,
+    products_of,
     repeated,
     tally_of,
 )
 from products.files.rows import Columns, Row
 from products.files.similar import refuse_similar
 from products.models import Product
-from products.validators import is_sku
 
 EDITED_FIELDS = ("name", "description", "minimum_stock_level", "archived")
 
@@ -102,27 +103,27 @@ class ProductImport(Import):
     form_class = ProductImportForm
 
     def lines(self, rows: Sequence[Row], columns: Columns, options: Options) -> list[FileLine]:
-        products = _products(map(sku_of, rows))
+        products = products_of(map(sku_of, rows))
         lines = [
             FileLine(row.line, "", passed_over=WITHOUT_SKU)
             if lacks_sku(row, columns)
             else product_line(
-                row, products.get(sku_of(row)), existing_only=options["existing_only"]
+                row, products.get(sku_of(row).upper()), existing_only=options["existing_only"]
             )
             for row in rows
         ]
-        first_of_sku: dict[str, int] = {}
+        first_of_sku: dict[str, FileLine] = {}
         for line in lines:
-            first = first_of_sku.setdefault(line.sku, line.number)
-            if line.sku and first != line.number:
+            first = first_of_sku.setdefault(line.sku.upper(), line)
+            if line.sku and first is not line:
                 line.problems.append(repeated(line, first))
         if not options["allow_similar"]:
             refuse_similar(lines, products)
         return lines
 
     def preview(self, lines: Sequence[FileLine], *, by: stock.Actor) -> list[PreviewRow]:
-        products = _products(line.sku for line in lines)
-        return [self._row(line, products.get(line.sku)) for line in lines]
+        products = products_of(line.sku for line in lines)
+        return [self._row(line, products.get(line.sku.upper())) for line in lines]
 
     def tally(self, rows: Iterable[PreviewRow]) -> list[tuple[str, int]]:
         return tally_of(Counter(effect for row in rows for effect in row.effects))
@@ -131,7 +132,7 @@ class ProductImport(Import):
         match line.change:
             case stock.NewProduct() as new:
                 if product and not line.problems:
-                    line.problems.append(stock.DuplicateSku(line.sku))
+                    line.problems.append(duplicate(line, product))
                 label, differences = NEW, _description_of(new)
             case stock.Edit() as edit if product:
                 label, differences = CHANGED, _edits(edit, product)
@@ -153,11 +154,6 @@ class ProductImport(Import):
         self, changes: Sequence[Any], *, by: stock.Actor, once: stock.Once[stock.StoredResponse]
     ) -> Any:
         return stock.save_products(changes, by=by, once=once)
-
-
-def _products(skus: Iterable[str]) -> dict[str, Product]:
-    found = Product.objects.filter(sku__in={sku for sku in skus if is_sku(sku)})
-    return {product.sku: product for product in found}
 
 
 def _description_of(new: stock.NewProduct) -> list[FieldChange]:
