@@ -58,6 +58,8 @@ class _Dialect(NamedTuple):
     width: int = 0
     """The number of cells of the header."""
     sku_at: int | None = None
+    upper_case: bool = False
+    """Whether SKUs are read in capitals."""
 
 
 def csv_lines(file: BinaryIO, columns: Columns) -> Iterator[tuple[int, list[str]]]:
@@ -106,6 +108,7 @@ def _dialect_of(file: BinaryIO, columns: Columns) -> _Dialect:
                 header=number,
                 width=len(cells),
                 sku_at=names.get("sku"),
+                upper_case=columns.upper_case,
             )
             if has_needed or row == 0:
                 place = row if has_needed else HEADER_SEARCH_ROWS
@@ -232,6 +235,7 @@ def _refuse_joined_rows(
             continue
         if dialect.sku_at is not None and dialect.sku_at < len(own):
             sku = own[dialect.sku_at].strip().strip('"')
+            sku = sku.upper() if dialect.upper_case else sku
             if not is_sku(sku) and not _LOOKS_LIKE_A_SKU.fullmatch(sku):
                 continue
         raise UnreadableFile(

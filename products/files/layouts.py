@@ -87,6 +87,7 @@ class _Layout:
         self._choice = choice
         self._given = columns.renamed
         self._header_line = columns.header_line
+        self._upper_case = columns.upper_case
         self._wanted = wanted
         fields = {ours: field for ours, field in wanted.fields.items() if field != "expected"}
         self.amount = next((ours for ours, field in fields.items() if field == "amount"), "")
@@ -269,6 +270,7 @@ class _Layout:
             allow_others=True,
             header_line=header.line,
             kept=list(dict.fromkeys(kept)),
+            upper_case=self._upper_case,
         )
         return Selection(columns, checks, rewrites, notes)
 

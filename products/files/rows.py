@@ -242,10 +242,16 @@ def meaning_of(text: str) -> str:
     return _MARKS_OF_FORMULAS.sub("", text) if "'" in text else text
 
 
-def _bare_sku(text: str) -> str:
-    """Return a SKU without outer blanks and without the marks that make it a text."""
+def _bare_sku(text: str, *, upper_case: bool) -> str:
+    """Return a SKU without outer blanks and without the marks that make it a text.
+
+    `upper_case` writes it in capitals, if it is a SKU then.
+    """
     text = meaning_of(text.strip(_OUTER_BLANKS).removeprefix("'"))
-    return text.strip(_OUTER_BLANKS)
+    text = text.strip(_OUTER_BLANKS)
+    if upper_case and is_sku(text.upper()) and text.isascii() and not _NO_VALUE.fullmatch(text):
+        return text.upper()
+    return text
 
 
 class Columns(NamedTuple):
@@ -263,6 +269,8 @@ class Columns(NamedTuple):
     """The line of the header. 0 is the first line that is not empty."""
     kept: Sequence[str] = ()
     """Other columns, by which rows are picked. The header must have all of them."""
+    upper_case: bool = False
+    """Whether SKUs are read in capitals."""
 
     def ours(self) -> dict[str, str]:
         """Map each name that is read, as the header has it, to our name."""
@@ -336,10 +344,10 @@ def rows_of(
             if name and (value or value == 0) and not str(value).isspace()
         }
         if isinstance(sku := cells.get("sku"), str):
-            if not is_sku(sku):
+            if columns.upper_case or not is_sku(sku):
                 if _is_rule(values):
                     continue
-                sku = cells["sku"] = _bare_sku(sku)
+                sku = cells["sku"] = _bare_sku(sku, upper_case=columns.upper_case)
             if sku.lower() in header_names and _is_header(line, values, header, columns):
                 continue
         elif _is_rule(values):

@@ -123,6 +123,11 @@ class BulkCommand(StockCommand):
             help="pass over the lines that have another value in this column; repeat it for more "
             "columns, or to allow more values",
         )
+        parser.add_argument(
+            "--upper-case",
+            action="store_true",
+            help="write the SKUs of the file in capitals: tee-1 is read as TEE-1",
+        )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         self.passed_over = Counter()

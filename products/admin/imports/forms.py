@@ -46,6 +46,12 @@ class ImportForm(forms.Form):
         "first line that is not empty.",
         widget=UnfoldAdminIntegerFieldWidget,
     )
+    upper_case = forms.BooleanField(
+        label="Write SKUs in capitals",
+        required=False,
+        help_text="Reads the SKU tee-1 as TEE-1.",
+        widget=UnfoldBooleanWidget,
+    )
 
     sheet = forms.CharField(
         required=False,
@@ -124,7 +130,10 @@ class ImportForm(forms.Form):
 
     def select(self, read: ReadLines) -> Selection:
         """Return the columns of the file and the rows that are read. Raises `UnreadableFile`."""
-        columns = self.columns()._replace(header_line=self.cleaned_data["header_line"] or 0)
+        columns = self.columns()._replace(
+            header_line=self.cleaned_data["header_line"] or 0,
+            upper_case=self.cleaned_data["upper_case"],
+        )
         return select(read, columns, self.choice(), self.wanted())
 
     def choice(self) -> Choice:
@@ -166,7 +175,7 @@ class ProductImportForm(ImportForm):
     allow_similar = forms.BooleanField(
         label="Allow similar SKUs",
         required=False,
-        help_text="Creates a product although only leading zeros, an exponent or case distinguish "
+        help_text="Creates a product although only leading zeros or an exponent distinguish "
         "its SKU from another, such as 00123 and 123, or 1E5 and 100000.",
         widget=UnfoldBooleanWidget,
     )

@@ -214,6 +214,7 @@ class Command(BulkCommand):
                 meaning: list[object] = ["sum_repeated"] if options["sum_repeated"] else []
                 meaning += [columns.header_line] if columns.header_line else []
                 meaning += [format_time(counted_at)] if counted_at else []
+                meaning += ["upper_case"] if columns.upper_case else []
                 if choice.profile or choice.where:
                     meaning.append([choice.profile, choice.location, *choice.where])
                 selection = self.select(source, columns, choice, wanted)
@@ -301,4 +302,4 @@ def _columns(options: dict[str, Any]) -> Columns:
         operation=(options["operation"] or "adjust") if options["amount_column"] else "",
         allow_others=options["ignore_other_columns"],
     )
-    return columns._replace(header_line=options["header_line"])
+    return columns._replace(header_line=options["header_line"], upper_case=options["upper_case"])

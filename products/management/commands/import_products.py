@@ -48,7 +48,7 @@ class Command(BulkCommand):
         parser.add_argument(
             "--allow-similar",
             action="store_true",
-            help="create a product although only leading zeros, an exponent or case distinguish "
+            help="create a product although only leading zeros or an exponent distinguish "
             "its SKU from another, such as 00123 and 123, or 1E5 and 100000",
         )
 
@@ -77,7 +77,7 @@ class Command(BulkCommand):
             ignore_quantity=options["ignore_quantity"],
             renamed=names_in_file(options),
             allow_others=options["ignore_other_columns"],
-        )._replace(header_line=options["header_line"])
+        )._replace(header_line=options["header_line"], upper_case=options["upper_case"])
         wanted = wanted_in_products(ignore_quantity=options["ignore_quantity"])
         with reading(options["file"]) as source, staging(operations.ProductLines.codec) as table:
             operation = operations.ProductLines(
