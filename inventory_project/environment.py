@@ -54,6 +54,7 @@ _POSTGRESQL_URL = re.compile(
     r"[^/?#@\s]*/[^?#@\s]*(?:\?[^#@\s]*)?"  # Hosts, name and options.
 )
 _SQLITE_URL = re.compile(r"sqlite:///[^?#]+(?:\?[^#]*)?")
+_SKU_CHARACTERS = re.compile(r"-?(?:A-Z|a-z|0-9|[_. ])*-?")
 
 
 def read_file(path: Path) -> None:
@@ -143,6 +144,19 @@ def pattern(name: str, expression: str, *, description: str) -> str:
     if value and not re.fullmatch(expression, value):
         raise wrong(name, description)
     return _understood(name, value)
+
+
+def sku_characters(name: str) -> str:
+    """Return the characters of SKUs, as in the brackets of a regular expression.
+
+    Capitals, digits and the hyphen are always among them. A blank counts, also at the end.
+    """
+    value = re.sub(r"""\s*(['"])(.*)\1\s*""", r"\2", os.environ.get(name, ""))
+    if not _SKU_CHARACTERS.fullmatch(value):
+        description = "made of A-Z, a-z, 0-9, _, ., a blank and - (first or last), such as a-z_."
+        raise wrong(name, description, value)
+    lower, *marks = (each if each in value else "" for each in ("a-z", "_", ".", " "))
+    return _understood(name, f"A-Z{lower}0-9{''.join(marks)}-")
 
 
 def host_names(name: str, *, default: list[str]) -> list[str]:

@@ -95,6 +95,8 @@ WSGI_APPLICATION = "inventory_project.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # Templates that replace those of Unfold.
+        "DIRS": [BASE_DIR / "inventory_project" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -273,6 +275,11 @@ CORS_ALLOW_HEADERS = [
     "tracestate",
     *environment.header_names("CORS_ALLOWED_HEADERS"),
 ]
+
+# ------------------------------------------------------------------------------------- products
+
+# The characters of SKUs, as in the brackets of a regular expression.
+SKU_CHARACTERS = environment.sku_characters("SKU_CHARACTERS")
 
 # --------------------------------------------------------------------------------- static files
 

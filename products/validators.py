@@ -5,7 +5,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.utils.text import get_text_list
 
 MAX_UNITS = 1_000_000_000
 """The largest level, amount or minimum, in units."""
@@ -22,8 +24,30 @@ MAX_DESCRIPTION_LENGTH = 1_000
 MAX_NOTE_LENGTH = 255
 """The length of a reason or a reference."""
 
-SKU_PATTERN = r"[A-Z0-9][A-Z0-9-]{0,49}"
-"""Must match in full. Spreadsheets would read a leading hyphen as a formula."""
+ALL_SKU_CHARACTERS = "A-Za-z0-9_. -"
+"""All characters that the setting `SKU_CHARACTERS` can allow."""
+
+OPTIONAL_MARKS = {"_": "underscores", ".": "dots", " ": "inner blanks"}
+"""The marks that the setting can allow, with their names."""
+
+RESERVED_SKUS = frozenset(["low-stock"])
+"""Texts that are no SKU, because a path of the API has them in place of one."""
+
+
+def sku_pattern(characters: str) -> str:
+    """Return the pattern of SKUs of these characters, which must match in full.
+
+    The first character is a letter or a digit. Spreadsheets would read a leading hyphen as a
+    formula. The last one is no blank.
+    """
+    first = re.sub("[_. ]|-$", "", characters)
+    if " " not in characters:
+        return f"[{first}][{characters}]{{0,49}}"
+    return f"[{first}](?:[{characters}]{{0,48}}[{characters.replace(' ', '')}])?"
+
+
+SKU_PATTERN = sku_pattern(settings.SKU_CHARACTERS)
+"""The pattern of SKUs in this installation. It must match in full."""
 
 # The OpenAPI document contains these patterns. White space is spelled out so that ECMAScript,
 # Python and Rust read them in the same way. Not all three can name lone surrogates, which valid
@@ -134,25 +158,55 @@ def validate_not_blank(value: str) -> None:
 
 
 _SKU = re.compile(SKU_PATTERN)
+_POSSIBLE_SKU = re.compile(sku_pattern(ALL_SKU_CHARACTERS))
 _sku_text = TextValidator(MAX_SKU_LENGTH)
 
 
 def is_sku(text: str) -> bool:
     """Return whether a text has the form of a SKU."""
-    return _SKU.fullmatch(text) is not None
+    return _SKU.fullmatch(text) is not None and text not in RESERVED_SKUS
+
+
+def is_possible_sku(text: str) -> bool:
+    """Return whether a text has the form of a SKU by any value of `SKU_CHARACTERS`.
+
+    A product keeps its SKU when the setting no longer allows it.
+    """
+    return _POSSIBLE_SKU.fullmatch(text) is not None
+
+
+def describe_sku(characters: str) -> str:
+    """Return the sentence that says which texts are SKUs."""
+    ranges = [each for each in ("A-Z", "a-z", "0-9") if each in characters]
+    names = [name for mark, name in OPTIONAL_MARKS.items() if mark in characters]
+    allowed = get_text_list([*ranges, "hyphens", *names], "and")
+    return (
+        f"A SKU has 1 to {MAX_SKU_LENGTH} characters of {allowed}. "
+        "The first one is a letter or a digit."
+    )
+
+
+SKU_DESCRIPTION = describe_sku(settings.SKU_CHARACTERS)
+"""Which texts are SKUs in this installation."""
 
 
 def validate_sku(value: Any) -> None:
     """Refuse values that are not a SKU."""
-    if isinstance(value, str) and _SKU.fullmatch(value):
+    if isinstance(value, str) and is_sku(value):
         return
     _sku_text(value)
     if not value:
         raise ValidationError("The SKU is missing.", code="not_a_sku")
-    raise ValidationError(
-        "A SKU has 1 to 50 characters of A-Z, 0-9 and hyphens, and does not start with a hyphen.",
-        code="not_a_sku",
-    )
+    if value in RESERVED_SKUS and _SKU.fullmatch(value):
+        detail = f"{value} is a path of the API. Choose another SKU."
+        raise ValidationError(detail, code="not_a_sku")
+    raise ValidationError(SKU_DESCRIPTION, code="not_a_sku")
+
+
+def validate_existing_sku(value: Any) -> None:
+    """Refuse values that cannot be the SKU of a product. Its SKU may be from an older setting."""
+    if not isinstance(value, str) or not is_possible_sku(value):
+        validate_sku(value)
 
 
 _TOO_MANY_UNITS = f"At most {MAX_UNITS} units are allowed."
@@ -163,6 +217,8 @@ Rule = Callable[[Any], None]
 Rules = tuple[Rule, ...]
 
 SKU: Rules = (validate_sku,)
+EXISTING_SKU: Rules = (validate_existing_sku,)
+"""The SKU of a product that exists, or may exist."""
 NAME: Rules = (
     TextValidator(MAX_NAME_LENGTH),
     validate_not_blank,

@@ -9,6 +9,7 @@ from drf_spectacular.openapi import AutoSchema
 
 from products.api.examples import SKU
 from products.api.problems import ERROR_KINDS
+from products.validators import SKU_DESCRIPTION
 
 Endpoint = tuple[str, str, str, Any]
 
@@ -111,7 +112,8 @@ def only_canonical(endpoints: list[Endpoint]) -> list[Endpoint]:
 def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Add the guide, the headers, and the descriptions of components that have no class."""
     rows = [f"| {kind.status} | `{code}` | {kind.meaning} |" for code, kind in ERROR_KINDS.items()]
-    result["info"]["description"] = GUIDE.read_text().replace("{errors}", "\n".join(rows))
+    guide = GUIDE.read_text().replace("{sku}", SKU_DESCRIPTION)
+    result["info"]["description"] = guide.replace("{errors}", "\n".join(rows))
     result["components"]["headers"] = HEADERS
     for name, description in DESCRIPTIONS.items():
         result["components"]["schemas"][name]["description"] = description

@@ -1,5 +1,6 @@
 """The fields of request bodies. They accept a value unchanged or refuse it."""
 
+import re
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -17,9 +18,14 @@ from products.validators import (
     MAX_SECONDS,
     MAX_UNITS,
     NOT_BLANK_PATTERN,
+    RESERVED_SKUS,
     SKU_PATTERN,
     TEXT_PATTERN,
 )
+
+_SKU_SCHEMA: dict[str, Any] = {"type": "string", "pattern": f"^{SKU_PATTERN}$"}
+if _reserved := sorted(sku for sku in RESERVED_SKUS if re.fullmatch(SKU_PATTERN, sku)):
+    _SKU_SCHEMA["not"] = {"enum": _reserved}
 
 
 def _refused(error: ValueRefused) -> ValidationError:
@@ -40,7 +46,7 @@ class StrictField(FieldWithoutValidators):
         return data
 
 
-@extend_schema_field({"type": "string", "pattern": f"^{SKU_PATTERN}$"})
+@extend_schema_field(_SKU_SCHEMA)
 class SkuField(StrictField):
     rules = validators.SKU
 

@@ -1,6 +1,5 @@
 """The query parameters of lists. All others are refused."""
 
-import re
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +15,7 @@ from products import validators
 from products.api.drf import FilterSet
 from products.api.problems import invalid_field
 from products.models import Product, Reservation, StockEvent
-from products.validators import MAX_NAME_LENGTH, MAX_NOTE_LENGTH, SKU_PATTERN
+from products.validators import MAX_NAME_LENGTH, MAX_NOTE_LENGTH, SKU_PATTERN, is_sku
 
 MAX_SKUS = 200
 REPLACEMENT = "\ufffd"
@@ -85,7 +84,7 @@ class SkusFilter(TextFilter):
         skus = value.split(",")
         if len(skus) > MAX_SKUS:
             raise invalid_field("sku", f"Send at most {MAX_SKUS} SKUs.")
-        if not all(re.fullmatch(SKU_PATTERN, sku) for sku in skus):
+        if not all(map(is_sku, skus)):
             raise invalid_field("sku", "Send SKUs, separated by commas.")
         return queryset.filter(sku__in=skus)
 
@@ -98,7 +97,7 @@ class SkuFilter(TextFilter):
     def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
         if not value:
             return queryset
-        if not re.fullmatch(SKU_PATTERN, value):
+        if not is_sku(value):
             raise invalid_field("sku", "Send a SKU.")
         # `ReservationViewSet.page_order` sorts by `line_order`, as the index on the lines does.
         of_product = queryset.filter(lines__product=Product.objects.filter(sku=value)[:1])

@@ -12,6 +12,7 @@ from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.urls import Resolver404, resolve
+from django.utils.encoding import escape_uri_path
 
 from products.api.problems import (
     CONTENT_TYPE,
@@ -85,7 +86,7 @@ class ProblemResponses:
         is_page = response.get("Content-Type", "").startswith("text/")
         if response.status_code < 400 or not is_page or request.path_info.startswith("/admin/"):
             return response
-        body = problem_of_status(response.status_code, instance=request.path)
+        body = problem_of_status(response.status_code, instance=escape_uri_path(request.path))
         if response.status_code == 404 and (path := _without_slash(request)):
             body["detail"] = f"Unknown path. Paths have no slash at the end: use {path}."
         if not _is_host_ours(request):
@@ -155,7 +156,9 @@ def _limit_of(request: HttpRequest) -> int:
 
 def respond(request: HttpRequest, error: Problem) -> HttpResponse:
     """Return the response for an error outside the views: a page in the back office, else JSON."""
-    body = problem(code=error.code, detail=str(error.detail), instance=request.path)
+    body = problem(
+        code=error.code, detail=str(error.detail), instance=escape_uri_path(request.path)
+    )
     response: HttpResponse
     if request.path_info.startswith("/admin/") and "HX-Request" not in request.headers:
         page = render_to_string("admin/problem.html", {"problem": body})

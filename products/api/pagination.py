@@ -11,13 +11,18 @@ from rest_framework.request import Request
 from products.api.drf import CursorPagination
 from products.api.problems import invalid_field
 from products.models import Reservation, ReservationLine
-from products.validators import SKU_PATTERN
+from products.validators import is_possible_sku
 
 PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1_000
 MAX_LINES_ON_PAGE = 10_000
 
 _OTHER_ORDER = "This cursor belongs to a list in another order. Start again without it."
+
+
+def _is_id(text: str) -> bool:
+    # 18 digits always fit the database's integers.
+    return re.fullmatch("[0-9]{1,18}", text) is not None
 
 
 def read_page_size(request: Request) -> int:
@@ -60,10 +65,8 @@ class StrictCursorPagination(CursorPagination):
         if cursor is None:
             return None
         order, _, position = str(cursor.position).partition(" ")
-        # 18 digits always fit the database's integers.
-        pattern = SKU_PATTERN if order.endswith("sku") else "[0-9]{1,18}"
         is_end = cursor.reverse and not position
-        is_place = is_end or re.fullmatch(pattern, position)
+        is_place = is_end or (_is_id, is_possible_sku)[order.endswith("sku")](position)
         if cursor.offset or order != self.ordering[0] or not is_place:
             raise invalid_field("cursor", _OTHER_ORDER)
         place: Any = position or None  # The stubs wrongly expect a number.

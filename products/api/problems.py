@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from itertools import islice
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from django.conf import settings
 from django.core.exceptions import BadRequest, RequestDataTooBig, TooManyFieldsSent
 from django.db import DatabaseError, DataError, InterfaceError
 from django.urls import get_script_prefix
+from django.utils.encoding import escape_uri_path
 from drf_standardized_errors.formatter import ExceptionFormatter
 from drf_standardized_errors.handler import ExceptionHandler
 from rest_framework import exceptions
@@ -60,7 +62,9 @@ ERROR_KINDS = {
     "stock_limit_exceeded": ErrorKind(
         409, f"The quantity would become larger than {MAX_UNITS:,} units."
     ),
-    "duplicate_sku": ErrorKind(409, "A product with this SKU already exists."),
+    "duplicate_sku": ErrorKind(
+        409, "A product with this SKU already exists, maybe in another case."
+    ),
     "product_archived": ErrorKind(409, "Units of an archived product cannot be added or reserved."),
     "reservation_closed": ErrorKind(409, "The reservation has no open units left."),
     "reservation_expired": ErrorKind(410, "The reservation has expired."),
@@ -234,7 +238,7 @@ class ProblemFormatter(ExceptionFormatter):
         is_stock_error = isinstance(self.original_exc, StockError)
         return body_of(
             self.original_exc if is_stock_error else self.exc,
-            instance=request.path if request else "",
+            instance=escape_uri_path(request.path) if request else "",
         )
 
 
@@ -324,7 +328,8 @@ def _stock_problem(error: StockError, instance: str) -> dict[str, Any]:
         known |= _first_of(wrong, omitted=max(len(wrong) - MAX_ERRORS, 0))
     detail = error.detail
     if isinstance(error, BelowReserved):
-        detail += f" See {get_script_prefix()}v1/reservations?sku={error.sku}&status=open."
+        path = f"{get_script_prefix()}v1/reservations"
+        detail += f" See {path}?sku={quote(error.sku or '')}&status=open."
     return problem(**{"code": error.code, **known}, detail=detail, instance=instance)
 
 

@@ -32,6 +32,7 @@ from products.api.fields import (
 )
 from products.api.problems import ERROR_CODES, MAX_ERRORS
 from products.models import Product, Reservation, ReservationLine, StockEvent
+from products.validators import is_sku
 
 MAX_LINES = 1_000
 
@@ -182,7 +183,9 @@ class DomainObjectSerializer(StrictSerializer):
         # `stock` takes None for a missing value. A request cannot contain null.
         if isinstance(data, dict) and None not in data.values():
             try:
-                return self.object_class(**self.arguments(data))
+                # The object also accepts SKUs that only an older setting allowed.
+                if isinstance(sku := data.get("sku"), str) and is_sku(sku):
+                    return self.object_class(**self.arguments(data))
             except (stock.Invalid, TypeError):  # TypeError: unknown or missing fields.
                 pass
         values = super().to_internal_value(data)

@@ -1,11 +1,11 @@
 """The views: each action reads the request, makes one call, and writes the response."""
 
 import logging
-import re
 import time
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import Any, ClassVar, cast
+from urllib.parse import quote
 
 from django.db import connection
 from django.db.models import QuerySet
@@ -54,7 +54,7 @@ from products.db.compiled import CompiledQuery
 from products.db.prepared import array
 from products.models import ApiKey, Product, Reservation, Role, StockEvent
 from products.request_id import request_id
-from products.validators import MAX_ID, MAX_SKU_LENGTH, SKU_PATTERN
+from products.validators import MAX_ID, MAX_SKU_LENGTH, is_possible_sku
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class InventoryViewSet(LeanViewMixin, GenericViewSet[Any]):
         paged = self.action in self.filtersets
         filters.check_query(request, self._filter_names() if paged else self.query_names())
         sku = kwargs.get("sku")
-        if sku is not None and not re.fullmatch(SKU_PATTERN, sku):
+        if sku is not None and not is_possible_sku(sku):
             raise stock.ProductNotFound(sku[:MAX_SKU_LENGTH])
         reservation_id = int(kwargs.get("pk", 0))
         if reservation_id > MAX_ID:
@@ -319,7 +319,7 @@ class ProductViewSet(InventoryViewSet):
     def _created(self, product: Product) -> JSONResponse:
         headers = {
             "ETag": product_etag(product),
-            "Location": f"{_path_of('product')}/{product.sku}",
+            "Location": f"{_path_of('product')}/{quote(product.sku)}",
         }
         return JSONResponse(self.represent(ProductSerializer, product), status=201, headers=headers)
 

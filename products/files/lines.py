@@ -7,10 +7,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.utils.text import get_text_list
 
 from products import stock
 from products.files.rows import Columns, Row, is_filled, shown
-from products.validators import is_sku, validate_sku
+from products.validators import (
+    OPTIONAL_MARKS,
+    RESERVED_SKUS,
+    is_possible_sku,
+    is_sku,
+    validate_sku,
+)
 
 AnyChange = stock.Operation | stock.NewProduct | stock.Edit
 
@@ -19,6 +26,7 @@ Reader = Callable[[Row, str], Any]
 
 WITHOUT_SKU = "without a SKU"
 
+_NEVER_IN_SKUS = {"/": "slash", ",": "comma"}
 _MONTHS = "jan|feb|mar|mär|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez"
 _DATE = re.compile(
     rf"[0-9]{{1,2}}[-./ ]+({_MONTHS})\.?|({_MONTHS})[-. ]+[0-9]{{2,4}}"
@@ -133,11 +141,28 @@ def _not_a_sku(text: str) -> stock.Invalid:
             # It may look like an allowed character.
             name = unicodedata.name(foreign, "a character")
             detail = f"{detail} It contains {name} (U+{ord(foreign):04X})."
+    if remedy := _remedy(text):
+        detail = f"{detail} {remedy}"
     if _EXPONENT.fullmatch(text):
         detail = f"{detail} A spreadsheet has shortened a long number: enter the SKU as text."
     if _DATE.fullmatch(text):
         detail = f"{detail} A spreadsheet may have turned the SKU into a date: enter it as text."
     return stock.Invalid("sku", detail)
+
+
+def _remedy(text: str) -> str:
+    """Say how a text that is no SKU can become one, if it can."""
+    if unusable := [f"a {name}" for mark, name in _NEVER_IN_SKUS.items() if mark in text]:
+        return f"A SKU can never have {get_text_list(unusable, 'or')}. Change the SKU."
+    if not is_possible_sku(text):
+        return ""
+    if text in RESERVED_SKUS:
+        return "Read SKUs in capitals (--upper-case), or change the SKU."
+    if is_sku(text.upper()):
+        return "Read SKUs in capitals (--upper-case), or allow lower case (SKU_CHARACTERS)."
+    lower = ["lower case"] if re.search("[a-z]", text) else []
+    marks = [name for mark, name in OPTIONAL_MARKS.items() if mark in text]
+    return f"The setting SKU_CHARACTERS can allow {get_text_list([*lower, *marks], 'and')}."
 
 
 def describe(*errors: stock.StockError) -> str:

@@ -192,8 +192,8 @@ class ProductLines:
         for staged in lines:
             product = products.get(staged.sku.upper())
             line = product_line(staged.content, product, existing_only=self._existing_only)
-            # Lines of one SKU are adjacent, whatever its case. A retried transaction reads all
-            # lines again.
+            # Lines of one SKU are adjacent, in upper and lower case. A retried transaction reads
+            # all lines again.
             place, first = self._last
             if line.sku and line.sku.upper() == first.sku.upper() and staged.place > place:
                 line.problems.append(repeated(line, first))

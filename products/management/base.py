@@ -159,7 +159,7 @@ def note(text: str) -> str:
 def sku(text: str) -> str:
     """Argument type: a SKU. The product does not have to exist."""
     with _as_usage_error():
-        for rule in validators.SKU:
+        for rule in validators.EXISTING_SKU:
             rule(text)
     return text
 

@@ -23,6 +23,7 @@ from products.stock.errors import (
 from products.validators import MAX_UNITS, Rules, format_time
 
 Sku = Annotated[str, validators.SKU]
+ExistingSku = Annotated[str, validators.EXISTING_SKU]
 Name = Annotated[str, validators.NAME]
 Description = Annotated[str, validators.DESCRIPTION]
 Note = Annotated[str, validators.NOTE]
@@ -115,7 +116,7 @@ class NewProduct(_Checked):
 class Edit(_Checked):
     """New values of a product's descriptive fields. None leaves a field unchanged."""
 
-    sku: Sku
+    sku: ExistingSku
     name: Name | None = None
     description: Description | None = None
     minimum_stock_level: Level | None = None
@@ -128,7 +129,7 @@ class Edit(_Checked):
 class Line(_Checked):
     """Units of one product in a reservation."""
 
-    sku: Sku
+    sku: ExistingSku
     amount: Amount
 
 
@@ -136,7 +137,7 @@ class Line(_Checked):
 class Operation(_Checked):
     """A change of one product's quantity on hand: `Add`, `Remove`, `Adjust` or `Undo`."""
 
-    sku: Sku
+    sku: ExistingSku
     reason: Note = ""
     reference: Note = ""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import unfold
 from django.template.loader import get_template
 
 import inventory_project
@@ -448,6 +449,7 @@ DOCUMENTED = {
     *("django.views.decorators.debug", "django.views.decorators.http", "django.views.generic"),
     "granian.constants",
     *("psycopg", "psycopg.abc.Buffer", "psycopg.adapt.Loader", "psycopg.errors"),
+    *("django.urls.Resolver404", "django.urls.resolve", "django.utils.encoding.escape_uri_path"),
     "psycopg.conninfo.make_conninfo",
     *("psycopg.pq.ExecStatus", "psycopg.pq.TransactionStatus"),
     *("rest_framework", "rest_framework.authentication", "rest_framework.decorators"),
@@ -643,3 +645,13 @@ def test_a_template_uses_only_existing_tags_templates_and_blocks(name: str) -> N
         filled = set(re.findall(r"{% block (\S+)", text))
         lost = filled - set(re.findall(r"{% block (\S+)", inherited))
         assert not lost, f"{name} fills blocks that its parents no longer have: {lost}"
+
+
+def test_the_title_of_a_page_is_that_of_unfold_but_keeps_the_case_of_a_sku() -> None:
+    ours = source_of("unfold/helpers/header_title.html")
+    theirs = Path(unfold.__path__[0], "templates/unfold/helpers/header_title.html").read_text()
+    title = "{{ part.title|capfirst }}"
+
+    exact = f"{{% if part.title.pk %}}{{{{ part.title }}}}{{% else %}}{title}{{% endif %}}"
+    assert ours == theirs.replace(title, exact), "Renew our copy of Unfold's template."
+    assert title in theirs

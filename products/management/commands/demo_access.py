@@ -1,4 +1,5 @@
 from typing import Any
+from urllib.parse import quote
 
 from django.conf import settings
 from django.core.management.base import CommandError
@@ -22,7 +23,7 @@ class Command(InventoryCommand):
         known = access.prepare(ACCESS_FILE)
         url = f"http://127.0.0.1:{settings.PORT}"
         product = Product.objects.order_by("sku").first()
-        path = f"/v1/products/{product.sku}" if product else "/v1/products"
+        path = f"/v1/products/{quote(product.sku)}" if product else "/v1/products"
         self.stdout.write(
             f"  Admin      {url}/admin/\n"
             f"             user {access.NAME}, password {known.password}\n"

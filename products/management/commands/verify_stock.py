@@ -6,7 +6,7 @@ from django.template.defaultfilters import pluralize
 
 from products import stock
 from products.management.base import InventoryCommand
-from products.models import StockEvent
+from products.models import Product, StockEvent
 
 
 class Command(InventoryCommand):
@@ -34,10 +34,22 @@ class Command(InventoryCommand):
                 wrong[difference.sku] = None
         if repair:
             self._repair(wrong)
+        self._report_skus()
         if count:
             self.stdout.write(f"{count} difference{pluralize(count)}.")
             sys.exit(1)
         self.stdout.write("No differences found. The ledger matches all stock levels.")
+
+    def _report_skus(self) -> None:
+        """Report products that were created when `SKU_CHARACTERS` allowed more characters."""
+        products = Product.objects.with_disallowed_skus()
+        if first := products.order_by("sku").first():
+            count = products.count()
+            self.stderr.write(
+                f"SKU_CHARACTERS does not allow the SKU of {count} product{pluralize(count)}, such "
+                f"as {first.sku}. Lines of requests and of files cannot name it. Allow its "
+                "characters again."
+            )
 
     def _repair(self, skus: dict[str, None]) -> None:
         by = stock.Actor(stock.REPAIR_ACTOR, StockEvent.Source.COMMAND)

@@ -158,8 +158,9 @@ def test_a_preview_shows_the_api_error_of_each_wrong_row_and_writes_nothing(
 
     one = "Fill in exactly one of add, remove, quantity and change."
     not_a_sku = (
-        "A SKU has 1 to 50 characters of A-Z, 0-9 and hyphens, and does not start with a hyphen. "
-        "The cell has 'cup'."
+        "A SKU has 1 to 50 characters of A-Z, 0-9 and hyphens. The first one is a letter or a "
+        "digit. The cell has 'cup'. Read SKUs in capitals (--upper-case), or allow lower case "
+        "(SKU_CHARACTERS)."
     )
     below = "CUP cannot be set to 3: 4 are reserved. Release reservations first."
     assert problems_of(preview) == [

@@ -41,6 +41,15 @@ WRONG_SETTINGS = [
     ("API_THROTTLE_RATE", "1/solstice", "API_THROTTLE_RATE must be a rate such as 600/min"),
     ("API_THROTTLE_RATE", "0/s", "API_THROTTLE_RATE must be a rate such as 600/min or 10/s"),
     ("API_THROTTLE_RATE", "1.5/s", "API_THROTTLE_RATE must be a rate such as 600/min or 10/s"),
+    *(
+        (
+            "SKU_CHARACTERS",
+            value,
+            "SKU_CHARACTERS must be made of A-Z, a-z, 0-9, _, ., a blank and - (first or last), "
+            f"such as a-z_., not {value!r}.",
+        )
+        for value in ("a-f", "/", "a-z,", "a-z-_", "_-.", "a", "[a-z]", r"\w", "a-z\t", "ä")
+    ),
     ("NUM_PROXIES", "-1", "NUM_PROXIES must be a whole number of 0 or more, not '-1'."),
     ("SECURE_SSL_REDIRECT", "maybe", "SECURE_SSL_REDIRECT must be on or off, not 'maybe'."),
     ("SESSION_COOKIE_SECURE", "maybe", "SESSION_COOKIE_SECURE must be on or off"),
