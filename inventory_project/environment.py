@@ -54,7 +54,7 @@ _POSTGRESQL_URL = re.compile(
     r"[^/?#@\s]*/[^?#@\s]*(?:\?[^#@\s]*)?"  # Hosts, name and options.
 )
 _SQLITE_URL = re.compile(r"sqlite:///[^?#]+(?:\?[^#]*)?")
-_SKU_CHARACTERS = re.compile(r"-?(?:A-Z|a-z|0-9|[_. ])*-?")
+_SKU_CHARACTERS = re.compile(r"(?:A-Z|a-z|0-9|[_. -])*")
 
 
 def read_file(path: Path) -> None:
@@ -153,7 +153,7 @@ def sku_characters(name: str) -> str:
     """
     value = re.sub(r"""\s*(['"])(.*)\1\s*""", r"\2", os.environ.get(name, ""))
     if not _SKU_CHARACTERS.fullmatch(value):
-        description = "made of A-Z, a-z, 0-9, _, ., a blank and - (first or last), such as a-z_."
+        description = "made of A-Z, a-z, 0-9, _, ., a blank and -, such as a-z_."
         raise wrong(name, description, value)
     lower, *marks = (each if each in value else "" for each in ("a-z", "_", ".", " "))
     return _understood(name, f"A-Z{lower}0-9{''.join(marks)}-")

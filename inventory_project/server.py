@@ -4,12 +4,15 @@ HOST, PORT and WEB_CONCURRENCY (the number of worker processes) come from the en
 """
 
 import os
+from pathlib import Path
 
 from inventory_project import program
 
 # More threads than connections in a worker's pool: if all connections wait for the database, the
-# other threads can still respond with 503, and serve /health/live.
+# other threads can still respond with 503.
 THREADS_PER_WORKER = 8
+LIVE = Path(__file__).with_name("live")
+"""The file that the server sends for /health/live without using a thread."""
 # How long to wait for workers of a server that was killed, which end within a second.
 _PATIENCE_SECONDS = 5
 
@@ -26,6 +29,7 @@ def main() -> None:
     if others:
         program.say(f"HOST={settings.HOST}: listening on {host}, not on {', '.join(others)}.")
     port = settings.PORT
+    live = [f"{prefix}/health/live" for prefix in {"", settings.PATH_PREFIX}]
     claim = program.claim_address(
         host, port, hint="Set HOST and PORT to a free address.", patience=_PATIENCE_SECONDS
     )
@@ -39,6 +43,10 @@ def main() -> None:
         port=port,
         workers=settings.WEB_CONCURRENCY,
         blocking_threads=THREADS_PER_WORKER,
+        static_path_route=live,
+        static_path_mount=[LIVE for _ in live],
+        static_path_dir_to_file="index.json",
+        static_path_expires=0,
         respawn_failed_workers=True,
         # It is safe to kill a worker: it commits a change before it responds.
         workers_kill_timeout=SECONDS_TO_FINISH,

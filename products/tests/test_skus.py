@@ -38,6 +38,7 @@ def characters(value: str, monkeypatch: pytest.MonkeyPatch) -> str:
         ("a-z_.", "A-Za-z0-9_.-"),
         (".a-z", "A-Za-z0-9.-"),
         ("-_", "A-Z0-9_-"),
+        ("A-Z0-9-_.a-z", "A-Za-z0-9_.-"),
         (" ", "A-Z0-9 -"),
         ("a-z ", "A-Za-z0-9 -"),
         ("'a-z '", "A-Za-z0-9 -"),

@@ -1,8 +1,10 @@
 """The production server and clients that send too much, or less than they announce."""
 
+import socket
 from collections.abc import Iterator
 
 import pytest
+from django.test import Client
 
 from products.models import Product
 from products.tests.factories import ApiKeyFactory, ProductFactory
@@ -15,7 +17,7 @@ IMPORT = "/admin/products/product/import/products/"
 PATHS = [
     *("/admin/login/", "/admin/products/product/add/", IMPORT, "/admin/nope", "/nope", "/"),
     *("/v1/products", "/v1/nope", "/products", "/docs", "/redoc", "/openapi.json", "/health"),
-    *("/health/live", "/static/products/favicon.svg", "/favicon.ico"),
+    *("/static/products/favicon.svg", "/favicon.ico"),
 ]
 
 
@@ -44,6 +46,27 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent(
     assert b"larger than " + limit in body
     is_page = path.startswith("/admin/")
     assert (b"text/html" if is_page else b"application/problem+json") in head
+
+
+def test_the_server_is_alive_while_every_thread_waits_for_a_body(server: Server) -> None:
+    head = request("POST", "/admin/login/", "Content-Length: 100")
+    waiting = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(24)]
+    try:
+        for client in waiting:
+            client.sendall(head + b"username=")
+        answers = [server.request("GET", "/health/live") for _ in range(3)]
+    finally:
+        for client in waiting:
+            client.close()
+
+    assert [(answer.status, answer.body) for answer in answers] == [(200, {"status": "ok"})] * 3
+
+
+def test_the_file_of_the_liveness_check_leads_to_no_other_file(server: Server) -> None:
+    for path in ("/health/live/../server.py", "/health/live/%2e%2e/server.py", "/health/live/x"):
+        assert b"Granian" not in server.send(request("GET", path))
+    view = Client().get("/health/live")
+    assert server.request("GET", "/health/live").body == view.json()
 
 
 @pytest.mark.parametrize("path", ["/v1/products", "/nope", "/docs"])

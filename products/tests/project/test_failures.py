@@ -45,10 +45,10 @@ WRONG_SETTINGS = [
         (
             "SKU_CHARACTERS",
             value,
-            "SKU_CHARACTERS must be made of A-Z, a-z, 0-9, _, ., a blank and - (first or last), "
-            f"such as a-z_., not {value!r}.",
+            "SKU_CHARACTERS must be made of A-Z, a-z, 0-9, _, ., a blank and -, such as a-z_., "
+            f"not {value!r}.",
         )
-        for value in ("a-f", "/", "a-z,", "a-z-_", "_-.", "a", "[a-z]", r"\w", "a-z\t", "ä")
+        for value in ("a-f", "/", "a-z,", "a", "[a-z]", r"\w", "a-z\t", "ä")
     ),
     ("NUM_PROXIES", "-1", "NUM_PROXIES must be a whole number of 0 or more, not '-1'."),
     ("SECURE_SSL_REDIRECT", "maybe", "SECURE_SSL_REDIRECT must be on or off, not 'maybe'."),
