@@ -50,7 +50,7 @@ _ORIGIN_PATTERN = re.compile(r"https?://(\*\.)?[^/\s*]+")
 _HOST_NAME = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*|\[[0-9a-fA-F:.]+\]", re.ASCII)
 _POSTGRESQL_URL = re.compile(
     r"postgres(ql)?://"
-    r"(?:(?:[^%/?#@\s]|%[0-9a-fA-F]{2})*@)?"  # User and password.
+    r"(?:[^/?]*@)?"  # User and password.
     r"[^/?#@\s]*/[^?#@\s]*(?:\?[^#@\s]*)?"  # Hosts, name and options.
 )
 _SQLITE_URL = re.compile(r"sqlite:///[^?#]+(?:\?[^#]*)?")
@@ -197,8 +197,7 @@ def database(name: str, *, default: Path) -> dict[str, Any]:
     expected = f"{name} must look like postgres://user:password@host:5432/name or sqlite:///file"
     if not _POSTGRESQL_URL.fullmatch(url) and not _SQLITE_URL.fullmatch(url):
         raise ImproperlyConfigured(
-            f"{expected}. In a password, write % as %25, / as %2F, ? as %3F, # as %23, @ as %40 "
-            "and a blank as %20."
+            f"{expected}. In a password, write / as %2F, ? as %3F and % as %25."
         )
     found = _parsed(url)
     if found is None:

@@ -74,8 +74,8 @@ def test_a_wrong_setting_is_named_in_one_line(name: str, value: str, message: st
 @pytest.mark.parametrize(
     "password",
     [
-        *("pa/secret", "pa?secret", "pa#secret", "pa@secret", "pa%secret", "pa secret"),
-        *("12/secret", "12?secret=1", "12/a?secret=1", "1/secret@3", "%secret"),
+        *("pa/secret", "pa?secret", "12/secret", "12?secret=1"),
+        *("12/a?secret=1", "1/secret@3", "/secret", "secret?"),
     ],
 )
 def test_a_password_that_a_url_cannot_contain_is_not_printed(password: str) -> None:
@@ -85,10 +85,7 @@ def test_a_password_that_a_url_cannot_contain_is_not_printed(password: str) -> N
 
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("DATABASE_URL must look like postgres://user:password@host:")
-    assert ended.stderr.endswith(
-        "In a password, write % as %25, / as %2F, ? as %3F, # as %23, @ as %40 and a blank as "
-        "%20.\n"
-    )
+    assert ended.stderr.endswith("In a password, write / as %2F, ? as %3F and % as %25.\n")
     assert "secret" not in ended.stderr
 
 

@@ -92,6 +92,7 @@ def test_values_are_read_as_people_write_them(name: str, value: str, expected: s
     ("url", "expected"),
     [
         ('"postgres://u:s%2F%3F%23%40%25@db:5433/stock"', "u s/?#@% db 5433 stock"),
+        ("postgres://u:a#b@c%d e$@db/stock", "u a#b@c%d e$ db  stock"),
         ("postgresql://u:a+b:$[%2Fc@db/a+b", "u a+b:$[/c db  a+b"),
         ("postgres:////run/postgresql/stock", "  /run/postgresql  stock"),
         ("postgres://[::1]:5432/stock?sslmode=require", "  ::1 5432 stock"),
