@@ -8,11 +8,12 @@ from typing import NamedTuple, cast
 from django.utils.text import get_text_list
 
 from products import stock
+from products.files.cells import Row, is_filled, meaning_of
+from products.files.columns import Columns, folded
 from products.files.exports import EVENT_EXPORT, REFUSED_COLUMNS
 from products.files.lines import WITHOUT_SKU, FileLine, Reader, lacks_sku, level_in, read_line
 from products.files.products import PRODUCT_LISTS
 from products.files.profiles import Wanted
-from products.files.rows import Columns, Row, folded, is_filled, meaning_of
 from products.validators import MAX_NOTE_LENGTH, is_sku
 
 

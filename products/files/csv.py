@@ -9,14 +9,8 @@ from contextlib import suppress
 from itertools import islice
 from typing import BinaryIO, NamedTuple
 
-from products.files.rows import (
-    DELIMITERS,
-    HEADER_SEARCH_ROWS,
-    Columns,
-    UnreadableFile,
-    is_filled,
-    shown,
-)
+from products.files.cells import UnreadableFile, is_filled, shown
+from products.files.columns import DELIMITERS, HEADER_SEARCH_ROWS, Columns
 from products.validators import is_sku
 
 MAX_LINE_BYTES = 1024 * 1024

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 from openpyxl import Workbook
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
+from products.files.cells import escape_formula
 from products.files.exports import OMITTED_WHERE_NULL, Row
-from products.files.rows import escape_formula
 
 Writer = Callable[[TextIOBase, Sequence[str], Iterable[Row]], int]
 """Writes a header with the column names, then the rows. Returns the number of rows."""

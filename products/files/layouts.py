@@ -8,18 +8,10 @@ from typing import NamedTuple
 
 from django.utils.text import get_text_list
 
+from products.files.cells import Cell, UnreadableFile, is_filled, shown, text_of
+from products.files.columns import HEADER_SEARCH_ROWS, Columns, folded
 from products.files.exports import REFUSED_COLUMNS
 from products.files.profiles import LOCATION, PROFILES, Profile, Wanted
-from products.files.rows import (
-    HEADER_SEARCH_ROWS,
-    Cell,
-    Columns,
-    UnreadableFile,
-    folded,
-    is_filled,
-    shown,
-    text_of,
-)
 from products.files.selection import (
     Check,
     Choice,

@@ -10,7 +10,8 @@ from django.core.exceptions import ValidationError
 from django.utils.text import get_text_list
 
 from products import stock
-from products.files.rows import Columns, Row, is_filled, shown
+from products.files.cells import Row, is_filled, shown
+from products.files.columns import Columns
 from products.validators import (
     OPTIONAL_MARKS,
     RESERVED_SKUS,

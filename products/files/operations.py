@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from products import stock
 from products.files.adjustments import OPERATION_TYPES, sum_of
+from products.files.cells import Row
 from products.files.lines import FileLine, describe, sku_of
 from products.files.products import (
     duplicate,
@@ -17,7 +18,6 @@ from products.files.products import (
     repeated,
     tally_of,
 )
-from products.files.rows import Row
 from products.files.similar import refuse_similar
 from products.files.staging import Codec, NewLine, Staged, Staging
 from products.models import Levels

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from products import stock
+from products.files.cells import Row, shown
+from products.files.columns import Columns
 from products.files.exports import LOW_STOCK_EXPORT, PRODUCT_EXPORT
 from products.files.lines import FileLine, Reader, level_in, read_line
 from products.files.profiles import Wanted
-from products.files.rows import Columns, Row, shown
 from products.models import Product
 from products.validators import is_sku
 

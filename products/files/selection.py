@@ -6,17 +6,9 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from products import stock
+from products.files.cells import Cell, Row, UnreadableFile, is_filled, shown, text_of
+from products.files.columns import Columns, folded
 from products.files.lines import WITHOUT_SKU
-from products.files.rows import (
-    Cell,
-    Columns,
-    Row,
-    UnreadableFile,
-    folded,
-    is_filled,
-    shown,
-    text_of,
-)
 
 OTHER_ROWS = "other rows"
 OTHER_LOCATIONS = "other locations"

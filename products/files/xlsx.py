@@ -19,23 +19,20 @@ from openpyxl import load_workbook
 from openpyxl.utils import get_column_letter, range_boundaries
 from openpyxl.xml.functions import iterparse
 
-from products.files.csv import csv_lines
-from products.files.number_formats import shows_number
-from products.files.rows import (
-    HEADER_SEARCH_ROWS,
+from products.files.cells import (
     MAX_DIGITS_OF_TEXT,
-    NO_ROWS,
     Cell,
-    Columns,
     FormattedNumber,
     InvalidCell,
     Row,
     UnreadableFile,
-    folded,
     is_filled,
-    rows_of,
     shown,
 )
+from products.files.columns import HEADER_SEARCH_ROWS, Columns, folded
+from products.files.csv import csv_lines
+from products.files.number_formats import shows_number
+from products.files.rows import NO_ROWS, rows_of
 from products.files.selection import ReadLines, Selection
 
 MAX_FILE_BYTES = 5 * 1024 * 1024

@@ -17,10 +17,12 @@ from tqdm import tqdm
 
 from products import stock
 from products.files import bulk, operations
+from products.files.cells import Row
+from products.files.columns import Columns, folded
 from products.files.csv import csv_lines
 from products.files.layouts import select
 from products.files.profiles import PROFILES, Wanted
-from products.files.rows import NO_ROWS, Columns, Row, folded, rows_of
+from products.files.rows import NO_ROWS, rows_of
 from products.files.selection import Choice, Selection
 from products.files.staging import NewLine, Staging
 from products.management.base import (

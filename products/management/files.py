@@ -12,10 +12,11 @@ from typing import BinaryIO
 from django.core.management.base import CommandError
 
 from products.files.bulk import Refusal
+from products.files.cells import UnreadableFile, is_filled, meaning_of
+from products.files.columns import Columns
 from products.files.csv import csv_lines
 from products.files.exports import REFUSED_COLUMNS
 from products.files.formats import write_csv
-from products.files.rows import Columns, UnreadableFile, is_filled, meaning_of
 from products.management.base import ExitCode
 
 _BLOCK = 1024 * 1024

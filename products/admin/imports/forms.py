@@ -16,9 +16,9 @@ from unfold.widgets import (
 
 from products.admin.dialogs import TimeField
 from products.files import adjustments, products
+from products.files.columns import Columns, folded
 from products.files.layouts import select
 from products.files.profiles import PROFILES, Wanted
-from products.files.rows import Columns, folded
 from products.files.selection import Choice, ReadLines, Selection
 from products.files.xlsx import MAX_FILE_BYTES, MAX_ROWS
 from products.validators import MAX_NAME_LENGTH, MAX_NOTE_LENGTH

@@ -15,6 +15,8 @@ from products.files.adjustments import (
     adjustment_line,
     check_counts,
 )
+from products.files.cells import Row
+from products.files.columns import Columns
 from products.files.lines import WITHOUT_SKU, FileLine, lacks_sku, sku_of
 from products.files.products import (
     CHANGED,
@@ -30,7 +32,6 @@ from products.files.products import (
     repeated,
     tally_of,
 )
-from products.files.rows import Columns, Row
 from products.files.similar import refuse_similar
 from products.models import Product
 

@@ -24,8 +24,8 @@ from products.admin.base import InventoryAdmin, actor_of, once_for
 from products.admin.imports.kinds import IMPORTS, Import
 from products.db.clock import SecondsFromNow
 from products.files.adjustments import OPERATION_TYPES
+from products.files.cells import Row, UnreadableFile, hash_of
 from products.files.lines import AnyChange, FileLine
-from products.files.rows import Row, UnreadableFile, hash_of
 from products.files.selection import InvalidChoice
 from products.files.xlsx import MAX_FILE_BYTES, read
 from products.models import MIN_CLAIM_HOURS, ImportedFile, PendingImport, StockEvent

@@ -12,8 +12,8 @@ from products.files.adjustments import (
     adjustment_line,
     wanted_in_adjustments,
 )
+from products.files.columns import Columns
 from products.files.lines import FileLine
-from products.files.rows import Columns
 from products.files.staging import NewLine, staging
 from products.management.base import ExitCode, note, timestamp
 from products.management.bulk import BulkCommand, Labels, choice_of, names_in_file, with_run_id

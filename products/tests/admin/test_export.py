@@ -18,7 +18,7 @@ from openpyxl import load_workbook
 from products import stock
 from products.admin import exporting
 from products.files import exports
-from products.files.rows import escape_formula
+from products.files.cells import escape_formula
 from products.models import Product
 from products.tests.admin.browsers import browser_of
 from products.tests.admin.test_import import changes_of, confirm_url, upload

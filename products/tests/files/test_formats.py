@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis.strategies import text
 from openpyxl import load_workbook
 
+from products.files.cells import escape_formula, meaning_of
 from products.files.formats import write_csv, write_json_lines, write_xlsx
-from products.files.rows import escape_formula, meaning_of
 
 NAMES = ["text", "number", "truth", "time", "nothing", "object"]
 TIME = datetime(2026, 11, 20, 9, 30, 0, 120_000, tzinfo=UTC)

@@ -14,8 +14,10 @@ import pytest
 
 from products import stock
 from products.files.adjustments import ADJUSTMENT_COLUMNS, adjustment_line
+from products.files.cells import UnreadableFile
+from products.files.columns import Columns
 from products.files.csv import csv_lines
-from products.files.rows import Columns, UnreadableFile, rows_of
+from products.files.rows import rows_of
 from products.tests.factories import ACTOR, ProductFactory
 from products.tests.files.sheets import LEVELS, Read, both, changed, saved, sheet_of
 

@@ -22,7 +22,7 @@ from rest_framework.test import APIClient
 from products import stock
 from products.api.serializers import StockEventSerializer
 from products.files import exports
-from products.files.rows import escape_formula
+from products.files.cells import escape_formula
 from products.models import StockEvent
 from products.tests.admin.browsers import browser_of
 from products.tests.admin.test_export import FORMULAS, HEADER, csv_of, export
