@@ -827,7 +827,6 @@ OUTCOMES = {
     "409 repeated_count",
     *("200 late count", "400 invalid late count", "404 product_not_found late count"),
     *("409 quantity_changed late count", "409 below_reserved late count"),
-    "409 stock_limit_exceeded late count",
     *("409 reservation_closed", "409 product_archived"),
     "410 reservation_expired",
     "412 precondition_failed",

@@ -46,7 +46,8 @@ def configured(key: str) -> SchemathesisConfig:
             },
             "checks": {
                 "positive_data_acceptance": {
-                    "expected-statuses": ["2xx", *REFUSED_BY_STATE],
+                    # 304 answers `If-None-Match`.
+                    "expected-statuses": ["2xx", "304", *REFUSED_BY_STATE],
                 },
                 "negative_data_rejection": {
                     "expected-statuses": ["400", "401", "405", "415", *REFUSED_BY_STATE],
@@ -104,6 +105,8 @@ def test_service_and_document_agree(
     with running_server() as server:
         server.wait_for_workers()
         document = server.request("GET", "/openapi.json").body
+        # The server sends it from a file, for every method.
+        del document["paths"]["/health/live"]
         document = without_late_counts(without_cursors(document))
         config.projects.default.base_url = f"http://127.0.0.1:{server.port}"
         schema = schemathesis.openapi.from_dict(document, config=config)
