@@ -25,9 +25,6 @@ from products.validators import MAX_NAME_LENGTH, MAX_NOTE_LENGTH
 
 MAX_WHERE_LENGTH = 2_000
 
-MAX_SHEET_NAME_LENGTH = 31
-"""The length that Excel allows."""
-
 
 class ImportForm(forms.Form):
     """A file to import."""
@@ -55,7 +52,7 @@ class ImportForm(forms.Form):
 
     sheet = forms.CharField(
         required=False,
-        max_length=MAX_SHEET_NAME_LENGTH,
+        max_length=MAX_NAME_LENGTH,
         help_text="The name of the sheet in an XLSX file with several. If empty: the only visible "
         "sheet that has cells.",
         widget=UnfoldAdminTextInputWidget,
