@@ -1,6 +1,6 @@
 # The commands of this project, for people and for CI. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install run serve test test-fast test-browser test-clients test-clients-node screenshots fuzz planted bench lint format requirements clean
+.PHONY: help install run serve test test-fast test-browser test-clients test-clients-node screenshots fuzz planted bench abuse lint format requirements clean
 
 # The first Python on the path that is new enough. PYTHON=... chooses another.
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14; do \
@@ -94,6 +94,9 @@ screenshots: install  ## Take the screenshots in docs/screenshots
 
 bench: install $(BENCH_VENV)/installed  ## Measure the speed of the service (BENCH=--quick for a first look)
 	$(BIN)/python -m benchmarks.throughput $(BENCH)
+
+abuse: install  ## Check that orders succeed while others abuse the service (ABUSE="--seconds 60")
+	$(BIN)/python -m benchmarks.abuse $(ABUSE)
 
 $(BENCH_VENV)/installed: requirements/bench.txt
 	$(PYTHON) -m venv $(BENCH_VENV)

@@ -42,15 +42,15 @@ def running(
 
 def cpu_seconds(root: int) -> float:
     """Return the CPU time so far of a process and its descendants, including ended ones."""
-    fields = {pid: stat for pid in _pids() if (stat := _stat(pid)) is not None}
-    tree = {root}
-    # A child may have a lower number than its parent, so repeat until no new one is found.
-    while found := {pid for pid, stat in fields.items() if int(stat[1]) in tree} - tree:
-        tree |= found
+    stats = _stats()
+    tree = _tree(root, stats) & stats.keys()
     # Fields 14 to 17 of proc(5): user and kernel time of the process and of its reaped children.
-    return sum(int(ticks) for pid in tree & fields.keys() for ticks in fields[pid][11:15]) * (
-        SECONDS_OF_A_TICK
-    )
+    return sum(int(ticks) for pid in tree for ticks in stats[pid][11:15]) * SECONDS_OF_A_TICK
+
+
+def descendants(root: int) -> set[int]:
+    """Return the ids of the running descendants of a process."""
+    return _tree(root, _stats()) - {root}
 
 
 def cpu_seconds_of_the_machine() -> float:
@@ -58,6 +58,19 @@ def cpu_seconds_of_the_machine() -> float:
     ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = ticks
     return (user + nice + system + interrupts + soft_interrupts + stolen) * SECONDS_OF_A_TICK
+
+
+def _tree(root: int, stats: Mapping[int, list[str]]) -> set[int]:
+    """Return the ids of a process and its descendants."""
+    tree = {root}
+    # A child may have a lower number than its parent, so repeat until no new one is found.
+    while found := {pid for pid, stat in stats.items() if int(stat[1]) in tree} - tree:
+        tree |= found
+    return tree
+
+
+def _stats() -> dict[int, list[str]]:
+    return {pid: stat for pid in _pids() if (stat := _stat(pid)) is not None}
 
 
 def _pids() -> list[int]:

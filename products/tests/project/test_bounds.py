@@ -49,7 +49,10 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent(
 
 
 def test_the_server_is_alive_while_every_thread_waits_for_a_body(server: Server) -> None:
-    head = request("POST", "/admin/login/", "Content-Length: 100")
+    # With a cookie, the server has to look for the token in the form.
+    cookie = f"Cookie: csrftoken={'a' * 32}"
+    type_ = "Content-Type: application/x-www-form-urlencoded"
+    head = request("POST", "/admin/login/", type_, cookie, "Content-Length: 100")
     waiting = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(24)]
     try:
         for client in waiting:
