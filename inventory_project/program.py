@@ -94,6 +94,7 @@ def claim_address(host: str, port: int, *, hint: str, patience: float = 0) -> so
             if error.errno != errno.EADDRINUSE or time.monotonic() >= end:
                 shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
                 sys.exit(f"Cannot listen on {shown}: {error.strerror}. {hint}")
+        # No event tells that a port is free.
         time.sleep(0.1)
     claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -46,6 +46,7 @@ def application() -> Any:
 
 def _end_without(server: int) -> None:
     """Wait until the server has been killed. Then end as if it had sent SIGTERM."""
+    # No portable signal tells that the parent has died.
     while os.getppid() == server:
         time.sleep(_LOOK_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -54,6 +54,7 @@ class AllowMixin:
 
     @property
     def allowed_methods(self) -> list[str]:
+        # mypy does not know that the next base class is a view.
         allowed: list[str] = super().allowed_methods  # type: ignore[misc]
         return [method for method in allowed if method != "OPTIONS"]
 

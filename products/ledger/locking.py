@@ -16,7 +16,7 @@ from products.db.compiled import CompiledQuery
 from products.db.prepared import array, execute_prepared
 from products.db.sqlite import is_sqlite
 from products.ledger import sqlite, statements
-from products.models import AtCount, Product, Reservation, ReservationLine, StockEvent
+from products.models import PastLevel, Product, Reservation, ReservationLine, StockEvent
 
 # The columns that rules and postings read.
 _LEVELS_ONLY = (
@@ -64,8 +64,8 @@ def lock_products(
     return {product.sku: product for product in query.fetch(array(set(skus)))}
 
 
-def read_at_counts(products: Mapping[str, Product], moments: Mapping[str, datetime]) -> None:
-    """Set `at_count` of the products with a late count. `moments` holds its moment by SKU.
+def read_past_levels(products: Mapping[str, Product], moments: Mapping[str, datetime]) -> None:
+    """Set `past_level` of the products with a late count. `moments` holds its moment by SKU.
 
     One statement reads all of them. To decide by them, lock the products first.
     """
@@ -77,11 +77,11 @@ def read_at_counts(products: Mapping[str, Product], moments: Mapping[str, dateti
         times = list(map(sqlite.as_text, times))
     rows = statements.rows_of(StockEvent, ("product_id", "occurred_at"), [list(counted), times])
     for pk, is_future, quantity, counted_again_at in execute_prepared(
-        statements.at_counts(rows.sql), rows.parameters
+        statements.past_levels(rows.sql), rows.parameters
     ):
         if is_sqlite():
             counted_again_at = sqlite.from_text(counted_again_at)
-        counted[pk].at_count = AtCount(bool(is_future), quantity, counted_again_at)
+        counted[pk].past_level = PastLevel(bool(is_future), quantity, counted_again_at)
 
 
 def lock_rows(products: QuerySet[Product]) -> None:
@@ -185,7 +185,7 @@ class Products:
         unknown = set(self.skus) - known.keys()
         products = {**known, **lock_products(unknown, levels_only=self.levels_only)}
         if self.moments:
-            read_at_counts(products, self.moments)
+            read_past_levels(products, self.moments)
         return Locked(products)
 
 

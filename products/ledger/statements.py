@@ -138,8 +138,8 @@ def insert_events(
     """
 
 
-def at_counts(moments: str) -> str:
-    """Return the SQL that reads the `AtCount` of products.
+def past_levels(moments: str) -> str:
+    """Return the SQL that reads the `PastLevel` of products.
 
     `moments` has the columns `product_id` and `occurred_at`, which is the moment of the count.
     """

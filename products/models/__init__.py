@@ -22,7 +22,7 @@ from products.models.events import (
 )
 from products.models.fields import MomentField, SkuField, WordsField, words_of
 from products.models.files import BulkRefusal, BulkRun, ImportedFile, PendingImport
-from products.models.products import AtCount, Levels, Product
+from products.models.products import Levels, PastLevel, Product
 from products.models.reservations import Reservation, ReservationLine, ReservationQuerySet
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
     "MIN_CLAIM_HOURS",
     "TRUSTED_SECONDS",
     "ApiKey",
-    "AtCount",
     "BulkRefusal",
     "BulkRun",
     "DailyTotal",
@@ -41,6 +40,7 @@ __all__ = [
     "ImportedFile",
     "Levels",
     "MomentField",
+    "PastLevel",
     "PendingImport",
     "Product",
     "Reservation",

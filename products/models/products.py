@@ -38,14 +38,17 @@ class Levels(NamedTuple):
         return self.quantity - self.reserved_quantity < self.minimum_stock_level
 
 
-class AtCount(NamedTuple):
+class PastLevel(NamedTuple):
     """What the ledger says about a product at the moment of a late count."""
 
     is_future: bool
     quantity: int | None
     """Units on hand at the moment. None if the product did not exist yet."""
     counted_again_at: datetime | None
-    """The time of the last count of the product after the moment. Undone counts do not matter."""
+    """The time of the last count after the moment, or of the undo of a change from before it.
+
+    Undone counts do not matter.
+    """
 
 
 _SKU_IN_CAPITALS = Upper("sku")
@@ -136,7 +139,7 @@ class Product(models.Model):
 
     objects = ProductQuerySet.as_manager()
 
-    at_count: AtCount
+    past_level: PastLevel
     """Set by `products.ledger.locking` for a late count only."""
 
     class Meta:

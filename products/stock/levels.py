@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
-from products.ledger.locking import Locked, Products, read_at_counts
+from products.ledger.locking import Locked, Products, read_past_levels
 from products.ledger.posting import Actor, LevelChange, Posting
 from products.models import Levels, Product
 from products.stock import overdue
@@ -144,7 +144,7 @@ def _products_at(
     `returned` holds the units by SKU that overdue reservations would return.
     """
     products = {product.sku: product for product in Product.objects.filter(sku__in=set(wants.skus))}
-    read_at_counts(products, wants.moments)
+    read_past_levels(products, wants.moments)
     for sku, units in (returned or {}).items():
         products[sku].reserved_quantity -= units
     for sku in levels.keys() & products.keys():

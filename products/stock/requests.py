@@ -230,7 +230,7 @@ class Adjust(Operation):
         return self.quantity - product.quantity
 
     def _late_change(self, product: Product, counted_at: datetime) -> int:
-        is_future, quantity_then, counted_again_at = product.at_count
+        is_future, quantity_then, counted_again_at = product.past_level
         if is_future:
             detail = (
                 f"{format_time(counted_at)} is in the future. Correct the time, or leave it out if "

@@ -68,11 +68,12 @@ def keep_pending(
 
 def _last_event_of(kind: Import, content_hash: str) -> StockEvent | None:
     """Return the last event of the latest import of these cells."""
-    imported = ImportedFile.objects.filter(content_hash=content_hash, kind=kind.name)
     if not content_hash:  # A preview of an earlier version has none.
         return None
+    imported = ImportedFile.objects.filter(content_hash=content_hash, kind=kind.name)
     requests = imported.exclude(request_id="").values("request_id")
     events = StockEvent.objects.filter(source=StockEvent.Source.ADMIN, request_id__in=requests)
+    # SQLite uses a partial index only if the query repeats the condition of the index.
     return events.exclude(request_id="").order_by("-pk").first()
 
 
