@@ -179,6 +179,8 @@ class InventoryAdmin(DeclaredFilters, ModelAdmin):
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
     paginator = BoundedPaginator
+    # Without it, the filters are in no form, and choosing one does nothing.
+    list_filter_submit = True
     # Rendering the rows takes most of the time of a page.
     list_per_page = 50
 

@@ -13,13 +13,13 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from rest_framework_api_key.models import APIKey as LibraryApiKey
-from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 from unfold.views import ChangeList
 
 from products import stock
 from products.admin.base import InventoryAdmin, actor_of
 from products.admin.dialogs import Dialog, dialog_action
+from products.admin.filters import ChoicesFilter, SelectFilter
 from products.models import TRUSTED_SECONDS, ApiKey, Role
 
 # The library's own key model, which this service does not use.
@@ -51,7 +51,7 @@ def key_at(object_id: str) -> ApiKey | None:
     return ApiKey.objects.filter(prefix=object_id.partition(".")[0]).first()
 
 
-class StatusFilter(DropdownFilter):
+class StatusFilter(SelectFilter):
     title = "status"
     parameter_name = "state"
 
@@ -157,7 +157,7 @@ class KeyList(ChangeList):
 class ApiKeyAdmin(InventoryAdmin):
     form = KeyForm
     list_display = ("name", "role", "prefix", "created", "expiry_date", "status")
-    list_filter = ("role", StatusFilter)
+    list_filter = (("role", ChoicesFilter), StatusFilter)
     filter_parameters = ("role__exact", "state")
     search_fields = ("name", "prefix")
     search_help_text = "Part of a name or prefix"

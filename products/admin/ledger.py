@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateFilter, TextFilter
+from unfold.contrib.filters.admin import RangeDateFilter, TextFilter
 from unfold.decorators import display
 from unfold.utils import parse_date_str
 
@@ -22,6 +22,7 @@ from products.admin.base import (
     late_count,
 )
 from products.admin.exporting import CSV, CannotExport, ExportAdmin, is_longer
+from products.admin.filters import ChoicesFilter
 from products.files.exports import EVENT_EXPORT
 from products.models import Product, StockEvent
 
@@ -185,12 +186,11 @@ class StockEventAdmin(ExportAdmin, ReadOnlyAdmin):
     sortable_by = ()
     ordering = ("-occurred_at", "-id")
     list_filter = (
-        ("type", ChoicesDropdownFilter),
-        ("source", ChoicesDropdownFilter),
+        ("type", ChoicesFilter),
+        ("source", ChoicesFilter),
         ActorFilter,
         ("occurred_at", DayFilter),
     )
-    list_filter_submit = True
     filter_parameters = ("type__exact", "source__exact", "actor", *DAY_PARAMETERS)
     search_fields = ("sku", "reference", "request_id")
     search_help_text = "Exact SKU, reference or request ID"

@@ -10,7 +10,6 @@ from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 
 from products import stock
@@ -26,6 +25,7 @@ from products.admin.base import (
 from products.admin.batches import BatchActions
 from products.admin.dialogs import AddDialog, AdjustDialog, RemoveDialog, dialog_action
 from products.admin.exporting import ProductExportAdmin
+from products.admin.filters import SelectFilter
 from products.admin.imports.pages import ImportAdmin
 from products.db.clock import SecondsFromNow
 from products.models import Product, Reservation, StockEvent
@@ -46,7 +46,7 @@ def status_of(product: Product) -> str:
     return "Low stock" if product.is_low_stock else "In stock"
 
 
-class StockFilter(DropdownFilter):
+class StockFilter(SelectFilter):
     title = "stock"
     parameter_name = "stock"
 
@@ -64,7 +64,7 @@ class StockFilter(DropdownFilter):
         return queryset
 
 
-class UpdatedFilter(DropdownFilter):
+class UpdatedFilter(SelectFilter):
     title = "last update"
     parameter_name = "updated"
 
@@ -77,7 +77,7 @@ class UpdatedFilter(DropdownFilter):
         return queryset.filter(updated_at__gte=SecondsFromNow(-3600 * int(self.value())))
 
 
-class ArchivedFilter(DropdownFilter):
+class ArchivedFilter(SelectFilter):
     """Hide archived products by default."""
 
     title = "archive status"

@@ -13,6 +13,7 @@ from unfold.forms import PaginationInlineFormSet
 from products.admin.base import ReadOnlyAdmin, format_time
 from products.admin.dialogs import ExtendDialog, FulfillDialog, ReleaseDialog, dialog_action
 from products.admin.exporting import ReservationExportAdmin
+from products.admin.filters import ChoicesFilter, SelectFilter
 from products.models import Product, Reservation, ReservationLine
 
 SOON_SECONDS = 60 * 60
@@ -25,7 +26,7 @@ def status_of(reservation: Reservation) -> str:
     return "Overdue" if reservation.is_overdue else reservation.get_status_display()
 
 
-class ExpiryFilter(admin.SimpleListFilter):
+class ExpiryFilter(SelectFilter):
     """Open reservations by their expiry, on the database's clock."""
 
     title = "expiry"
@@ -73,7 +74,7 @@ class ReservationLineInline(TabularInline):
 class ReservationAdmin(ReservationExportAdmin, ReadOnlyAdmin):
     list_display = ("id", "reference", "shown_status", "expires", "created")
     fields = ("reference", "shown_status", "expires", "created")
-    list_filter = ("status", ExpiryFilter)
+    list_filter = (("status", ChoicesFilter), ExpiryFilter)
     filter_parameters = ("status__exact", "expiry")
     search_fields = ("reference",)  # Shows the search field. See `get_search_results`.
     search_help_text = "Exact reference, SKU or reservation ID"

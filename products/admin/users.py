@@ -10,6 +10,7 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from products.admin.base import DeclaredFilters
+from products.admin.filters import RelatedFilter, YesNoFilter
 from products.groups import PERMISSIONS
 
 admin.site.unregister([Group, User])
@@ -42,6 +43,13 @@ class ForSuperusers:
 
 @admin.register(User)
 class StaffAdmin(ForSuperusers, DeclaredFilters, UserAdmin, ModelAdmin):
+    list_filter = (
+        ("is_staff", YesNoFilter),
+        ("is_superuser", YesNoFilter),
+        ("is_active", YesNoFilter),
+        ("groups", RelatedFilter),
+    )
+    list_filter_submit = True
     filter_parameters = (
         *("is_staff__exact", "is_superuser__exact", "is_active__exact"),
         "groups__id__exact",

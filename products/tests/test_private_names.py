@@ -655,3 +655,13 @@ def test_the_title_of_a_page_is_that_of_unfold_but_keeps_the_case_of_a_sku() -> 
     exact = f"{{% if part.title.pk %}}{{{{ part.title }}}}{{% else %}}{title}{{% endif %}}"
     assert ours == theirs.replace(title, exact), "Renew our copy of Unfold's template."
     assert title in theirs
+
+
+def test_the_form_of_filters_is_that_of_unfold_but_starts_at_the_first_page() -> None:
+    name = "unfold/templatetags/preserve_changelist_filters.html"
+    theirs = Path(unfold.__path__[0], "templates", name).read_text()
+    field = '<input type="hidden" name="{{ key }}" value="{{ value }}">'
+
+    kept = f'{{% if key != "p" and key != "e" %}}{field}{{% endif %}}'
+    assert source_of(name) == theirs.replace(field, kept), "Renew our copy of Unfold's template."
+    assert field in theirs

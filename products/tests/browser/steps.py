@@ -29,6 +29,29 @@ def search_products(page: Page, text: str) -> None:
     page.wait_for_url("**/?q=*")
 
 
+def open_list(page: Page, title: str) -> None:
+    """Open a list from the sidebar."""
+    page.locator("#nav-sidebar-apps").get_by_role("link", name=title).click()
+    expect(page.locator("#changelist")).to_be_visible()
+
+
+def apply_filters(page: Page, **fields: str) -> None:
+    """Open the Filters panel, choose or type each value under its label, and apply the form.
+
+    The underscores of a label are blanks.
+    """
+    page.locator("#changelist").get_by_text("Filters", exact=False).first.click()
+    panel = page.locator("#filter-form")
+    for label, value in fields.items():
+        field = panel.get_by_label(label.replace("_", " "))
+        if field.evaluate("field => field.tagName") == "SELECT":
+            field.select_option(label=value)
+        else:
+            field.fill(value)
+    panel.get_by_role("button", name="Apply Filters").click()
+    expect(panel).not_to_be_visible()
+
+
 def open_product(page: Page, sku: str) -> None:
     search_products(page, sku)
     page.get_by_role("link", name=sku, exact=True).click()
