@@ -1,6 +1,4 @@
-import time
 from argparse import ArgumentParser
-from contextlib import suppress
 from typing import Any
 
 from django.db import Error, connection
@@ -13,6 +11,7 @@ from products.management.base import (
     database_failure,
     whole_number,
 )
+from products.management.repeating import stop_signal
 from products.models import Reservation, StockEvent
 
 BATCH = 1_000
@@ -43,10 +42,10 @@ class Command(InventoryCommand):
         if every is None:
             self._expire(batch)
             return
-        with suppress(KeyboardInterrupt):
-            while True:
+        with stop_signal() as stopped:
+            while not stopped.is_set():
                 self._try_to_expire(batch)
-                time.sleep(max(every, 1))
+                stopped.wait(max(every, 1))
 
     def _try_to_expire(self, batch: int) -> None:
         """Expire once, and report only if there was work. A busy database only delays it."""

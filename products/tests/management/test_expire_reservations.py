@@ -34,7 +34,8 @@ def wait_until_expired(reservation: Reservation) -> None:
         time.sleep(0.05)
 
 
-def test_it_expires_again_and_again_until_ctrl_c() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_expires_again_and_again_until_ctrl_c_or_sigterm(number: signal.Signals) -> None:
     product = ProductFactory.create(quantity=5)
     first = overdue_reservation(product.sku)
     loop = subprocess.Popen(
@@ -49,7 +50,7 @@ def test_it_expires_again_and_again_until_ctrl_c() -> None:
     try:
         wait_until_expired(first)
         wait_until_expired(overdue_reservation(product.sku))
-        loop.send_signal(signal.SIGINT)
+        loop.send_signal(number)
         said, failed = loop.communicate(timeout=WAIT_SECONDS)
     finally:
         loop.kill()
