@@ -149,15 +149,18 @@ def _route(
     load.fixed_rate(
         target.port, orders, connections=CONNECTIONS, seconds=WARM_UP_SECONDS, rate=options.rate
     )
-    # The children of the server: its workers, and a process of Python's.
-    workers = processes.descendants(ours.pid or 0)
     quiet = None
     for kind in (Kind("nothing", _nothing), *kinds, Kind("nothing, again", _nothing)):
         before = _files(folders)
+        # The children of the server: its workers, and a process of Python's.
+        workers = processes.descendants(ours.pid or 0)
         _forget_peaks(workers)
         with _abuse(kind, target, options.seconds) as sent:
             seen = _orders(target.port, orders, options)
         quiet = quiet or seen
+        if processes.descendants(ours.pid or 0) != workers:
+            misses.append(f"{name}: a worker was replaced during {kind.title}")
+            workers = processes.descendants(ours.pid or 0)
         ratio, megabytes = seen.p99 / quiet.p99, _peak_megabytes(workers)
         left = len(_files(folders) - before)
         line = (

@@ -89,6 +89,11 @@ ERROR_KINDS = {
         "The database does not respond. The change may have been applied. Retry with the same "
         "`Idempotency-Key`.",
     ),
+    "server_unavailable": ErrorKind(
+        503,
+        "The proxy got no response. The change may have been applied. Retry with the same "
+        "`Idempotency-Key`.",
+    ),
 }
 """Every error code. The OpenAPI document lists them in this order."""
 

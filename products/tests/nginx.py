@@ -31,7 +31,7 @@ def running_nginx(folder: Path, server_port: int) -> Iterator[int]:
     text = CONFIGURATION.read_text()
     for shipped, own in {
         "listen 80;": f"listen 127.0.0.1:{port};",
-        "http://127.0.0.1:8000;": f"http://127.0.0.1:{server_port};",
+        "server 127.0.0.1:8000;": f"server 127.0.0.1:{server_port};",
     }.items():
         assert text.count(shipped) == 1
         text = text.replace(shipped, own)

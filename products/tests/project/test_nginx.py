@@ -5,13 +5,15 @@ import re
 import select
 import socket
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from http.client import HTTPConnection
+from pathlib import Path
 
 import pytest
 
 from products.models import Product
 from products.tests.factories import ApiKeyFactory, ProductFactory
-from products.tests.live import Reply, Server, running_server
+from products.tests.live import Reply, Server, free_port, running_server
 from products.tests.nginx import NGINX, running_nginx
 
 pytestmark = [
@@ -21,6 +23,8 @@ pytestmark = [
 ]
 
 MIB = 1024 * 1024
+CONNECTIONS_OF_AN_ADDRESS = 100
+REQUIRED_MEMBERS = {"type", "title", "status", "detail", "instance", "code", "request_id"}
 ALLOWED_WRONG_KEYS = 30
 NO_HEADERS: Mapping[str, str] = {}
 # With a cookie, the server has to look for the token in the form.
@@ -84,9 +88,39 @@ def test_the_refusal_of_a_large_body_passes(port: int, path: str) -> None:
 
 
 def test_a_body_over_the_limit_of_nginx_gets_413_too(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
-        client.sendall(head("/v1/products", 7 * MIB))
-        assert client.recv(65536).startswith(b"HTTP/1.1 413 ")
+    client = HTTPConnection("127.0.0.1", port, timeout=60)
+    client.putrequest("POST", "/v1/products")
+    client.putheader("Content-Length", str(7 * MIB))
+    client.endheaders()
+    response = client.getresponse()
+
+    assert (response.status, json.load(response)["code"]) == (413, "request_too_large")
+    client.close()
+
+
+def test_a_server_that_is_away_is_a_503(tmp_path: Path) -> None:
+    with running_nginx(tmp_path, free_port()) as port:
+        odd = send(port, "GET", "/v1/products", headers={"X-Request-ID": 'a"b'})
+        page = send(port, "GET", "/admin/")
+
+    problem = json.loads(odd.body)
+    assert (odd.status, problem["code"]) == (503, "server_unavailable")
+    assert odd.headers["retry-after"] == "5"
+    assert odd.headers["content-type"] == "application/problem+json"
+    assert set(problem) == REQUIRED_MEMBERS
+    assert re.fullmatch("[0-9a-f]{32}", problem["request_id"])
+    assert (page.status, page.headers["content-type"]) == (502, "text/html")
+
+
+def test_too_many_connections_of_an_address_are_a_429(port: int) -> None:
+    with ExitStack() as stack:
+        for _ in range(CONNECTIONS_OF_AN_ADDRESS):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+            client.sendall(head("/admin/login/", 100, FORM) + b"username=")
+        reply = send(port, "GET", "/v1/products")
+
+    assert (reply.status, json.loads(reply.body)["code"]) == (429, "throttled")
+    assert reply.headers["retry-after"] == "1"
 
 
 def test_a_body_without_a_length_gets_one(port: int, key: dict[str, str]) -> None:
