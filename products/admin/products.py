@@ -23,6 +23,7 @@ from products.admin.base import (
     link_to,
 )
 from products.admin.batches import BatchActions
+from products.admin.creating import CreateAdmin
 from products.admin.dialogs import AddDialog, AdjustDialog, RemoveDialog, dialog_action
 from products.admin.exporting import ProductExportAdmin
 from products.admin.filters import SelectFilter
@@ -97,7 +98,7 @@ class ArchivedFilter(SelectFilter):
 
 
 @admin.register(Product)
-class ProductAdmin(BatchActions, ImportAdmin, ProductExportAdmin, WithoutTransaction):
+class ProductAdmin(BatchActions, CreateAdmin, ImportAdmin, ProductExportAdmin, WithoutTransaction):
     list_display = (
         "sku",
         "name",

@@ -43,6 +43,13 @@ def _written_forms(sku: str) -> set[str]:
     return written
 
 
+def similar_sku(sku: str) -> str | None:
+    """Return the SKU of a product that is similar to a new SKU, if there is one."""
+    written = Product.objects.written_as(_written_forms(sku)).values_list("sku", flat=True)
+    others = [other for other in written if other.upper() != sku.upper()]
+    return min((other for other in others if plain_form(other) == plain_form(sku)), default=None)
+
+
 def refuse_similar(
     lines: Iterable[FileLine],
     products: Mapping[str, Product],
@@ -87,10 +94,13 @@ def _is_checked(line: FileLine, product: Product | None) -> bool:
 _REMEDY = "Correct the SKU, or allow similar SKUs (--allow-similar)."
 
 
+def describe_similar(sku: str, other: str) -> str:
+    """Return what distinguishes a new SKU from the similar one of a product."""
+    return f"{sku} is new. Only {_difference(sku, other)} it from {other}, which exists."
+
+
 def _similar(sku: str, other: str) -> stock.Invalid:
-    difference = _difference(sku, other)
-    detail = f"{sku} is new. Only {difference} it from {other}, which exists. {_REMEDY}"
-    return stock.Invalid("sku", detail)
+    return stock.Invalid("sku", f"{describe_similar(sku, other)} {_REMEDY}")
 
 
 def _misnamed(sku: str, other: str) -> stock.Invalid:

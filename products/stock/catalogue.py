@@ -30,10 +30,12 @@ def create(
     description: str = "",
     quantity: int = 0,
     minimum_stock_level: int = 0,
+    reason: str = "",
+    reference: str = "",
     by: Actor,
     once: Once[S] | None = None,
 ) -> Product | S:
-    """Create a product with its opening stock.
+    """Create a product with its opening stock, which `reason` and `reference` explain.
 
     Raises `DuplicateSku` if a product has this SKU, or one that differs by case alone.
     """
@@ -43,6 +45,8 @@ def create(
         description=description,
         quantity=quantity,
         minimum_stock_level=minimum_stock_level,
+        reason=reason,
+        reference=reference,
     )
     return run(_SaveOne(product), by=by, once=once)
 

@@ -92,6 +92,7 @@ OPENED_BY = {
     "index": (302, 200, 200, 200, 200, 200),
     "password_change": (302, 200, 200, 200, 200, 200),
     "products_product_changelist": (302, 403, 200, 200, 200, 200),
+    "products_product_add": (302, 403, 403, 403, 200, 200),
     "products_product_change": (302, 403, 200, 200, 200, 200),
     "products_reservation_changelist": (302, 403, 200, 200, 200, 200),
     "products_reservation_change": (302, 403, 200, 200, 200, 200),

@@ -5,6 +5,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from products import stock
+from products.models import Product
 from products.tests.browser.steps import log_in, make_staff, open_product, search_products
 from products.tests.factories import ACTOR, ProductFactory
 
@@ -48,3 +49,31 @@ def test_a_viewer_sees_a_product_but_cannot_edit_it(page: Page) -> None:
     expect(page.get_by_text("Cup", exact=True).first).to_be_visible()
     expect(page.get_by_role("button", name="Save")).not_to_be_attached()
     expect(page.get_by_label("Name")).not_to_be_attached()
+
+
+def test_a_product_is_created_from_a_search_that_finds_nothing(page: Page) -> None:
+    log_in(page, make_staff("Mona", "Stock manager"))
+    page.get_by_label("Find a product").fill("lamp-9")
+    page.keyboard.press("Enter")
+
+    page.get_by_role("link", name="Create LAMP-9").click()
+    expect(page.get_by_label("SKU")).to_have_value("LAMP-9")
+    expect(page.locator("[name=name]")).to_be_focused()
+    page.keyboard.type("Tall lamp")
+    page.get_by_label("On hand").fill("12")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_text("Created LAMP-9. On hand: 12.")).to_be_visible()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("LAMP-9")
+    product = Product.objects.get()
+    assert (product.sku, product.name, product.quantity) == ("LAMP-9", "Tall lamp", 12)
+
+
+def test_a_viewer_whose_search_finds_nothing_cannot_create(page: Page) -> None:
+    log_in(page, make_staff("Vera", "Stock viewer"))
+
+    page.get_by_label("Find a product").fill("LAMP-9")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("heading", name="No products match “LAMP-9”")).to_be_visible()
+    expect(page.get_by_role("link", name="Create")).not_to_be_attached()
