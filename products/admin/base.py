@@ -1,9 +1,9 @@
 """Base classes and helpers for the pages of the back office."""
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from django.contrib.admin import ModelAdmin as DjangoModelAdmin
 from django.contrib.admin import ShowFacets
@@ -19,6 +19,7 @@ from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
 from products import stock
+from products.admin.lists import FilteredList, FilteredListAdmin
 from products.models import StockEvent
 from products.request_id import request_id
 from products.validators import parse_time
@@ -149,7 +150,7 @@ class BoundedPaginator(Paginator):
         return cast(QuerySet, self.object_list).order_by()
 
 
-class BoundedChangeList(ChangeList):
+class BoundedChangeList(FilteredList):
     """List whose footer, not its heading, shows the number of rows."""
 
     def get_results(self, request: HttpRequest) -> None:
@@ -158,29 +159,13 @@ class BoundedChangeList(ChangeList):
         self.full_result_count = self.result_count
 
 
-class DeclaredFilters:
-    """Filter a list by its own filters only.
-
-    Django would accept every lookup of a field in the address: a regular expression that runs for
-    hours, or a search for the digits of a hash.
-    """
-
-    filter_parameters: ClassVar[Collection[str]] = ()
-    """The parameters of the filters of the list."""
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        return lookup in self.filter_parameters
-
-
-class InventoryAdmin(DeclaredFilters, ModelAdmin):
+class InventoryAdmin(FilteredListAdmin, ModelAdmin):
     """Base of all lists. Rows are neither added nor deleted here."""
 
     # Counting all rows, or the rows of each filter, takes as long as reading them.
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
     paginator = BoundedPaginator
-    # Without it, the filters are in no form, and choosing one does nothing.
-    list_filter_submit = True
     # Rendering the rows takes most of the time of a page.
     list_per_page = 50
 

@@ -161,7 +161,10 @@ class ExportAdmin(InventoryAdmin):
         if export_format not in self.export_formats:
             names = " or ".join(name.upper() for name in self.export_formats)
             raise CannotExport(f"Unknown format. Choose {names}.")
-        queryset = self.exported(self.get_changelist_instance(request).queryset)
+        changelist = self.get_changelist_instance(request)
+        if errors := changelist.filter_errors():
+            raise CannotExport(errors[0])
+        queryset = self.exported(changelist.queryset)
         self.check_length(queryset, export_format)
         rows = read_rows(queryset, self.exported_columns)
         respond = _xlsx_response if export_format == XLSX else _csv_response

@@ -1,6 +1,7 @@
 """Filters of lists. Each one is a field of the form in the Filters panel.
 
-A filter that consists of links would lose the fields that are not submitted yet.
+A filter that consists of links would lose the fields that are not submitted yet. A filter describes
+its value for its chip above the list (`products.admin.lists`).
 """
 
 from typing import Any
@@ -11,6 +12,7 @@ from unfold.contrib.filters.admin import (
     ChoicesDropdownFilter,
     DropdownFilter,
     RelatedDropdownFilter,
+    TextFilter,
 )
 from unfold.widgets import UnfoldAdminSelectWidget
 
@@ -27,23 +29,44 @@ class SelectForm(forms.Form):
         )
 
 
-class SelectFilter(DropdownFilter):
+class _Select:
+    """A filter by one of several values."""
+
     form_class = SelectForm
 
+    def described(self, changelist: Any) -> str:
+        """Return the chosen option, or an empty text."""
+        filter_spec: Any = self
+        form = next(iter(filter_spec.choices(changelist)))["form"]
+        options = {str(value): str(text) for value, text in next(iter(form)).field.choices}
+        value = str(filter_spec.value() or "")
+        return options.get(value, value) if value else ""
 
-class ChoicesFilter(ChoicesDropdownFilter):
+
+class SelectFilter(_Select, DropdownFilter):
+    def value(self) -> str | None:
+        """Return the value in the address if the filter offers it."""
+        value: str | None = super().value()
+        return value if value in dict(self.lookup_choices) else None
+
+
+class ChoicesFilter(_Select, ChoicesDropdownFilter):
     """Filter by a field with choices."""
 
-    form_class = SelectForm
 
-
-class RelatedFilter(RelatedDropdownFilter):
+class RelatedFilter(_Select, RelatedDropdownFilter):
     """Filter by related rows, all of which are offered."""
 
-    form_class = SelectForm
 
-
-class YesNoFilter(BooleanRadioFilter):
+class YesNoFilter(_Select, BooleanRadioFilter):
     """Filter by a field that is true or false."""
 
-    form_class = SelectForm
+
+class ExactTextFilter(TextFilter):
+    """Filter by a text. Blanks around it do not count."""
+
+    def text(self) -> str:
+        return (self.value() or "").strip()
+
+    def described(self, changelist: Any) -> str:
+        return self.text()

@@ -14,10 +14,9 @@ from django.urls import reverse
 from django.utils import timezone
 from rest_framework_api_key.models import APIKey as LibraryApiKey
 from unfold.decorators import display
-from unfold.views import ChangeList
 
 from products import stock
-from products.admin.base import InventoryAdmin, actor_of
+from products.admin.base import BoundedChangeList, InventoryAdmin, actor_of
 from products.admin.dialogs import Dialog, dialog_action
 from products.admin.filters import ChoicesFilter, SelectFilter
 from products.models import TRUSTED_SECONDS, ApiKey, Role
@@ -148,7 +147,7 @@ def may_issue(user: Any, role: str) -> bool:
     )
 
 
-class KeyList(ChangeList):
+class KeyList(BoundedChangeList):
     def url_for_result(self, result: ApiKey) -> str:
         return reverse("admin:products_apikey_change", args=[result.prefix])
 
@@ -216,7 +215,7 @@ class ApiKeyAdmin(InventoryAdmin):
             request, object_id, form_url, {**(extra_context or {}), **one_button}
         )
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[BoundedChangeList]:
         return KeyList
 
     def get_object(

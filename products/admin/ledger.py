@@ -1,17 +1,13 @@
 """The ledger page: filters, search and CSV export."""
 
-from datetime import UTC, date, datetime, time
-from typing import Any, cast
+from typing import cast
 
-from django.contrib import admin, messages
-from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
-from unfold.contrib.filters.admin import RangeDateFilter, TextFilter
 from unfold.decorators import display
-from unfold.utils import parse_date_str
 
 from products.admin.base import (
     BoundedPaginator,
@@ -21,15 +17,14 @@ from products.admin.base import (
     format_time,
     late_count,
 )
+from products.admin.days import DayFilter
 from products.admin.exporting import CSV, CannotExport, ExportAdmin, is_longer
-from products.admin.filters import ChoicesFilter
+from products.admin.filters import ChoicesFilter, ExactTextFilter
 from products.files.exports import EVENT_EXPORT
 from products.models import Product, StockEvent
 
 # About the number of rows that a spreadsheet can open. Programs read the change feed.
 MAX_EXPORTED = 1_000_000
-
-DAY_PARAMETERS = {"occurred_at_from", "occurred_at_to"}
 
 
 class LedgerPaginator(BoundedPaginator):
@@ -42,47 +37,17 @@ class LedgerPaginator(BoundedPaginator):
         return cast(QuerySet, self.object_list)
 
 
-class ActorFilter(TextFilter):
+class ActorFilter(ExactTextFilter):
     """Exact name of an actor. Listing all actors would have to read the whole ledger."""
 
     title = "user or client (exact name)"
     parameter_name = "actor"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        actor = (self.value() or "").strip()
+        actor = self.text()
         if "\0" in actor:
             return queryset.none()
         return queryset.filter(actor=actor) if actor else queryset
-
-
-def day_of(text: Any) -> date | None:
-    """Parse the date in a filter, if there is one. Raises `IncorrectLookupParameters`."""
-    if not text:
-        return None
-    day = parse_date_str(text)
-    if day is None:
-        raise IncorrectLookupParameters(f"{text!r} is not a date. Enter one such as 2026-11-29.")
-    return day
-
-
-class DayFilter(RangeDateFilter):
-    """From the start of one day to the end of another, in UTC. Both are optional."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.title = "date"
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        if first := self._day("from"):
-            start = datetime.combine(first, time.min, UTC)
-            queryset = queryset.filter(**{f"{self.field_path}__gte": start})
-        if last := self._day("to"):
-            end = datetime.combine(last, time.max, UTC)
-            queryset = queryset.filter(**{f"{self.field_path}__lte": end})
-        return queryset
-
-    def _day(self, end: str) -> date | None:
-        return day_of(self.used_parameters.get(f"{self.parameter_name}_{end}"))
 
 
 def change_and_level(change: int, level: int) -> str:
@@ -191,7 +156,10 @@ class StockEventAdmin(ExportAdmin, ReadOnlyAdmin):
         ActorFilter,
         ("occurred_at", DayFilter),
     )
-    filter_parameters = ("type__exact", "source__exact", "actor", *DAY_PARAMETERS)
+    filter_parameters = (
+        *("type__exact", "source__exact", "actor"),
+        *("occurred_at_from", "occurred_at_to"),
+    )
     search_fields = ("sku", "reference", "request_id")
     search_help_text = "Exact SKU, reference or request ID"
     fields = (
@@ -218,21 +186,6 @@ class StockEventAdmin(ExportAdmin, ReadOnlyAdmin):
     ) -> tuple[QuerySet, bool]:
         """Find exact values only. They have an index on every database."""
         return (matching(queryset, text) if (text := search_term.strip()) else queryset), False
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Report invalid dates and keep the other filters."""
-        try:
-            for end in DAY_PARAMETERS & request.GET.keys():
-                day_of(request.GET[end])
-        except IncorrectLookupParameters as error:
-            messages.error(request, str(error))
-            kept = request.GET.copy()
-            for end in DAY_PARAMETERS:
-                kept.pop(end, None)
-            return HttpResponseRedirect(f"{request.path}?{kept.urlencode()}")
-        return super().changelist_view(request, extra_context)
 
     def check_length(self, queryset: QuerySet, export_format: str) -> None:
         if is_longer(queryset, MAX_EXPORTED):

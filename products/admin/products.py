@@ -73,9 +73,10 @@ class UpdatedFilter(SelectFilter):
         return [("1", "In the last hour"), ("24", "In the last day"), ("168", "In the last week")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        if self.value() not in dict(self.lookup_choices):
+        hours = self.value()
+        if hours is None:
             return queryset
-        return queryset.filter(updated_at__gte=SecondsFromNow(-3600 * int(self.value())))
+        return queryset.filter(updated_at__gte=SecondsFromNow(-3600 * int(hours)))
 
 
 class ArchivedFilter(SelectFilter):
@@ -86,7 +87,7 @@ class ArchivedFilter(SelectFilter):
     all_option = ("", "Not archived")
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("only", "Archived"), ("all", "All")]
+        return [("only", "Archived only"), ("all", "Archived or not")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         match self.value():

@@ -9,8 +9,8 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from products.admin.base import DeclaredFilters
 from products.admin.filters import RelatedFilter, YesNoFilter
+from products.admin.lists import FilteredListAdmin
 from products.groups import PERMISSIONS
 
 admin.site.unregister([Group, User])
@@ -42,14 +42,13 @@ class ForSuperusers:
 
 
 @admin.register(User)
-class StaffAdmin(ForSuperusers, DeclaredFilters, UserAdmin, ModelAdmin):
+class StaffAdmin(ForSuperusers, FilteredListAdmin, UserAdmin, ModelAdmin):
     list_filter = (
         ("is_staff", YesNoFilter),
         ("is_superuser", YesNoFilter),
         ("is_active", YesNoFilter),
         ("groups", RelatedFilter),
     )
-    list_filter_submit = True
     filter_parameters = (
         *("is_staff__exact", "is_superuser__exact", "is_active__exact"),
         "groups__id__exact",
@@ -73,6 +72,6 @@ class GroupForm(ModelForm):
 
 
 @admin.register(Group)
-class StaffGroupAdmin(ForSuperusers, DeclaredFilters, GroupAdmin, ModelAdmin):
+class StaffGroupAdmin(ForSuperusers, FilteredListAdmin, GroupAdmin, ModelAdmin):
     compressed_fields = False
     form = GroupForm

@@ -224,7 +224,7 @@ BORROWED = [
         "long lists are not fully counted, and keys are linked by their prefix",
     ),
     Borrowed(
-        "products.admin.ledger",
+        "products.admin.days",
         "django.contrib.admin.filters.FieldListFilter",
         "used_parameters field_path",
         "the day filter reads its parameters",
@@ -380,6 +380,18 @@ BORROWED = [
         "is_enabled",
         "origins are checked only if one is allowed",
     ),
+    Borrowed(
+        "products.admin.lists",
+        "django.contrib.admin.views.main",
+        "SEARCH_VAR",
+        "the search term has a chip like a filter",
+    ),
+    Borrowed(
+        "products.admin.lists",
+        "django.contrib.admin.views.main.ChangeList",
+        "get_query_string get_filters_params has_active_filters params query",
+        "chips show the filters of a list and lead to the list without them",
+    ),
     # Unfold
     Borrowed("products.admin", "unfold.views.ChangeList", "", "the list that Unfold renders"),
     Borrowed(
@@ -392,10 +404,10 @@ BORROWED = [
         "a dialog knows its row and renders its head",
     ),
     Borrowed(
-        "products.admin.ledger",
-        "unfold.utils",
-        "parse_date_str",
-        "days are parsed like in Unfold's own filter",
+        "products.admin.days",
+        "unfold.contrib.filters.forms.RangeDateForm",
+        "",
+        "the days of a filter have Unfold's calendars",
     ),
     Borrowed(
         "products.admin",

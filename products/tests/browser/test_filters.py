@@ -15,7 +15,7 @@ LISTS: dict[str, list[tuple[str, str, str, str | None]]] = {
     "Products": [
         ("By stock", "Low stock", "MUG", "CUP"),
         ("By last update", "In the last hour", "MUG", None),
-        ("By archive status", "Archived", "OLD", "CUP"),
+        ("By archive status", "Archived only", "OLD", "CUP"),
     ],
     "API keys": [
         ("By role", "Read", "reporter", "webshop"),
@@ -86,3 +86,74 @@ def test_applying_filters_on_a_later_page_shows_the_first_one(page: Page, ada: U
     apply_filters(page, By_stock="Low stock")
 
     expect(page.locator("#result_list")).to_contain_text("CUP-07")
+
+
+def test_a_card_leads_to_a_list_whose_filter_is_shown_kept_and_removed(
+    page: Page, ada: User
+) -> None:
+    ProductFactory.create(sku="CUP", name="Red cup", minimum_stock_level=50)
+    ProductFactory.create(sku="MUG", name="Red mug", minimum_stock_level=50)
+    ProductFactory.create(sku="RED", name="Red pot")
+    log_in(page, ada)
+    chips, rows = page.locator("#chips"), page.locator("#result_list")
+
+    page.get_by_role("link", name="Low stock").click()
+    expect(chips).to_contain_text("Stock: Low stock")
+    expect(rows).not_to_contain_text("RED")
+
+    page.locator("#searchbar").fill("mug")
+    page.locator("#searchbar").press("Enter")
+    expect(chips).to_contain_text("Search: mug")
+    expect(chips).to_contain_text("Stock: Low stock")
+    expect(rows).not_to_contain_text("CUP")
+
+    chips.get_by_role("link", name="Remove the filter search: mug").click()
+    expect(chips).not_to_contain_text("Search")
+    expect(rows).to_contain_text("CUP")
+    expect(rows).not_to_contain_text("RED")
+
+    chips.get_by_role("link", name="Clear all").click()
+    expect(rows).to_contain_text("RED")
+    expect(chips).not_to_contain_text("Low stock")
+
+
+def test_filters_are_kept_while_a_row_is_edited(page: Page, shop: User) -> None:
+    log_in(page, shop)
+    open_list(page, "Products")
+    apply_filters(page, By_stock="Low stock")
+    page.locator("#result_list").get_by_role("link", name="MUG", exact=True).click()
+
+    page.get_by_label("Name").fill("Large mug")
+    page.get_by_role("button", name="Save", exact=True).click()
+
+    expect(page.locator("#chips")).to_contain_text("Stock: Low stock")
+    expect(page.locator("#result_list")).to_contain_text("Large mug")
+
+
+def test_days_of_the_ledger_are_chosen_by_one_click(page: Page, shop: User) -> None:
+    log_in(page, shop)
+    open_list(page, "Ledger")
+    rows = page.locator("#result_list")
+
+    page.get_by_role("link", name="Today").click()
+    expect(page.locator("#chips")).to_contain_text("Date: ")
+    expect(rows).to_contain_text("delivery")
+
+    page.get_by_role("link", name="Yesterday").click()
+    expect(rows).not_to_be_attached()
+
+    page.get_by_role("link", name="Last 7 days").click()
+    expect(rows).to_contain_text("delivery")
+
+
+def test_a_text_that_is_no_day_can_be_corrected(page: Page, shop: User) -> None:
+    log_in(page, shop)
+    open_list(page, "Ledger")
+
+    apply_filters(page, Date_from="31.31.2026")
+    expect(page.get_by_text("'31.31.2026' is not a date").first).to_be_visible()
+    expect(page.locator("#result_list")).not_to_be_attached()
+
+    apply_filters(page, Date_from="31.01.2026")
+    expect(page.locator("#chips")).to_contain_text("Date: from 2026-01-31")
+    expect(page.locator("#result_list")).to_contain_text("delivery")
