@@ -172,6 +172,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Larger bodies get 413.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+# A form of 1,000 lines has a few fields for each.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 5_000
 # The page that imports a file takes 5 MiB and the form around it. No upload reaches the disk.
 UPLOAD_PAGE = "products_product_import"
 FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_UPLOAD_BYTES = (5 * 1024 + 64) * 1024

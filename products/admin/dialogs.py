@@ -29,11 +29,10 @@ from unfold.widgets import (
 
 from products import stock
 from products.admin.base import actor_of, once_for
-from products.models import Product, Reservation
-from products.validators import MAX_NOTE_LENGTH, MAX_SECONDS, MAX_UNITS
+from products.models import Product
+from products.validators import MAX_NOTE_LENGTH, MAX_UNITS
 
 DIALOG_TEMPLATE = "unfold/helpers/dialog.html"
-MAX_MINUTES = MAX_SECONDS // 60
 
 
 class WholeNumberField(forms.IntegerField):
@@ -177,13 +176,11 @@ def _back(request: HttpRequest, model_admin: Any, object_id: str) -> HttpRespons
     return redirect(page)
 
 
-def _number(object_id: Any) -> int:
+def number(object_id: Any) -> int:
+    """Return the id of a row in an address. Raises `Http404`."""
     if not re.fullmatch("[0-9]{1,18}", str(object_id)):
         raise Http404
     return int(object_id)
-
-
-# ---------------------------------------------------------------------------------------- products
 
 
 class ProductDialog(Dialog):
@@ -192,7 +189,7 @@ class ProductDialog(Dialog):
     head_template = "admin/products/product_dialog_head.html"
 
     def load(self) -> None:
-        self.product = get_object_or_404(Product, pk=_number(self.object_id))
+        self.product = get_object_or_404(Product, pk=number(self.object_id))
 
 
 class MoveDialog(ProductDialog):
@@ -300,56 +297,3 @@ class AdjustDialog(ProductDialog):
         )
         # The dialog now shows the new level, so sending it again confirms the count.
         self.data = {**self.data.dict(), "expected_quantity": str(self.product.quantity)}
-
-
-# ------------------------------------------------------------------------------------ reservations
-
-
-class ReservationDialog(Dialog):
-    """A dialog about one reservation."""
-
-    head_template = "admin/products/reservation_dialog_head.html"
-
-    def load(self) -> None:
-        reservations = Reservation.objects.with_lines()
-        self.reservation = get_object_or_404(reservations, pk=_number(self.object_id))
-
-
-class FulfillDialog(ReservationDialog):
-    title = "Fulfill"
-    submit = "Fulfill all open units"
-
-    note = NoteField()
-
-    def apply(self, by: stock.Actor) -> str:
-        stock.fulfill(reservation_id=self.reservation.pk, reason=self.full_reason(), by=by)
-        return f"Fulfilled reservation {self.reservation}."
-
-
-class ReleaseDialog(ReservationDialog):
-    title = "Release"
-    submit = "Release all open units"
-
-    reason = ReasonField("release")
-    note = NoteField()
-
-    def apply(self, by: stock.Actor) -> str:
-        stock.release(reservation_id=self.reservation.pk, reason=self.full_reason(), by=by)
-        return f"Released reservation {self.reservation}."
-
-
-class ExtendDialog(ReservationDialog):
-    title = "Extend"
-    submit = "Extend"
-
-    minutes = WholeNumberField(
-        min_value=1, max_value=MAX_MINUTES, initial=60, label="Minutes from now"
-    )
-
-    def apply(self, by: stock.Actor) -> str:
-        minutes = self.cleaned_data["minutes"]
-        stock.extend(reservation_id=self.reservation.pk, expires_in=minutes * 60, by=by)
-        return (
-            f"Extended reservation {self.reservation}. "
-            f"It expires in {minutes:,} minute{pluralize(minutes)}."
-        )

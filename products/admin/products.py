@@ -23,11 +23,13 @@ from products.admin.base import (
     link_to,
 )
 from products.admin.batches import BatchActions
+from products.admin.completion import CompletionAdmin
 from products.admin.creating import CreateAdmin
 from products.admin.dialogs import AddDialog, AdjustDialog, RemoveDialog, dialog_action
 from products.admin.exporting import ProductExportAdmin
 from products.admin.filters import SelectFilter
 from products.admin.imports.pages import ImportAdmin
+from products.admin.reservation_dialogs import ReserveDialog
 from products.db.clock import SecondsFromNow
 from products.models import Product, Reservation, StockEvent
 
@@ -99,7 +101,14 @@ class ArchivedFilter(SelectFilter):
 
 
 @admin.register(Product)
-class ProductAdmin(BatchActions, CreateAdmin, ImportAdmin, ProductExportAdmin, WithoutTransaction):
+class ProductAdmin(
+    BatchActions,
+    CreateAdmin,
+    CompletionAdmin,
+    ImportAdmin,
+    ProductExportAdmin,
+    WithoutTransaction,
+):
     list_display = (
         "sku",
         "name",
@@ -123,9 +132,12 @@ class ProductAdmin(BatchActions, CreateAdmin, ImportAdmin, ProductExportAdmin, W
     # Above the form, since most users come to see the stock.
     change_form_outer_before_template = "admin/products/product_stock.html"
 
-    actions_detail = actions_row = ("adjust_stock", "add_stock", "remove_stock")
+    actions_detail = actions_row = ("adjust_stock", "add_stock", "remove_stock", "reserve_stock")
     add_stock = dialog_action("add_stock", AddDialog, permission="operate", icon="add")
     remove_stock = dialog_action("remove_stock", RemoveDialog, permission="operate", icon="remove")
+    reserve_stock = dialog_action(
+        "reserve_stock", ReserveDialog, permission="operate", icon="shopping_cart"
+    )
     adjust_stock = dialog_action("adjust_stock", AdjustDialog, permission="adjust", icon="rule")
 
     @display(description="Available")

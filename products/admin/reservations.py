@@ -11,9 +11,11 @@ from unfold.decorators import display
 from unfold.forms import PaginationInlineFormSet
 
 from products.admin.base import ReadOnlyAdmin, format_time
-from products.admin.dialogs import ExtendDialog, FulfillDialog, ReleaseDialog, dialog_action
+from products.admin.dialogs import dialog_action
 from products.admin.exporting import ReservationExportAdmin
 from products.admin.filters import ChoicesFilter, SelectFilter
+from products.admin.new_reservation import NewReservationAdmin
+from products.admin.reservation_dialogs import ExtendDialog, FulfillDialog, ReleaseDialog
 from products.models import Product, Reservation, ReservationLine
 
 SOON_SECONDS = 60 * 60
@@ -71,7 +73,7 @@ class ReservationLineInline(TabularInline):
 
 
 @admin.register(Reservation)
-class ReservationAdmin(ReservationExportAdmin, ReadOnlyAdmin):
+class ReservationAdmin(NewReservationAdmin, ReservationExportAdmin, ReadOnlyAdmin):
     list_display = ("id", "reference", "shown_status", "expires", "created")
     fields = ("reference", "shown_status", "expires", "created")
     list_filter = (("status", ChoicesFilter), ExpiryFilter)

@@ -4,8 +4,10 @@ SQLite stores and compares times as text. On SQLite, both functions therefore wr
 the second, like `products.models.MomentField` (ADR 4).
 """
 
+from datetime import UTC, datetime
 from typing import Any
 
+from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateTimeField, Func, Value
 from django.db.models.sql.compiler import SQLCompiler
@@ -21,6 +23,14 @@ def now_sql() -> str:
     """Return the SQL of `Now`, for a statement that is written by hand."""
     # Without a template, one escape is enough.
     return f"STRFTIME({_SQLITE_FORMAT}, 'NOW')" % () if is_sqlite() else _POSTGRESQL_NOW
+
+
+def read_clock() -> datetime:
+    """Return the time of the database's clock."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {now_sql()}", [])
+        [now] = cursor.fetchone()
+    return datetime.fromisoformat(now).replace(tzinfo=UTC) if is_sqlite() else now
 
 
 class Now(Func):

@@ -66,6 +66,12 @@ def open_dialog(page: Page, title: str) -> Locator:
     return dialog
 
 
+def wait_for_cursor(field: Locator) -> None:
+    """Wait for the focus. `to_be_focused` also requires that the window is in front."""
+    is_active = "field => field === document.activeElement"
+    field.page.wait_for_function(is_active, arg=field.element_handle())
+
+
 def choose_import(page: Page, title: str, text: str) -> None:
     """Upload this text as a CSV file on an import page and wait for the preview."""
     page.goto("/admin/products/product/")

@@ -9,18 +9,18 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from products import stock
 from products.models import StockEvent
-from products.tests.browser.steps import log_in, make_staff, open_dialog, open_product
+from products.tests.browser.steps import (
+    log_in,
+    make_staff,
+    open_dialog,
+    open_product,
+    wait_for_cursor,
+)
 from products.tests.factories import ACTOR, ProductFactory, at
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 DIALOGS = ("Add stock", "Remove stock", "Count stock")
-
-
-def wait_for_cursor(field: Locator) -> None:
-    """Wait for the focus. `to_be_focused` also requires that the window is in front."""
-    is_active = "field => field === document.activeElement"
-    field.page.wait_for_function(is_active, arg=field.element_handle())
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The reservation list in the browser: filters and links from the front page."""
+"""Reservations in the browser: the list, new ones, and what can be done with them."""
 
 from datetime import timedelta
 
@@ -6,13 +6,27 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Page, expect
+from pytest_django.live_server_helper import LiveServer
 
 from products import stock
 from products.models import Reservation
-from products.tests.browser.steps import log_in
+from products.tests.browser.steps import (
+    log_in,
+    make_staff,
+    open_dialog,
+    open_product,
+    wait_for_cursor,
+)
+from products.tests.checks import levels_of
 from products.tests.factories import ACTOR, ProductFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def grace(live_server: LiveServer) -> User:
+    """A clerk, who may do everything here."""
+    return make_staff("Grace", "Stock clerk")
 
 
 @pytest.fixture
@@ -59,3 +73,125 @@ def test_the_overdue_card_links_to_overdue_reservations(page: Page, ada: User) -
 
     page.wait_for_url("**/?expiry=overdue")
     expect_orders(page, "order-late")
+
+
+def open_new_reservation(page: Page) -> None:
+    page.get_by_role("link", name="Reservations").first.click()
+    page.get_by_role("link", name="New reservation").click()
+    wait_for_cursor(page.get_by_label("SKU").first)
+
+
+def test_a_clerk_reserves_two_units_by_phone(page: Page, grace: User) -> None:
+    product = ProductFactory.create(sku="CUP", quantity=10)
+    log_in(page, grace)
+    open_product(page, "CUP")
+
+    dialog = open_dialog(page, "Reserve stock")
+    dialog.get_by_label("Amount").fill("2")
+    dialog.get_by_label("Reference").fill("Mrs Lovelace")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_text("Reserved 2 units of CUP.")).to_be_visible()
+    assert levels_of(product) == (10, 2)
+    page.get_by_text("Reserved 2 units of CUP.").get_by_role("link").click()
+    expect(page.get_by_text("Mrs Lovelace").first).to_be_visible()
+
+
+def test_an_order_is_typed_with_the_keyboard_alone(page: Page, grace: User) -> None:
+    cup = ProductFactory.create(sku="CUP", name="Blue cup", quantity=10)
+    pot = ProductFactory.create(sku="POT-7", name="Tea pot", quantity=10)
+    log_in(page, grace)
+    open_new_reservation(page)
+
+    page.keyboard.type("tea")
+    option = page.get_by_role("option", name="POT-7")
+    expect(option).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    wait_for_cursor(page.get_by_label("Amount").first)
+    page.keyboard.type("3")
+    page.keyboard.press("Enter")
+    page.keyboard.type("cup")
+    page.keyboard.press("Enter")
+    page.keyboard.type("2")
+    expect(page.get_by_text("Blue cup (10 available)")).to_be_visible()
+    expect(page.get_by_label("SKU").nth(1)).to_have_value("CUP")
+    page.get_by_label("Reference").focus()
+    page.keyboard.type("order-7")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Reserve", exact=True).focus()
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_text("Reserved 5 units.")).to_be_visible()
+    held = Reservation.objects.get()
+    assert held.reference == "order-7"
+    assert (levels_of(cup), levels_of(pot)) == ((10, 2), (10, 3))
+
+
+def test_enter_in_a_line_never_sends_half_an_order(page: Page, grace: User) -> None:
+    """A scanner ends each SKU with Enter."""
+    ProductFactory.create(sku="CUP", quantity=10)
+    log_in(page, grace)
+    open_new_reservation(page)
+
+    for _ in range(5):  # The page has three lines at first.
+        page.keyboard.type("CUP")
+        page.keyboard.press("Enter")
+        page.keyboard.type("1")
+        page.keyboard.press("Enter")
+
+    expect(page.get_by_label("SKU")).to_have_count(6)
+    assert not Reservation.objects.exists()
+    page.get_by_role("button", name="Reserve", exact=True).click()
+    expect(page.get_by_text("Reserved 5 units.")).to_be_visible()
+    assert Reservation.objects.get().lines.get().amount == 5
+
+
+def test_short_lines_are_corrected_without_typing_the_others_again(page: Page, grace: User) -> None:
+    for sku, quantity in [("CUP", 1), ("POT", 5), ("PAN", 0)]:
+        ProductFactory.create(sku=sku, quantity=quantity)
+    log_in(page, grace)
+    open_new_reservation(page)
+    for sku in ("CUP", "POT", "PAN"):
+        page.keyboard.type(sku)
+        page.keyboard.press("Enter")
+        page.keyboard.type("2")
+        page.keyboard.press("Enter")
+    page.get_by_role("button", name="Reserve", exact=True).click()
+
+    expect(page.get_by_text("2 of CUP requested, 1 available.")).to_be_visible()
+    expect(page.get_by_text("2 of PAN requested, 0 available.")).to_be_visible()
+    wait_for_cursor(page.get_by_label("Amount").first)
+    page.keyboard.type("1")
+    page.get_by_role("button", name="Remove this line").nth(2).click()
+    page.get_by_role("button", name="Reserve", exact=True).click()
+
+    expect(page.get_by_text("Reserved 3 units.")).to_be_visible()
+    lines = Reservation.objects.get().lines.order_by("pk")
+    assert list(lines.values_list("product__sku", "amount")) == [("CUP", 1), ("POT", 2)]
+
+
+PASTE = """
+(field, text) => {
+  const clipboardData = new DataTransfer();
+  clipboardData.setData("text", text);
+  const options = { clipboardData, bubbles: true, cancelable: true };
+  field.dispatchEvent(new ClipboardEvent("paste", options));
+}
+"""
+
+
+def test_lines_are_pasted_from_a_spreadsheet(page: Page, grace: User) -> None:
+    skus = [f"CUP-{number}" for number in range(5)]
+    for sku in skus:
+        ProductFactory.create(sku=sku, name=f"Name of {sku}")
+    log_in(page, grace)
+    open_new_reservation(page)
+
+    text = "".join(f"{sku.lower()}\t{amount}\r\n" for amount, sku in enumerate(skus, start=1))
+    page.get_by_label("SKU").first.evaluate(PASTE, text)
+
+    for sku in skus:
+        expect(page.get_by_text(f"Name of {sku} (25 available)")).to_be_visible()
+    page.get_by_role("button", name="Reserve", exact=True).click()
+    expect(page.get_by_text("Reserved 15 units.")).to_be_visible()

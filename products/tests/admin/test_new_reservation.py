@@ -1,0 +1,293 @@
+"""The page that reserves several products at once, and the dialog that reserves one."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from products import stock
+from products.admin.lines import MAX_LINES
+from products.models import Product, Reservation, StockEvent
+from products.tests.admin.browsers import browser_of
+from products.tests.checks import levels_of, stored
+from products.tests.factories import ACTOR, ProductFactory
+
+pytestmark = pytest.mark.django_db
+
+URL = reverse("admin:products_reservation_new_reservation")
+CLERK = ("view_product", "view_reservation", "view_reservationline", "operate_stock")
+
+
+@pytest.fixture
+def clerk() -> Client:
+    return browser_of("Grace", *CLERK)
+
+
+def order(*lines: tuple[str, object], **fields: object) -> dict[str, object]:
+    """Return the fields of the page with these SKUs and amounts."""
+    sent: dict[str, object] = {
+        "form-TOTAL_FORMS": len(lines),
+        "form-INITIAL_FORMS": 0,
+        "reference": "",
+        "minutes": "",
+        "until": "",
+        "opening": uuid4().hex,
+        **fields,
+    }
+    for index, (sku, amount) in enumerate(lines):
+        sent |= {f"form-{index}-sku": sku, f"form-{index}-amount": amount}
+    return sent
+
+
+def errors(response: Any) -> list[dict[str, list[str]]]:
+    """Return the errors of each line."""
+    return [dict(line.errors) for line in response.context["lines"]]
+
+
+def lines_of(reservation: Reservation) -> list[tuple[str, int]]:
+    return list(reservation.lines.order_by("pk").values_list("product__sku", "amount"))
+
+
+def test_an_order_of_several_lines_is_reserved(clerk: Client) -> None:
+    for sku in ("CUP", "POT"):
+        ProductFactory.create(sku=sku, quantity=5)
+
+    response = clerk.post(URL, order((" cup ", 2), ("", ""), ("POT", 5), reference="phone-7"))
+
+    held = Reservation.objects.get()
+    assert response["Location"] == reverse("admin:products_reservation_change", args=[held.pk])
+    assert (held.reference, held.expires_at) == ("phone-7", None)
+    assert lines_of(held) == [("CUP", 2), ("POT", 5)]
+    event = StockEvent.objects.filter(type=StockEvent.Type.RESERVED)[0]
+    assert (event.actor, event.source) == ("Grace", "admin")
+
+
+def test_a_line_that_was_removed_is_ignored(clerk: Client) -> None:
+    """The numbers of the lines then have a gap."""
+    ProductFactory.create(sku="CUP")
+    sent = order(("CUP", 1), ("POT", 1), ("CUP", 2))
+    del sent["form-1-sku"], sent["form-1-amount"]
+
+    clerk.post(URL, {**sent, "form-INITIAL_FORMS": 3})
+
+    assert lines_of(Reservation.objects.get()) == [("CUP", 3)]
+
+
+def test_every_short_line_is_named_and_nothing_is_lost(clerk: Client) -> None:
+    for sku, quantity in [("CUP", 1), ("POT", 5), ("PAN", 0), ("OLD", 9)]:
+        ProductFactory.create(sku=sku, quantity=quantity)
+    stock.edit(sku="OLD", archived=True, by=ACTOR)
+    before = stored()
+
+    response = clerk.post(
+        URL,
+        order(
+            ("CUP", 2),
+            ("POT", 5),
+            ("", ""),
+            ("NONE", 1),
+            ("PAN", 3),
+            ("OLD", 1),
+            reference="phone-7",
+            minutes="45",
+        ),
+    )
+
+    assert errors(response) == [
+        {"amount": ["2 of CUP requested, 1 available."]},
+        {},
+        {},
+        {"sku": ["Product NONE does not exist."]},
+        {"amount": ["3 of PAN requested, 0 available."]},
+        {"sku": ["OLD is archived. Restore it to add or reserve units."]},
+    ]
+    page = response.content.decode()
+    for value in ("CUP", "POT", "NONE", "PAN", "phone-7", "45"):
+        assert f'value="{value}"' in page
+    assert "Nothing was reserved" in page
+    assert stored() == before
+
+
+@pytest.mark.parametrize(
+    ("sku", "amount", "field"),
+    [
+        ("CUP", "", "amount"),
+        ("", "1", "sku"),
+        ("CUP", "0", "amount"),
+        ("CUP", "-1", "amount"),
+        ("CUP", "1.5", "amount"),
+        ("CUP", "1_000", "amount"),
+        ("CUP", "1000000001", "amount"),
+        ("CUP", "9" * 5_000, "amount"),
+        ("CUP", "\u0665", "amount"),
+        ("CUP\0", "1", "sku"),
+        ("C" * 51, "1", "sku"),
+        ("=CUP()", "1", "sku"),
+    ],
+)
+def test_a_wrong_line_is_named(clerk: Client, sku: str, amount: str, field: str) -> None:
+    ProductFactory.create(sku="CUP")
+    before = stored()
+
+    response = clerk.post(URL, order(("CUP", 1), (sku, amount)))
+
+    assert [list(found) for found in errors(response)] == [[], [field]]
+    assert stored() == before
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"minutes": "5", "until": "2030-01-01T10:00"}, "Enter minutes or a time, not both."),
+        ({"until": "2020-01-01T10:00"}, "This time has passed."),
+        ({"until": "9999-12-31T23:59"}, "This time is too far ahead."),
+        ({"until": "tomorrow"}, "Enter a date and a time"),
+        ({"minutes": "0"}, "greater than or equal to 1"),
+        ({"minutes": "99999999999"}, "less than or equal to"),
+        ({"reference": "x" * 256}, "at most 255 characters"),
+        ({"reference": "\0"}, "Null characters"),
+        ({"opening": "x"}, "Enter a valid UUID"),
+        ({"form-TOTAL_FORMS": "x"}, "Enter at least one line."),
+        ({"form-TOTAL_FORMS": "0"}, "Enter at least one line."),
+        ({"form-TOTAL_FORMS": "999999999"}, "A page has at most 1,000 lines."),
+    ],
+)
+def test_wrong_fields_are_refused(clerk: Client, fields: dict[str, str], message: str) -> None:
+    ProductFactory.create(sku="CUP")
+    before = stored()
+
+    response = clerk.post(URL, order(("CUP", 1), **fields))
+
+    assert response.status_code == 200
+    assert message in response.content.decode()
+    assert stored() == before
+
+
+def test_an_order_may_have_a_thousand_lines_and_no_more(clerk: Client) -> None:
+    for number in range(MAX_LINES):
+        ProductFactory.create(sku=f"P-{number}")
+    full = [(f"P-{number}", 1) for number in range(MAX_LINES)]
+
+    refused = clerk.post(URL, order(*full, ("P-1", 1)))
+    assert "A page has at most 1,000 lines." in refused.content.decode()
+    assert not Reservation.objects.exists()
+    accepted = clerk.post(URL, order(*full, ("", "")))
+
+    assert accepted.status_code == 302
+    assert Reservation.objects.get().lines.count() == MAX_LINES
+
+
+def test_an_empty_page_is_refused(clerk: Client) -> None:
+    response = clerk.post(URL)
+
+    assert response.status_code == 200
+    assert not Reservation.objects.exists()
+
+
+def test_an_order_sent_twice_is_reserved_once(clerk: Client) -> None:
+    product = ProductFactory.create(sku="CUP", quantity=5)
+    sent = order(("CUP", 2))
+
+    responses = [clerk.post(URL, sent), clerk.post(URL, sent, follow=True)]
+
+    assert responses[0]["Location"] == responses[1].redirect_chain[0][0]
+    assert "was already made. Nothing was reserved again." in responses[1].content.decode()
+    assert levels_of(product) == (5, 2)
+
+
+def test_a_reservation_expires_at_the_time_that_was_entered(clerk: Client) -> None:
+    ProductFactory.create(sku="CUP")
+    until = (timezone.now() + timedelta(days=2)).replace(second=0, microsecond=0)
+
+    clerk.post(URL, order(("CUP", 1), until=f"{until:%Y-%m-%dT%H:%M}"))
+
+    expires_at = Reservation.objects.get().expires_at
+    assert expires_at
+    assert timedelta() <= expires_at - until < timedelta(seconds=30)
+
+
+def test_the_lines_of_an_expired_reservation_can_be_copied(clerk: Client) -> None:
+    for sku in ("CUP", "POT"):
+        ProductFactory.create(sku=sku, quantity=5)
+    lines = [stock.Line("CUP", 3), stock.Line("POT", 2)]
+    held = stock.reserve_lines(lines=lines, reference="order-1", expires_in=60, by=ACTOR)
+    stock.fulfill(reservation_id=held.pk, lines=[stock.Line("POT", 2)], by=ACTOR)
+
+    response = clerk.get(URL, {"like": held.pk})
+
+    assert response.context["form"]["reference"].value() == "order-1"
+    filled = [line for line in response.context["lines"] if line["sku"].value()]
+    assert [(line["sku"].value(), line["amount"].value()) for line in filled] == [("CUP", 3)]
+
+
+@pytest.mark.parametrize("like", ["", "x", "0", "9" * 18, "9" * 5_000, "\u00b2", "\0"])
+def test_an_unknown_reservation_to_copy_is_ignored(clerk: Client, like: str) -> None:
+    response = clerk.get(URL, {"like": like})
+
+    assert response.status_code == 200
+    assert not any(line["sku"].value() for line in response.context["lines"])
+
+
+@pytest.mark.parametrize("permissions", [(), CLERK[:-1], ("operate_stock",)])
+def test_only_users_who_may_operate_stock_reserve(permissions: tuple[str, ...]) -> None:
+    product = ProductFactory.create(sku="CUP")
+    before = stored()
+    allowed = "operate_stock" in permissions
+    browser = browser_of("Eve", *permissions)
+
+    opened = browser.get(URL)
+    sent = browser.post(URL, order(("CUP", 1)))
+    dialog = browser.post(
+        reverse("admin:products_product_reserve_stock", args=[product.pk]),
+        {"_form_submitted": "1", "amount": 1, "opening": uuid4().hex},
+    )
+
+    if allowed:
+        assert (opened.status_code, sent.status_code, dialog.status_code) == (200, 302, 302)
+        assert Reservation.objects.count() == 2
+    else:
+        assert (opened.status_code, sent.status_code, dialog.status_code) == (403, 403, 403)
+        assert stored() == before
+
+
+# ------------------------------------------------------------------------------------ one product
+
+
+def send(client: Client, product: Product, **fields: object) -> Any:
+    """Submit the dialog of a product."""
+    sent = {"_form_submitted": "1", "opening": uuid4().hex, **fields}
+    return client.post(reverse("admin:products_product_reserve_stock", args=[product.pk]), sent)
+
+
+def test_the_dialog_reserves_and_its_message_links_to_the_reservation(clerk: Client) -> None:
+    product = ProductFactory.create(sku="CUP", quantity=5)
+    opening = uuid4().hex
+
+    send(clerk, product, amount=2, reference="<b>", minutes=30, opening=opening)
+    page = reverse("admin:products_product_change", args=[product.pk])
+    first = clerk.get(page).content.decode()
+    send(clerk, product, amount=2, reference="<b>", minutes=30, opening=opening)
+    second = clerk.get(page).content.decode()
+
+    held = Reservation.objects.get()
+    link = reverse("admin:products_reservation_change", args=[held.pk])
+    assert (held.reference, lines_of(held)) == ("<b>", [("CUP", 2)])
+    assert held.expires_at
+    assert timedelta(minutes=29) < held.expires_at - timezone.now() <= timedelta(minutes=30)
+    assert "Reserved 2 units of CUP." in first
+    assert f'href="{link}">Reservation {held.pk}</a>' in first
+    assert "was already made. Nothing was reserved again." in second
+
+
+def test_the_dialog_names_the_available_units(clerk: Client) -> None:
+    product = ProductFactory.create(sku="CUP", quantity=5)
+    before = stored()
+
+    response = send(clerk, product, amount=6)
+
+    assert "6 of CUP requested, 5 available." in response.content.decode()
+    assert stored() == before
