@@ -20,7 +20,7 @@ from unfold.views import ChangeList
 
 from products import stock
 from products.admin.lists import FilteredList, FilteredListAdmin
-from products.models import StockEvent
+from products.models import Product, StockEvent
 from products.request_id import request_id
 from products.validators import parse_time
 
@@ -82,6 +82,14 @@ def link_to(row: Model, text: Any) -> str:
     return format_html(
         '<a class="text-primary-600 dark:text-primary-500" href="{}">{}</a>', url, text
     )
+
+
+def product_link(product: Product) -> str:
+    """Return a link to the page of a product, and its name."""
+    url = reverse("admin:products_product_change", args=[product.pk])
+    name = Truncator(product.name).chars(MAX_QUOTED)
+    link = '<a class="text-link" href="{}">{}</a> <span class="block text-subtle">{}</span>'
+    return format_html(link, url, product.sku, name)
 
 
 def format_time(when: datetime) -> str:

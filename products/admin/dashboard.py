@@ -124,14 +124,14 @@ def latest_events() -> dict[str, Any]:
                     reverse("admin:products_stockevent_change", args=[event.pk]),
                     ledger.date_and_time(event),
                 ),
-                ledger.product_link(event),
+                ledger.product(event),
                 event.get_type_display(),
                 ledger.on_hand(event),
                 ledger.reserved(event),
                 ledger.details(event),
                 ledger.actor(event),
             ]
-            for event in StockEvent.objects.order_by("-pk")[:LATEST_EVENTS]
+            for event in StockEvent.objects.with_name().order_by("-pk")[:LATEST_EVENTS]
         ],
     }
 

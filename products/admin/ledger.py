@@ -16,6 +16,7 @@ from products.admin.base import (
     event_details,
     format_time,
     late_count,
+    product_link,
 )
 from products.admin.days import DayFilter
 from products.admin.exporting import CSV, CannotExport, ExportAdmin, is_longer
@@ -71,9 +72,8 @@ def date_and_time(event: StockEvent) -> str:
 
 
 @display(description="Product")
-def product_link(event: StockEvent) -> str:
-    url = reverse("admin:products_product_change", args=[event.product_id])
-    return format_html('<a class="text-link" href="{}">{}</a>', url, event.sku)
+def product(event: StockEvent) -> str:
+    return product_link(event.product)
 
 
 @display(description="On hand")
@@ -108,8 +108,7 @@ def counted_at(event: StockEvent) -> str:
 
 @display(description="User or client")
 def actor(event: StockEvent) -> str:
-    source = "API" if event.source == StockEvent.Source.API else event.source
-    return f"{event.actor} ({source})"
+    return f"{event.actor} ({event.get_source_display()})"
 
 
 @display(description="Reservation")
@@ -137,7 +136,7 @@ class StockEventAdmin(ExportAdmin, ReadOnlyAdmin):
 
     list_display = (
         date_and_time,
-        product_link,
+        product,
         "type",
         on_hand,
         reserved,
@@ -163,7 +162,7 @@ class StockEventAdmin(ExportAdmin, ReadOnlyAdmin):
     search_fields = ("sku", "reference", "request_id")
     search_help_text = "Exact SKU, reference or request ID"
     fields = (
-        "product",
+        product,
         "version",
         "type",
         date_and_time,
@@ -180,6 +179,9 @@ class StockEventAdmin(ExportAdmin, ReadOnlyAdmin):
         actor,
         "request_id",
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[StockEvent]:
+        return super().get_queryset(request).with_name()
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet, search_term: str
@@ -199,5 +201,5 @@ def matching(events: QuerySet, text: str) -> QuerySet:
     """Return the events whose SKU, reference or request ID is `text`."""
     # SQLite uses a partial index only if the query repeats the condition of the index.
     matches = Q(reference=text) & ~Q(reference="") | Q(request_id=text) & ~Q(request_id="")
-    product = Product.objects.with_skus([text]).values_list("pk", flat=True).first()
-    return events.filter(matches if product is None else matches | Q(product=product))
+    found = Product.objects.with_skus([text]).values_list("pk", flat=True).first()
+    return events.filter(matches if found is None else matches | Q(product=found))

@@ -10,7 +10,7 @@ from unfold.admin import TabularInline
 from unfold.decorators import display
 from unfold.forms import PaginationInlineFormSet
 
-from products.admin.base import ReadOnlyAdmin, format_time
+from products.admin.base import ReadOnlyAdmin, format_time, product_link
 from products.admin.dialogs import dialog_action
 from products.admin.exporting import ReservationExportAdmin
 from products.admin.filters import ChoicesFilter, SelectFilter
@@ -61,9 +61,20 @@ class ReservationLineInline(TabularInline):
     per_page = 100
     ordering = ("pk",)
     hide_title = True
-    fields = readonly_fields = ("product", "amount", "fulfilled", "released", "expired", "open")
+    fields = readonly_fields = (
+        "product_and_name",
+        "amount",
+        "fulfilled",
+        "released",
+        "expired",
+        "open",
+    )
     can_delete = False
     extra = 0
+
+    @display(description="Product")
+    def product_and_name(self, line: ReservationLine) -> str:
+        return product_link(line.product)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ReservationLine]:
         return super().get_queryset(request).with_sku()

@@ -41,6 +41,7 @@ RESERVATION_LINE_EXPORT: ExportColumns = {
     "expires_at": "reservation__expires_at",
     "created_at": "reservation__created_at",
     "sku": "product__sku",
+    "name": "product__name",
     "amount": "amount",
     "fulfilled": "fulfilled",
     "released": "released",

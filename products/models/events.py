@@ -24,6 +24,14 @@ class StockEventQuerySet(models.QuerySet["StockEvent"]):
         """Return the last event up to a time. Filter the queryset by product first."""
         return self.filter(occurred_at__lte=time).order_by("-version").first()
 
+    def with_name(self) -> "StockEventQuerySet":
+        """Load the name of each product, too, in a second query.
+
+        A join could change how the database walks through the ledger.
+        """
+        products = Product.objects.only("sku", "name")
+        return self.prefetch_related(models.Prefetch("product", queryset=products))
+
     # SQLite uses a partial index only if the query repeats the condition of the index.
 
     def of_reference(self, reference: str) -> "StockEventQuerySet":
@@ -42,23 +50,23 @@ class StockEvent(models.Model):
     """
 
     class Type(models.TextChoices):
-        PRODUCT_CREATED = "ProductCreated"
-        PRODUCT_EDITED = "ProductEdited"
-        PRODUCT_ARCHIVED = "ProductArchived"
-        PRODUCT_RESTORED = "ProductRestored"
-        ADDED = "InventoryAdded"
-        REMOVED = "InventoryRemoved"
-        RESERVED = "InventoryReserved"
-        RELEASED = "InventoryReleased"
-        FULFILLED = "InventoryFulfilled"
-        ADJUSTED = "InventoryAdjusted"
-        LOW_STOCK_DETECTED = "LowStockDetected"
-        LOW_STOCK_RESOLVED = "LowStockResolved"
+        PRODUCT_CREATED = "ProductCreated", "Product created"
+        PRODUCT_EDITED = "ProductEdited", "Product edited"
+        PRODUCT_ARCHIVED = "ProductArchived", "Product archived"
+        PRODUCT_RESTORED = "ProductRestored", "Product restored"
+        ADDED = "InventoryAdded", "Added"
+        REMOVED = "InventoryRemoved", "Removed"
+        RESERVED = "InventoryReserved", "Reserved"
+        RELEASED = "InventoryReleased", "Released"
+        FULFILLED = "InventoryFulfilled", "Fulfilled"
+        ADJUSTED = "InventoryAdjusted", "Counted"
+        LOW_STOCK_DETECTED = "LowStockDetected", "Low stock"
+        LOW_STOCK_RESOLVED = "LowStockResolved", "No longer low"
 
     class Source(models.TextChoices):
-        API = "api"
-        ADMIN = "admin"
-        COMMAND = "command"
+        API = "api", "API"
+        ADMIN = "admin", "Back office"
+        COMMAND = "command", "Command"
 
     product = models.ForeignKey(
         Product, on_delete=models.PROTECT, related_name="events", db_index=False
@@ -78,7 +86,9 @@ class StockEvent(models.Model):
     reference = models.CharField(max_length=MAX_NOTE_LENGTH, blank=True, default="")
     actor = models.CharField(max_length=MAX_ACTOR_LENGTH)
     source = models.CharField(max_length=10, choices=Source)
-    request_id = models.CharField(max_length=MAX_REQUEST_ID_LENGTH, blank=True, default="")
+    request_id = models.CharField(
+        "request ID", max_length=MAX_REQUEST_ID_LENGTH, blank=True, default=""
+    )
     # The time of the inserting statement, which runs after the lock was acquired. `now()` is the
     # start of the transaction and could run backwards between two versions.
     occurred_at = MomentField(db_default=Now())
@@ -92,6 +102,8 @@ class StockEvent(models.Model):
     objects = StockEventQuerySet.as_manager()
 
     class Meta:
+        verbose_name = "ledger entry"
+        verbose_name_plural = "ledger entries"
         constraints = [
             models.UniqueConstraint(fields=["product", "version"], name="stockevent_version_once"),
             models.UniqueConstraint(
@@ -134,7 +146,7 @@ class StockEvent(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.type} {self.sku} v{self.version}"
+        return f"{self.get_type_display()} {self.sku} v{self.version}"
 
     @property
     def available_quantity(self) -> int:

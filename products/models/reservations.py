@@ -111,9 +111,10 @@ class Reservation(models.Model):
 
 class ReservationLineQuerySet(models.QuerySet["ReservationLine"]):
     def with_sku(self) -> Self:
-        """Load the SKU of the product, too, but not its texts, which may be long."""
+        """Load the SKU and the name of the product, too, but not its description."""
         parts = ("amount", "fulfilled", "released", "expired", "open")
-        return self.select_related("product").only("reservation", *parts, "product__sku")
+        product = ("product__sku", "product__name")
+        return self.select_related("product").only("reservation", *parts, *product)
 
     def overdue(self) -> Self:
         """Return the lines of overdue reservations that hold units."""

@@ -157,10 +157,10 @@ def test_a_reservation_export_has_a_row_for_each_line(viewer: Client) -> None:
 
     start = [str(reservation.pk), "'=order", "open", ""]
     assert header[:5] == ["reservation", "reference", "status", "expires_at", "created_at"]
-    assert header[5:] == ["sku", "amount", "fulfilled", "released", "expired", "open"]
+    assert header[5:] == ["sku", "name", "amount", "fulfilled", "released", "expired", "open"]
     assert [row[:4] + row[5:] for row in rows] == [
-        [*start, "CUP", "3", "1", "0", "0", "2"],
-        [*start, "MUG", "2", "0", "0", "0", "2"],
+        [*start, "CUP", "Product CUP", "3", "1", "0", "0", "2"],
+        [*start, "MUG", "Product MUG", "2", "0", "0", "0", "2"],
     ]
 
 
