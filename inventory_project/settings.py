@@ -337,6 +337,9 @@ LOGIN_FAILURES_PER_ADDRESS = (30, 60)
 
 # ---------------------------------------------------------------------------------- back office
 
+# "To order" is what a low product needs to have this many times its minimum.
+REORDER_FACTOR = environment.number("REORDER_FACTOR", default=2, minimum=1, maximum=100)
+
 # The reasons that the forms offer for a change of stock.
 STOCK_REASONS = {
     "add": ["delivery", "return", "found", "correction"],

@@ -19,7 +19,6 @@ from unfold.views import ChangeList
 
 from products.admin.base import BoundedChangeList, InventoryAdmin
 from products.files.exports import (
-    PRODUCT_EXPORT,
     RESERVATION_LINE_EXPORT,
     ROWS_AT_ONCE,
     ExportColumns,
@@ -198,11 +197,6 @@ def _xlsx_response(names: list[str], rows: Iterable[Row]) -> HttpResponseBase:
         file.getvalue(),
         content_type="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     )
-
-
-class ProductExportAdmin(ExportAdmin):
-    exported_columns = PRODUCT_EXPORT
-    export_name = "Product"
 
 
 class ReservationExportAdmin(ExportAdmin):

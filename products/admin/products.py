@@ -26,9 +26,9 @@ from products.admin.batches import BatchActions
 from products.admin.completion import CompletionAdmin
 from products.admin.creating import CreateAdmin
 from products.admin.dialogs import AddDialog, AdjustDialog, RemoveDialog, dialog_action
-from products.admin.exporting import ProductExportAdmin
 from products.admin.filters import SelectFilter
 from products.admin.imports.pages import ImportAdmin
+from products.admin.printing import ProductExportAdmin
 from products.admin.reservation_dialogs import ReserveDialog
 from products.db.clock import SecondsFromNow
 from products.models import Product, Reservation, StockEvent
@@ -116,6 +116,7 @@ class ProductAdmin(
         "reserved_quantity",
         "available",
         "minimum_stock_level",
+        "to_order",
         "status",
     )
     list_filter = (StockFilter, UpdatedFilter, ArchivedFilter)
@@ -143,6 +144,10 @@ class ProductAdmin(
     @display(description="Available")
     def available(self, product: Product) -> int:
         return product.available_quantity
+
+    @display(description="To order")
+    def to_order(self, product: Product) -> int | str:
+        return product.levels.to_order or ""
 
     @display(description="Status", label=STATUS_COLOURS)
     def status(self, product: Product) -> str:

@@ -6,10 +6,10 @@ from typing import Any, cast
 from django.db.models import F, QuerySet
 from django.db.models.expressions import Combinable
 
+from products.models import AVAILABLE, TO_ORDER
+
 ExportColumns = Mapping[str, str | Combinable]
 """Maps each column of an export to a field or an expression."""
-
-AVAILABLE = F("quantity") - F("reserved_quantity")
 
 PRODUCT_EXPORT: ExportColumns = {
     "sku": "sku",
@@ -22,6 +22,7 @@ PRODUCT_EXPORT: ExportColumns = {
     "low_stock": "low_stock",
     "archived": "archived",
     "updated_at": "updated_at",
+    "to_order": TO_ORDER,
 }
 
 LOW_STOCK_EXPORT: ExportColumns = {
@@ -32,7 +33,19 @@ LOW_STOCK_EXPORT: ExportColumns = {
     "available_quantity": AVAILABLE,
     "minimum_stock_level": "minimum_stock_level",
     "missing": F("minimum_stock_level") - AVAILABLE,
+    "to_order": TO_ORDER,
 }
+
+PRINTED_PRODUCTS: ExportColumns = {
+    "SKU": "sku",
+    "Name": "name",
+    "On hand": "quantity",
+    "Reserved": "reserved_quantity",
+    "Available": AVAILABLE,
+    "Minimum": "minimum_stock_level",
+    "To order": TO_ORDER,
+}
+"""The columns of a list on paper, by their headings."""
 
 RESERVATION_LINE_EXPORT: ExportColumns = {
     "reservation": "reservation_id",

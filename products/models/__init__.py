@@ -22,14 +22,16 @@ from products.models.events import (
 )
 from products.models.fields import MomentField, SkuField, WordsField, words_of
 from products.models.files import BulkRefusal, BulkRun, ImportedFile, PendingImport
-from products.models.products import Levels, PastLevel, Product
+from products.models.products import AVAILABLE, TO_ORDER, Levels, PastLevel, Product
 from products.models.reservations import Reservation, ReservationLine, ReservationQuerySet
 
 __all__ = [
+    "AVAILABLE",
     "MAX_ACTOR_LENGTH",
     "MAX_IDEMPOTENCY_KEY_LENGTH",
     "MAX_REQUEST_ID_LENGTH",
     "MIN_CLAIM_HOURS",
+    "TO_ORDER",
     "TRUSTED_SECONDS",
     "ApiKey",
     "BulkRefusal",

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import NamedTuple, Self
 
+from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Upper
@@ -37,6 +38,15 @@ class Levels(NamedTuple):
         """Whether the available quantity is below the minimum stock level."""
         return self.quantity - self.reserved_quantity < self.minimum_stock_level
 
+    @property
+    def to_order(self) -> int:
+        """Units that a low product needs to have `REORDER_FACTOR` times its minimum available.
+
+        `TO_ORDER` is the same in a query.
+        """
+        wanted = settings.REORDER_FACTOR * self.minimum_stock_level
+        return wanted - self.available_quantity if self.is_low else 0
+
 
 class PastLevel(NamedTuple):
     """What the ledger says about a product at the moment of a late count."""
@@ -50,6 +60,17 @@ class PastLevel(NamedTuple):
     Undone counts do not matter.
     """
 
+
+AVAILABLE = F("quantity") - F("reserved_quantity")
+
+TO_ORDER = models.Case(
+    models.When(
+        low_stock=True, then=settings.REORDER_FACTOR * F("minimum_stock_level") - AVAILABLE
+    ),
+    default=0,
+    output_field=models.BigIntegerField(),
+)
+"""`Levels.to_order` of a product in a query."""
 
 _SKU_IN_CAPITALS = Upper("sku")
 _SKU_IN_CAPITALS_WITHOUT_ZEROS = models.Func(

@@ -12,8 +12,8 @@ from products.management.output import FORMATS, in_utf8, write
 from products.models import Product
 
 # The name comes last, because wide characters would shift the columns after it.
-LINE = "{:<20} {:>9} {:>9} {:>9} {:>9} {:>9}  {}\n"
-HEADINGS = ("SKU", "On hand", "Reserved", "Available", "Minimum", "Missing", "Name")
+LINE = "{:<20} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}  {}\n"
+HEADINGS = ("SKU", "On hand", "Reserved", "Available", "Minimum", "Missing", "To order", "Name")
 LONGEST_NAME = 40
 
 
@@ -41,7 +41,8 @@ WRITERS: dict[str, Writer] = {"table": write_table, **FORMATS}
 class Command(InventoryCommand):
     help = (
         "List the active products whose available units are below their minimum, by SKU.\n"
-        "Missing is the number of units needed to reach the minimum."
+        "Missing is the number of units needed to reach the minimum. To order is the number\n"
+        "needed to reach REORDER_FACTOR times the minimum."
     )
     examples = ("low_stock", "low_stock --format csv > low-stock.csv")
 

@@ -39,6 +39,7 @@ HEADER = [
     "low_stock",
     "archived",
     "updated_at",
+    "to_order",
 ]
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'=1", "''-x"]
 
@@ -73,7 +74,7 @@ def test_an_export_uses_the_filters_and_the_search_of_the_list(viewer: Client) -
     response = export(viewer, q="blue", stock="low")
 
     time = cup.updated_at.isoformat().replace("+00:00", "Z")
-    values = ["CUP", "Blue cup", "", "10", "4", "6", "8", "true", "false", time]
+    values = ["CUP", "Blue cup", "", "10", "4", "6", "8", "true", "false", time, "10"]
     assert csv_of(response) == [HEADER, values]
     assert 'filename="Product-' in response["Content-Disposition"]
 

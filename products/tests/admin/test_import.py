@@ -204,7 +204,7 @@ def test_an_import_lists_the_export_columns_that_it_ignores(manager: Client) -> 
 
     heading = "These columns of an export are ignored:"
     assert heading in products
-    derived = "reserved_quantity , available_quantity , low_stock , updated_at , missing"
+    derived = "reserved_quantity , available_quantity , low_stock , updated_at , to_order , missing"
     for page, others in (
         (products, derived),
         (adjustments, "name , description , reserved_quantity , available_quantity"),

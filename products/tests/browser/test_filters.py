@@ -157,3 +157,15 @@ def test_a_text_that_is_no_day_can_be_corrected(page: Page, shop: User) -> None:
     apply_filters(page, Date_from="31.01.2026")
     expect(page.locator("#chips")).to_contain_text("Date: from 2026-01-31")
     expect(page.locator("#result_list")).to_contain_text("delivery")
+
+
+def test_the_low_products_are_printed(page: Page, shop: User) -> None:
+    log_in(page, shop)
+    page.get_by_role("link", name="Low stock").click()
+
+    page.get_by_role("link", name="Print").click()
+
+    expect(page.get_by_role("heading", name="Products · Low stock")).to_be_visible()
+    expect(page.get_by_role("row", name="MUG Product MUG 25 0 25 50 75")).to_be_visible()
+    page.get_by_role("link", name="Back to the list").click()
+    expect(page.locator("#chips")).to_contain_text("Stock: Low stock")

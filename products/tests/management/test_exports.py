@@ -69,9 +69,9 @@ def test_low_stock_prints_a_table() -> None:
     shown = f"Blue, \N{REPLACEMENT CHARACTER}[31mcup {'x' * 24}\N{HORIZONTAL ELLIPSIS}"
 
     assert run("low_stock").splitlines() == [
-        "SKU                    On hand  Reserved Available   Minimum   Missing  Name",
-        f"CUP                         25         0        25        26         1  {shown}",
-        "POT                          3         2         1        10         9  Pot",
+        "SKU                    On hand  Reserved Available   Minimum   Missing  To order  Name",
+        f"CUP {25:>26} {0:>9} {25:>9} {26:>9} {1:>9} {27:>9}  {shown}",
+        "POT                          3         2         1        10         9        19  Pot",
         "2 products low on stock.",
     ]
 
@@ -89,6 +89,7 @@ def test_low_stock_prints_csv_and_json_lines() -> None:
         "available_quantity": 1,
         "minimum_stock_level": 10,
         "missing": 9,
+        "to_order": 19,
     }
     assert rows == [{name: str(value) for name, value in each.items()} for each in objects]
 
@@ -152,8 +153,9 @@ def test_a_json_product_matches_the_api(api: APIClient) -> None:
     [exported] = objects_of(run("export_products", "--format", "jsonl"))
 
     response = api.get("/v1/products/CUP").json()
-    assert exported.items() <= response.items()
     assert set(exported) == set(HEADER)
+    assert exported.pop("to_order") == 0
+    assert exported.items() <= response.items()
 
 
 # ----------------------------------------------------------------------------------------- events
