@@ -32,6 +32,13 @@ _MANAGER = (
 PERMISSIONS = {"Stock viewer": _VIEWER, "Stock clerk": _CLERK, "Stock manager": _MANAGER}
 """The least permissions of each group, by their codenames in this application."""
 
+DESCRIPTIONS = {
+    "Stock viewer": "sees products, reservations and the ledger, and exports them",
+    "Stock clerk": "also adds and removes stock, and reserves, ships and releases units",
+    "Stock manager": "also counts stock, edits products, imports files and issues API keys",
+}
+"""What the members of each group may do."""
+
 
 def create_after_migrate(
     sender: AppConfig, *, using: str, verbosity: int, apps: Apps = installed_apps, **_: Any

@@ -14,9 +14,13 @@ def make_staff(name: str, group: str) -> User:
 
 
 def log_in(page: Page, user: User) -> None:
+    log_in_as(page, user.username, PASSWORD)
+
+
+def log_in_as(page: Page, name: str, password: str) -> None:
     page.goto("/admin/")
-    page.get_by_label("Username").fill(user.username)
-    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_label("Username")).not_to_be_attached()
 
