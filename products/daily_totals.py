@@ -1,5 +1,7 @@
 """The units that came in and went out on each day, over all products.
 
+Opening stock is left out: the units were there before. They would dwarf those of later days.
+
 Summing a month of the ledger for each page view would be slow. So each view first adds the new
 events to the rows of their days. Writers of events are not involved. Events are added in the order
 of their ids, up to the last settled id of `products.feed`: none is missed, and none is added twice.
@@ -51,6 +53,7 @@ def _add(*, after: int, up_to: int) -> None:
     change = "quantity_change"
     sums = (
         StockEvent.objects.filter(pk__gt=after, pk__lte=up_to)
+        .exclude(type=StockEvent.Type.PRODUCT_CREATED)
         .values(day=TruncDate("occurred_at", tzinfo=UTC))
         .annotate(
             units_in=Sum(change, filter=Q(quantity_change__gt=0), default=0),

@@ -157,6 +157,7 @@ class StockEvent(models.Model):
 class DailyTotal(models.Model):
     """The units that came in and went out on one day (UTC), over all products.
 
+    Opening stock is left out.
     `products.daily_totals` adds up the events, as far as the `DailyTotalsCursor`.
     """
 

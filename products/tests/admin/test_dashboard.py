@@ -4,8 +4,10 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -131,6 +133,7 @@ def test_the_chart_shows_units_in_and_out_per_utc_day(staff: Client) -> None:
     product_with_past(
         "CUP",
         [
+            (first - timedelta(days=1), 500),
             (first - microsecond, 1_000),
             (first, 50),
             (yesterday, -7),
@@ -155,17 +158,18 @@ def test_the_chart_counts_every_operation_as_in_or_out(staff: Client) -> None:
     stock.fulfill(reservation_id=held.pk, by=ACTOR)
     stock.adjust(sku="CUP", quantity=110, reason="count", by=ACTOR)
 
-    assert list(charted(staff).values()) == [(120, 3 + 5 + 2)]
+    assert list(charted(staff).values()) == [(20, 3 + 5 + 2)]
 
 
 def test_the_chart_includes_events_after_the_last_view(staff: Client) -> None:
     ProductFactory.create(sku="CUP", quantity=100)
+    stock.add(sku="CUP", amount=5, by=ACTOR)
     before = charted(staff)
     stock.remove(sku="CUP", amount=1, by=ACTOR)
 
     after = charted(staff)
 
-    assert [*before.values(), *after.values()] == [(100, 0), (100, 1)]
+    assert [*before.values(), *after.values()] == [(5, 0), (5, 1)]
     assert charted(staff) == after
 
 
@@ -183,7 +187,7 @@ def test_the_chart_includes_a_transaction_that_commits_late(staff: Client, fails
 
     late.end(fails=fails)
 
-    assert list(charted(staff).values()) == [(25 if fails else 26, 0)]
+    assert list(charted(staff).values()) == [(5 if fails else 6, 0)]
 
 
 def test_the_chart_ignores_edits(staff: Client) -> None:
@@ -191,7 +195,26 @@ def test_the_chart_ignores_edits(staff: Client) -> None:
     record_event(product, StockEvent.Type.PRODUCT_EDITED, details={"name": {"old": "", "new": "x"}})
     record_event(product, StockEvent.Type.PRODUCT_ARCHIVED)
 
-    assert list(charted(staff).values()) == [(25, 0)]
+    assert charted(staff) == {}
+
+
+def test_the_chart_leaves_opening_stock_out(staff: Client) -> None:
+    ProductFactory.create(sku="CUP", quantity=10_000)
+    stock.add(sku="CUP", amount=3, by=ACTOR)
+
+    assert list(charted(staff).values()) == [(3, 0)]
+
+
+def test_the_migration_adds_totals_up_again_without_opening_stock(staff: Client) -> None:
+    ProductFactory.create(sku="CUP", quantity=10_000)
+    stock.add(sku="CUP", amount=3, by=ACTOR)
+    charted(staff)
+    DailyTotal.objects.update(units_in=10_003)
+
+    migration = import_module("products.migrations.0025_totals_without_openings")
+    migration.forget_totals(apps, None)
+
+    assert list(charted(staff).values()) == [(3, 0)]
 
 
 def test_a_large_backlog_is_added_up_over_several_views(
@@ -200,8 +223,9 @@ def test_a_large_backlog_is_added_up_over_several_views(
     ProductFactory.create(quantity=0)
     daily_totals.catch_up()
     monkeypatch.setattr(daily_totals, "MAX_EVENTS_AT_ONCE", 3)
+    sku = ProductFactory.create(quantity=0).sku
     for _ in range(5):
-        ProductFactory.create(quantity=10)
+        stock.add(sku=sku, amount=10, by=ACTOR)
 
     first, second = staff.get(PAGE), staff.get(PAGE)
 
@@ -211,8 +235,9 @@ def test_a_large_backlog_is_added_up_over_several_views(
 
 
 def test_concurrent_views_count_each_event_once() -> None:
-    for n in range(40):
-        ProductFactory.create(sku=f"CUP-{n}", quantity=10)
+    sku = ProductFactory.create().sku
+    for _ in range(40):
+        stock.add(sku=sku, amount=10, by=ACTOR)
 
     results = at_once([daily_totals.catch_up] * 8)
 

@@ -194,7 +194,7 @@ def test_units_in_and_out_of_the_day_include_the_undo(adjust: Callable[..., Resu
         pass
 
     [today] = daily_totals.of_last_days(1)
-    assert (today.units_in, today.units_out) == (8, 3)
+    assert (today.units_in, today.units_out) == (3, 3)
 
 
 # ----------------------------------------------------------------------------------------- refusals
