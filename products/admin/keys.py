@@ -16,7 +16,7 @@ from rest_framework_api_key.models import APIKey as LibraryApiKey
 from unfold.decorators import display
 
 from products import stock
-from products.admin.base import BoundedChangeList, InventoryAdmin, actor_of
+from products.admin.base import BoundedChangeList, InventoryAdmin, actor_of, format_time
 from products.admin.dialogs import Dialog, dialog_action
 from products.admin.filters import ChoicesFilter, SelectFilter
 from products.models import TRUSTED_SECONDS, ApiKey, Role
@@ -155,7 +155,7 @@ class KeyList(BoundedChangeList):
 @admin.register(ApiKey)
 class ApiKeyAdmin(InventoryAdmin):
     form = KeyForm
-    list_display = ("name", "role", "prefix", "created", "expiry_date", "status")
+    list_display = ("name", "role", "prefix", "created", "last_used", "expiry_date", "status")
     list_filter = (("role", ChoicesFilter), StatusFilter)
     filter_parameters = ("role__exact", "state")
     search_fields = ("name", "prefix")
@@ -167,6 +167,10 @@ class ApiKeyAdmin(InventoryAdmin):
     @display(description="Status", label=STATUS_COLOURS)
     def status(self, api_key: ApiKey) -> str:
         return status_of(api_key)
+
+    @display(description="Last used", ordering="last_used_at")
+    def last_used(self, api_key: ApiKey) -> str:
+        return format_time(api_key.last_used_at) if api_key.last_used_at else "never"
 
     # ---------------------------------------------------------------------------------- permissions
 
@@ -195,12 +199,12 @@ class ApiKeyAdmin(InventoryAdmin):
         if obj is None:
             return ("name", "role", "expiry_date")
         revoked = ("revoked_by", "revoked_at") if obj.revoked else ()
-        return (*ISSUED, "status", *revoked, "expiry_date")
+        return (*ISSUED, "last_used", "status", *revoked, "expiry_date")
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: ApiKey | None = None
     ) -> tuple[str, ...]:
-        return (*ISSUED, "status", "revoked_by", "revoked_at") if obj else ()
+        return (*ISSUED, "last_used", "status", "revoked_by", "revoked_at") if obj else ()
 
     def changeform_view(
         self,

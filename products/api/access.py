@@ -96,6 +96,8 @@ def _find(key: str) -> ApiKey:
     found = _found.get(digest)
     if found is None or found.until < time.monotonic():
         api_key = cast(ApiKey, ApiKey.objects.get_from_key(key))
+        if not api_key.has_expired:
+            api_key.record_use()
         found = _found[digest] = _Found(api_key, time.monotonic() + TRUSTED_SECONDS)
     return found.api_key
 

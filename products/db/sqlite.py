@@ -47,3 +47,18 @@ def sqlite_writer_lock() -> Iterator[None]:
     finally:
         if is_acquired:
             _writing.release()
+
+
+@contextmanager
+def sqlite_without_waiting() -> Iterator[None]:
+    """Let statements fail at once if another connection writes. Does nothing on PostgreSQL."""
+    if not is_sqlite():
+        yield
+        return
+    with connection.cursor() as cursor:
+        [milliseconds] = cursor.execute("PRAGMA busy_timeout").fetchone()
+        cursor.execute("PRAGMA busy_timeout = 0")
+        try:
+            yield
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {milliseconds}")

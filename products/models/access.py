@@ -1,14 +1,16 @@
 """API keys and their roles, idempotency keys, throttling."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import models
+from django.db import Error, models, transaction
 from django.db.models import Q
 from django.utils import timezone
 from rest_framework_api_key.models import AbstractAPIKey
 
-from products.db.clock import Now
+from products.db.clock import Now, SecondsFromNow
+from products.db.sqlite import sqlite_without_waiting
 from products.lookalikes import appearance_of
 from products.models.events import MAX_ACTOR_LENGTH, StockEvent
 from products.models.fields import MomentField
@@ -23,6 +25,10 @@ MIN_CLAIM_HOURS = 24
 TRUSTED_SECONDS = 30
 """How long a process trusts a key after a look-up. A key that another process revokes works until
 then."""
+
+
+USE_RECORDED_SECONDS = 5 * 60
+"""How old the recorded last use of a key may be. Recording each request would slow it down."""
 
 
 class Role(models.TextChoices):
@@ -49,6 +55,7 @@ class ApiKey(AbstractAPIKey):
     issued_by = models.CharField(max_length=MAX_ACTOR_LENGTH, default="", db_default="")
     revoked_by = models.CharField(max_length=MAX_ACTOR_LENGTH, default="", db_default="")
     revoked_at = MomentField(null=True)
+    last_used_at = MomentField(null=True)
 
     text: str
     """The key itself. Only `issue` sets it."""
@@ -87,6 +94,25 @@ class ApiKey(AbstractAPIKey):
         self.revoked, self.revoked_by = True, by
         self.revoked_at = timezone.now()
         self.save(update_fields=["revoked", "revoked_by", "revoked_at"])
+
+    def record_use(self) -> None:
+        """Record that the key is used now, unless the recorded use is recent.
+
+        Waits for nothing, and raises no error: the request matters more than the record. The next
+        look-up of the key tries again.
+        """
+        recent = timedelta(seconds=USE_RECORDED_SECONDS)
+        if self.last_used_at and timezone.now() - self.last_used_at < recent:
+            return
+        is_old = Q(last_used_at=None) | Q(last_used_at__lt=SecondsFromNow(-USE_RECORDED_SECONDS))
+        try:
+            with sqlite_without_waiting(), transaction.atomic():
+                keys = ApiKey.objects.filter(is_old, pk=self.pk)
+                # Skipped if another process has locked it, to record the same or to revoke it.
+                if keys.select_for_update(skip_locked=True, no_key=True).first():
+                    keys.update(last_used_at=Now())
+        except Error:
+            return
 
 
 class IdempotencyKey(models.Model):
