@@ -374,6 +374,12 @@ UNFOLD = {
         },
     ],
     "SCRIPTS": [lambda request: static("products/dialogs.js")],
+    "ACCOUNT": {
+        "navigation": [
+            {"title": "Your account", "link": reverse_lazy("own_page")},
+            {"title": "Change password", "link": reverse_lazy("admin:password_change")},
+        ],
+    },
     "DASHBOARD_CALLBACK": "products.admin.dashboard.front_page",
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,

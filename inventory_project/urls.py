@@ -8,6 +8,7 @@ from django.urls import include, path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
 
+from products.admin.account import own_page
 from products.admin.login import change_own_password
 from products.api import urls as api
 from products.api.docs import RedocView, SchemaView, SwaggerView
@@ -32,6 +33,7 @@ urlpatterns = [
     path("", include(api.urlpatterns)),
     # Disables Unfold's search over all models, which the admin does not use.
     path("admin/search/", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/account/", admin.site.admin_view(own_page), name="own_page"),
     path("admin/password_change/", admin.site.admin_view(change_own_password, cacheable=True)),
     path("admin/", admin.site.urls),
     path("favicon.ico", csrf_exempt(FaviconView.as_view())),

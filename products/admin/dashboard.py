@@ -8,7 +8,6 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
 
 from products import daily_totals
 from products.admin import ledger
@@ -107,33 +106,7 @@ def card(title: str, rows: QuerySet, explanation: str, colour: str, **filters: A
 
 def latest_events() -> dict[str, Any]:
     """Return the latest events for Unfold's table."""
-    return {
-        "headers": [
-            "Date (UTC)",
-            "Product",
-            "Type",
-            "On hand",
-            "Reserved",
-            "Details",
-            "User or client",
-        ],
-        "rows": [
-            [
-                format_html(
-                    '<a href="{}">{}</a>',
-                    reverse("admin:products_stockevent_change", args=[event.pk]),
-                    ledger.date_and_time(event),
-                ),
-                ledger.product(event),
-                event.get_type_display(),
-                ledger.on_hand(event),
-                ledger.reserved(event),
-                ledger.details(event),
-                ledger.actor(event),
-            ]
-            for event in StockEvent.objects.with_name().order_by("-pk")[:LATEST_EVENTS]
-        ],
-    }
+    return ledger.table_of(StockEvent.objects.with_name().order_by("-pk")[:LATEST_EVENTS])
 
 
 def chart_of(days: list[DailyTotal]) -> str:

@@ -1,6 +1,7 @@
 """The ledger page: filters, search and CSV export."""
 
-from typing import cast
+from collections.abc import Iterable
+from typing import Any, cast
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
@@ -126,6 +127,32 @@ def undone_by(event: StockEvent) -> str:
         return ""
     url = reverse("admin:products_stockevent_change", args=[undo.pk])
     return format_html('<a class="text-link" href="{}">{}</a>', url, undo)
+
+
+def table_of(events: Iterable[StockEvent]) -> dict[str, Any]:
+    """Return events for Unfold's table."""
+    return {
+        "headers": [
+            *("Date (UTC)", "Product", "Type", "On hand", "Reserved", "Details"),
+            "User or client",
+        ],
+        "rows": [
+            [
+                format_html(
+                    '<a href="{}">{}</a>',
+                    reverse("admin:products_stockevent_change", args=[event.pk]),
+                    date_and_time(event),
+                ),
+                product(event),
+                event.get_type_display(),
+                on_hand(event),
+                reserved(event),
+                details(event),
+                actor(event),
+            ]
+            for event in events
+        ],
+    }
 
 
 @admin.register(StockEvent)

@@ -30,6 +30,7 @@ OPEN_TO_ALL = {
     "docs",
     "redoc",
     "",
+    "admin/account/",
     "admin/password_change/",
     "admin/search/",
     "favicon.ico",
