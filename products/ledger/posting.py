@@ -16,6 +16,7 @@ from products.db.sqlite import is_sqlite
 from products.ledger import sqlite, statements
 from products.ledger.statements import Opening, Rows, Write, rows_of
 from products.models import Levels, Product, Reservation, ReservationLine, StockEvent
+from products.validators import parse_time
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class Posting:
         self._events: list[_Event] = []
         self._changed: dict[int, Product] = {}
         self._edited_columns: set[str] = set()
+        self._counted: dict[int, str] = {}
         self._created: list[Product] = []
         self._opened: tuple[Reservation, int | None] | None = None
         self._extended: list[tuple[Reservation, int]] = []
@@ -128,6 +130,8 @@ class Posting:
         product.quantity += quantity_change
         product.reserved_quantity += reserved_change
         self._changed[product.pk] = product
+        if event_type == StockEvent.Type.ADJUSTED and undoes_id is None:
+            self._counted[product.pk] = _moment_of_count(details)
         return self._append(
             product,
             event_type,
@@ -282,6 +286,9 @@ class Posting:
         changed = self._changed.values()
         level_columns = (*statements.LEVEL_COLUMNS, *sorted(self._edited_columns))
         levels = [[getattr(product, name) for product in changed] for name in level_columns]
+        if self._counted:
+            level_columns = (*level_columns, statements.LAST_COUNT)
+            levels.append([self._counted.get(product.pk) for product in changed])
         self._write = Write(
             self._event_rows(),
             [self._by.name, self._by.source, self._by.request_id],
@@ -369,6 +376,14 @@ class Posting:
                 for pk, event in zip(ids, self._events, strict=True)
             ]
         )
+
+
+def _moment_of_count(details: Mapping[str, Any]) -> str:
+    """Return the moment of a late count as the database stores it, or `COUNTED_NOW`."""
+    moment = details.get("counted_at")
+    if moment is None:
+        return statements.COUNTED_NOW
+    return sqlite.as_text(parse_time(moment)) if is_sqlite() else moment
 
 
 def _rows(model: Any, columns: tuple[str, ...], rows: Collection[Any]) -> Rows:

@@ -26,6 +26,12 @@ LEVEL_COLUMNS = ("id", "quantity", "reserved_quantity", "version")
 OPENED_LINE_COLUMNS = ("product_id", "amount")
 STATUS_COLUMNS = ("id", "status")
 
+LAST_COUNT = "last_counted_at"
+"""A further column of levels, if products were counted."""
+
+COUNTED_NOW = "infinity"
+"""A moment after every other one, also as a text. It stands for the time of the change."""
+
 NEW_RESERVATION = 0
 """A placeholder for the id of the reservation that the same statement opens."""
 
@@ -174,7 +180,19 @@ def past_levels(moments: str) -> str:
 
 
 def update_products(rows: str, columns: Sequence[str], *, at: str = NOW) -> str:
-    return _update(Product, rows, columns, also=f", updated_at = {at}")
+    """Return the SQL that writes levels. Products that were not counted keep their last count."""
+    also = f", updated_at = {at}"
+    if LAST_COUNT in columns:
+        given, kept = f"new.{LAST_COUNT}", f"{Product._meta.db_table}.{LAST_COUNT}"
+        also += (
+            f", {LAST_COUNT} = CASE WHEN {given} IS NULL THEN {kept} ELSE {_earlier(given, at)} END"
+        )
+    written = [name for name in columns if name != LAST_COUNT]
+    return _update(Product, rows, written, also=also)
+
+
+def _earlier(given: str, at: str) -> str:
+    return f"MIN({given}, {at})" if is_sqlite() else f"LEAST({given}, {at})"
 
 
 def update_lines(rows: str, columns: Sequence[str]) -> str:

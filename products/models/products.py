@@ -95,6 +95,14 @@ class ProductQuerySet(models.QuerySet["Product"]):
         """Return the products without available units."""
         return self.filter(out_of_stock=True)
 
+    def never_counted(self) -> Self:
+        """Return the products without a count, in the order of their creation."""
+        return self.filter(last_counted_at=None).order_by("pk")
+
+    def counted(self) -> Self:
+        """Return the products with a count, the oldest count first."""
+        return self.exclude(last_counted_at=None).order_by("last_counted_at", "pk")
+
     def with_skus(self, skus: Iterable[str]) -> Self:
         """Return the products with these SKUs, without regard to case."""
         capitals = sorted({sku.upper() for sku in skus})
@@ -145,6 +153,8 @@ class Product(models.Model):
     version = models.BigIntegerField(default=1)
     created_at = MomentField(db_default=Now())
     updated_at = MomentField(db_default=Now())
+    # The moment of the last count. Null if there is none.
+    last_counted_at = MomentField(null=True)
 
     # For filters and partial indexes only. An instance does not update them when its levels change.
     low_stock = models.GeneratedField(
@@ -210,6 +220,17 @@ class Product(models.Model):
             ),
             models.Index(fields=["id"], condition=Q(archived=True), name="product_archived_id"),
             models.Index(_SKU_IN_CAPITALS_WITHOUT_ZEROS, name="product_similar_sku"),
+            # The products to count next. Only counts change these indexes.
+            models.Index(
+                fields=["id"],
+                condition=Q(last_counted_at=None, archived=False),
+                name="product_never_counted",
+            ),
+            models.Index(
+                fields=["last_counted_at", "id"],
+                condition=Q(last_counted_at__isnull=False, archived=False),
+                name="product_counted",
+            ),
         ]
 
     def __str__(self) -> str:
