@@ -1,4 +1,4 @@
-"""The user's own page: who they are here, what they may do, and their latest changes."""
+"""The page of the logged-in user: role, rights, last login and latest changes."""
 
 from typing import cast
 from urllib.parse import urlencode
@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.html import format_html
 
 from products.admin.base import format_time
 from products.admin.ledger import table_of
@@ -32,5 +33,8 @@ def own_page(request: HttpRequest) -> TemplateResponse:
         changes = StockEvent.objects.with_name().filter(actor=name).order_by("-occurred_at", "-pk")
         ledger = reverse("admin:products_stockevent_changelist")
         context["changes"] = table_of(changes[:LATEST_CHANGES])
-        context["ledger_url"] = f"{ledger}?{urlencode({'actor': name})}"
+        url = f"{ledger}?{urlencode({'actor': name})}"
+        context["all_changes"] = format_html(
+            '<a class="text-link" href="{}">All in the ledger</a>', url
+        )
     return TemplateResponse(request, "products/admin/own_page.html", context)

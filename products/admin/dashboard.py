@@ -1,4 +1,4 @@
-"""The front page: cards of urgent products and reservations, a chart and the latest events."""
+"""The front page: what needs doing, a chart and the latest changes."""
 
 import json
 from typing import Any, NamedTuple
@@ -10,16 +10,15 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from products import daily_totals
-from products.admin import ledger
+from products.admin import activity, todo
 from products.admin.reservations import SOON_SECONDS
-from products.models import DailyTotal, Product, Reservation, StockEvent
+from products.models import DailyTotal, Product, Reservation
 
 admin.site.index_title = "Front page"
 admin.site.index_template = "admin/front_page.html"
 
 MAX_COUNTED = 1_000
 DAYS = 30
-LATEST_EVENTS = 10
 
 
 class Card(NamedTuple):
@@ -36,17 +35,22 @@ class Card(NamedTuple):
 def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add the parts of the front page that the user may view to its context."""
     cards: list[Card] = []
-    shown: dict[str, Any] = {"cards": cards}
+    sections: list[todo.Section] = []
+    shown: dict[str, Any] = {"cards": cards, "sections": sections}
     if request.user.has_perm("products.view_product"):
         shown["search_url"] = reverse("admin:products_product_changelist")
         cards += product_cards()
+        sections.append(todo.to_order())
     if request.user.has_perm("products.view_reservation"):
         cards += reservation_cards()
+        sections.append(todo.due_reservations())
+    if request.user.has_perms(["products.view_product", "products.adjust_stock"]):
+        sections.append(todo.to_count())
     if request.user.has_perm("products.view_stockevent"):
         shown["days"] = DAYS
         shown["is_behind"] = not daily_totals.catch_up()
         shown["chart"] = chart_of(daily_totals.of_last_days(DAYS))
-        shown["events"] = latest_events()
+        shown["changes"] = activity.latest_changes()
     return {**context, **shown}
 
 
@@ -102,11 +106,6 @@ def card(title: str, rows: QuerySet, explanation: str, colour: str, **filters: A
         url=f"{page}?{urlencode(filters)}",
         colour=colour if count else "none",
     )
-
-
-def latest_events() -> dict[str, Any]:
-    """Return the latest events for Unfold's table."""
-    return ledger.table_of(StockEvent.objects.with_name().order_by("-pk")[:LATEST_EVENTS])
 
 
 def chart_of(days: list[DailyTotal]) -> str:

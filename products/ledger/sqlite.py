@@ -49,8 +49,8 @@ def write(change: Write) -> tuple[list[int], datetime]:
         ids, times = zip(*cursor.fetchall(), strict=True)
         occurred_at = from_text(times[0])
         sql = statements.update_products(change.levels.sql, change.levels.columns, at="%s")
-        times = [as_text(occurred_at)] * sql.count("%s", 0, sql.index(" FROM "))
-        cursor.execute(sql, [*times, *change.levels.parameters])
+        own_times = [as_text(occurred_at)] * sql.count("%s", 0, sql.index(" FROM "))
+        cursor.execute(sql, [*own_times, *change.levels.parameters])
     return list(ids), occurred_at
 
 

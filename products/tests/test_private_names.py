@@ -224,6 +224,12 @@ BORROWED = [
         "long lists are not fully counted, and keys are linked by their prefix",
     ),
     Borrowed(
+        "products.admin.todo",
+        "django.utils.timesince",
+        "timesince timeuntil",
+        "the front page says how long a reservation is overdue",
+    ),
+    Borrowed(
         "products.admin.days",
         "django.contrib.admin.filters.FieldListFilter",
         "used_parameters field_path",

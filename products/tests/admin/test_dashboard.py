@@ -4,7 +4,9 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from html import unescape
 from importlib import import_module
+from typing import Any
 
 import pytest
 from django.apps import apps
@@ -13,13 +15,14 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import strip_tags
 
 from products import daily_totals, stock
-from products.admin import dashboard
+from products.admin import activity, dashboard
 from products.models import DailyTotal, DailyTotalsCursor, Reservation, StockEvent
 from products.tests.admin.browsers import browser_of
 from products.tests.concurrency import OpenChange, at_once
-from products.tests.factories import ACTOR, ProductFactory, product_with_past, record_event
+from products.tests.factories import ACTOR, ProductFactory, at, product_with_past, record_event
 
 # The daily totals add up only events of committed transactions.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -98,19 +101,120 @@ def test_the_search_field_finds_a_product(staff: Client) -> None:
     assert list(response.context["cl"].result_list) == [product]
 
 
-def test_the_latest_events_link_to_their_products_and_details(staff: Client) -> None:
-    product = ProductFactory.create(sku="CUP", quantity=100)
-    for n in range(dashboard.LATEST_EVENTS):
-        stock.remove(sku="CUP", amount=1, reason=f"reason-{n}", by=ACTOR)
+def section(client: Client, title: str) -> list[list[str]]:
+    """Return the rows of a short list as texts. Its link must lead to a page."""
+    [found] = [each for each in client.get(PAGE).context["sections"] if each.title == title]
+    link = re.search('href="([^"]+)"', found.more)
+    assert link
+    assert client.get(unescape(link[1])).status_code == 200
+    return [[text_of(cell) for cell in row] for row in found.table["rows"]]
 
+
+def text_of(cell: Any) -> str:
+    return " ".join(unescape(strip_tags(str(cell).replace("<span", " <span"))).split())
+
+
+def test_products_to_order_are_listed(staff: Client) -> None:
+    ProductFactory.create(sku="ENOUGH", quantity=9, minimum_stock_level=9)
+    ProductFactory.create(sku="LOW", name="Low <b>cup", quantity=1, minimum_stock_level=20)
+    ProductFactory.create(sku="GONE", quantity=1, minimum_stock_level=20)
+    stock.edit(sku="GONE", archived=True, by=ACTOR)
+
+    assert section(staff, "To order") == [["LOW Low <b>cup", "1", "20", "39"]]
+
+
+def test_overdue_reservations_and_those_about_to_expire_are_listed(staff: Client) -> None:
+    for sku in ("CUP", "MUG"):
+        ProductFactory.create(sku=sku, quantity=100)
+    lines = [stock.Line(sku="CUP", amount=2), stock.Line(sku="MUG", amount=3)]
+    for reference, expires_in in (("soon", 1_800), ("", 1_900), ("later", 7_200)):
+        stock.reserve_lines(lines=lines, reference=reference, expires_in=expires_in, by=ACTOR)
+    stock.reserve(sku="CUP", amount=1, reference="overdue", expires_in=60, by=ACTOR)
+    stock.reserve(sku="CUP", amount=1, reference="endless", by=ACTOR)
+    passed = timezone.now() - timedelta(hours=3)
+    Reservation.objects.filter(reference="overdue").update(expires_at=passed)
+    unnamed = Reservation.objects.get(reference="")
+
+    rows = section(staff, "Reservations to settle")
+
+    assert rows[0] == ["overdue", "3 hours overdue", "1 unit of 1 product"]
+    assert [row[0] for row in rows[1:]] == ["soon", f"Reservation {unnamed.pk}"]
+    assert rows[1][2] == "5 units of 2 products"
+    assert rows[1][1].startswith("in 29 minutes")
+
+
+def test_products_that_were_counted_longest_ago_are_listed() -> None:
+    manager = browser_of("Mia", "view_product", "adjust_stock")
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    for sku in ("CUP", "MUG", "POT", "OLD"):
+        stock.create(sku=sku, name=sku.title(), quantity=7, by=at(start))
+    stock.edit(sku="OLD", archived=True, by=ACTOR)
+    for sku, days in (("CUP", 20), ("MUG", 10)):
+        moment = at(start + timedelta(days=days))
+        stock.adjust(sku=sku, quantity=7, reason="stocktake", by=moment)
+
+    rows = section(manager, "To count")
+
+    assert [(row[0], row[2][:10]) for row in rows] == [
+        ("POT Pot", "never"),
+        ("MUG Mug", "2026-01-11"),
+        ("CUP Cup", "2026-01-21"),
+    ]
+
+
+def changes(client: Client) -> list[tuple[str, str]]:
+    """Return what the latest changes were, and their products."""
+    rows = client.get(PAGE).context["changes"]["rows"]
+    return [(text_of(what), text_of(products)) for _date, what, products, _who in rows]
+
+
+def by(request_id: str) -> stock.Actor:
+    return stock.Actor("shop", StockEvent.Source.API, request_id)
+
+
+def test_the_events_of_an_order_are_one_row(staff: Client) -> None:
+    for n in range(5):
+        ProductFactory.create(sku=f"CUP-{n}", name="Cup", quantity=10, minimum_stock_level=10)
+    lines = [stock.Line(sku=f"CUP-{n}", amount=1) for n in range(5)]
+    stock.reserve_lines(lines=lines, reference="order-1", by=by("request-9"))
+
+    what, products = changes(staff)[0]
+
+    assert what == "order-1: 5 products reserved"
+    assert products == "CUP-4 Cup, CUP-3 Cup, CUP-2 Cup and 2 more"
     page = staff.get(PAGE).content.decode()
+    assert "?q=request-9" in page
 
-    assert re.findall(r"reason-\d", page) == [f"reason-{n}" for n in reversed(range(10))]
-    product_url = reverse("admin:products_product_change", args=[product.pk])
-    assert page.count(f'href="{product_url}"') == dashboard.LATEST_EVENTS
-    last = product.events.get(version=1 + dashboard.LATEST_EVENTS)
-    event_url = reverse("admin:products_stockevent_change", args=[last.pk])
-    assert f'href="{event_url}"' in page
+
+def test_single_changes_link_to_their_event_and_product(staff: Client) -> None:
+    product = ProductFactory.create(sku="CUP", name="Cup", quantity=10)
+    for n in range(3):
+        stock.remove(sku="CUP", amount=1, reason=f"reason-{n}", by=by(""))
+
+    assert changes(staff)[:3] == [(f"Removed -1 · reason-{n}", "CUP Cup") for n in (2, 1, 0)]
+    page = staff.get(PAGE).content.decode()
+    for row in (product, product.events.latest("version")):
+        url = reverse(f"admin:products_{row._meta.model_name}_change", args=[row.pk])
+        assert f'href="{url}"' in page
+
+
+def test_different_changes_of_one_request_are_named(staff: Client) -> None:
+    for sku in ("CUP", "MUG"):
+        ProductFactory.create(sku=sku, name=sku, quantity=10)
+    operations = [stock.Add(sku="CUP", amount=1), stock.Remove(sku="MUG", amount=1)]
+    stock.apply(operations, by=by("request-9"))
+
+    assert changes(staff)[0][0] == "2 products received and taken out"
+
+
+def test_a_bounded_number_of_events_is_read(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity, "MAX_READ", 4)
+    for n in range(6):
+        ProductFactory.create(sku=f"CUP-{n}", quantity=10)
+    operations = [stock.Add(sku=f"CUP-{n}", amount=1, reason="delivery") for n in range(6)]
+    stock.apply(operations, by=by("request-9"))
+
+    assert [what for what, _ in changes(staff)] == ["delivery: 4 or more products received"]
 
 
 def charted(client: Client) -> dict[str, tuple[int, int]]:
@@ -279,16 +383,21 @@ def test_the_number_of_queries_does_not_depend_on_the_number_of_rows(staff: Clie
 
 
 @pytest.mark.parametrize(
-    ("permission", "titles", "has_search", "has_chart"),
+    ("permission", "titles", "sections", "has_search", "has_chart"),
     [
-        ("view_product", ["Low stock", "Out of stock"], True, False),
-        ("view_reservation", ["Overdue", "Expiring soon"], False, False),
-        ("view_stockevent", [], False, True),
+        ("view_product", ["Low stock", "Out of stock"], ["To order"], True, False),
+        (
+            *("view_reservation", ["Overdue", "Expiring soon"], ["Reservations to settle"]),
+            *(False, False),
+        ),
+        ("view_stockevent", [], [], False, True),
+        ("adjust_stock", [], [], False, False),
     ],
 )
 def test_each_part_of_the_page_needs_its_permission(
     permission: str,
     titles: list[str],
+    sections: list[str],
     has_search: bool,
     has_chart: bool,
 ) -> None:
@@ -298,7 +407,8 @@ def test_each_part_of_the_page_needs_its_permission(
 
     assert [card.title for card in page.context["cards"]] == titles
     assert ('name="q"' in page.content.decode()) == has_search
-    assert ("Latest events" in page.content.decode()) == has_chart
+    assert [section.title for section in page.context["sections"]] == sections
+    assert ("Latest changes" in page.content.decode()) == has_chart
 
 
 def test_a_user_without_permissions_sees_how_to_get_access() -> None:
