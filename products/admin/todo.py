@@ -44,18 +44,14 @@ def to_order() -> Section:
             ],
             "empty": "Every product has its minimum.",
         },
-        more=_list("All products with low stock", "product", stock="low"),
+        more=_list("All to order", "product", stock="low"),
     )
 
 
 def due_reservations() -> Section:
     """Return the open reservations that are overdue or expire soon, the oldest expiry first."""
-    due = Reservation.objects.filter(status=Reservation.Status.OPEN, expires_at__isnull=False)
-    rows = list(
-        (due.overdue() | due.expiring_within(SOON_SECONDS))
-        .with_overdue()
-        .order_by("expires_at", "pk")[:MAX_ROWS]
-    )
+    due = Reservation.objects.due_within(SOON_SECONDS).with_overdue()
+    rows = list(due.order_by("expires_at", "pk")[:MAX_ROWS])
     open_lines = ReservationLine.objects.filter(reservation__in=rows, open__gt=0)
     sums = open_lines.values("reservation").annotate(lines=Count("pk"), units=Sum("open"))
     held = {each["reservation"]: each for each in sums}
@@ -73,7 +69,7 @@ def due_reservations() -> Section:
             ],
             "empty": "No reservation is overdue or expires within an hour.",
         },
-        more=_list("All overdue reservations", "reservation", expiry="overdue"),
+        more=_list("All reservations", "reservation"),
     )
 
 

@@ -29,6 +29,10 @@ class ReservationQuerySet(models.QuerySet["Reservation"]):
         soon = Q(expires_at__gt=Now(), expires_at__lte=SecondsFromNow(seconds))
         return self.filter(soon, status="open")
 
+    def due_within(self, seconds: int) -> Self:
+        """Return the open reservations that are overdue, or will be within `seconds`."""
+        return self.filter(status="open", expires_at__lte=SecondsFromNow(seconds))
+
     def with_overdue(self) -> Self:
         """Annotate each reservation with `is_overdue`."""
         is_overdue = Case(When(_overdue(), then=Value(True)), default=Value(False))
