@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.humanize.templatetags.humanize import intcomma
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Sum
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -190,22 +190,26 @@ def _history(product: Product) -> dict[str, Any]:
         "chart_options": LINE_CHART_OPTIONS,
         "ledger": _ledger_table(product, events),
         "reservations": _reservation_table(product),
+        "overdue_units": product.reservation_lines.overdue().aggregate(units=Sum("open"))["units"],
     }
 
 
 def _reservation_table(product: Product) -> dict[str, Any]:
-    lines = product.reservation_lines.filter(open__gt=0).select_related("reservation")
+    lines = product.reservation_lines.filter(open__gt=0).with_overdue()
     rows = [
         [
             link_to(line.reservation, line.reservation_id),
             line.reservation.reference,
             intcomma(line.open),
             format_time(line.reservation.expires_at) if line.reservation.expires_at else "Never",
+            "Overdue" if line.is_overdue else "Open",
         ]
-        for line in lines.order_by("reservation_id")[: RESERVATIONS_SHOWN + 1]
+        for line in lines.select_related("reservation").order_by("reservation_id")[
+            : RESERVATIONS_SHOWN + 1
+        ]
     ]
     return {
-        "headers": ["Reservation", "Reference", "Open", "Expires (UTC)"],
+        "headers": ["Reservation", "Reference", "Open", "Expires (UTC)", "Status"],
         "rows": rows[:RESERVATIONS_SHOWN],
         "empty": "No open reservations",
         "all": len(rows) > RESERVATIONS_SHOWN

@@ -1,12 +1,14 @@
-"""Dialogs that reserve stock, and that fulfill, release or extend a reservation."""
+"""Dialogs that reserve stock, move the end of a reservation, or deal with an overdue one."""
 
 import math
-from typing import Any
+from datetime import datetime
+from typing import Any, cast
 from uuid import uuid4
 
 from django import forms
 from django.shortcuts import get_object_or_404
 from django.template.defaultfilters import pluralize
+from django.utils import timezone
 from django.utils.html import format_html
 
 from products import stock
@@ -15,7 +17,6 @@ from products.admin.dialogs import (
     Dialog,
     NoteField,
     ProductDialog,
-    ReasonField,
     TimeField,
     WholeNumberField,
     number,
@@ -25,6 +26,7 @@ from products.models import Reservation
 from products.validators import MAX_SECONDS
 
 MAX_MINUTES = MAX_SECONDS // 60
+NO_END = "Leave both empty to hold the units without an end."
 
 
 class ExpiryForm(forms.Form):
@@ -75,7 +77,7 @@ class ReserveDialog(ExpiryForm, ProductDialog):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["until"].help_text = "Leave both empty to hold the units without an end."
+        self.fields["until"].help_text = NO_END
 
     def apply(self, by: stock.Actor) -> str:
         sku, amount = self.product.sku, self.cleaned_data["amount"]
@@ -101,45 +103,95 @@ class ReservationDialog(Dialog):
     head_template = "admin/products/reservation_dialog_head.html"
 
     def load(self) -> None:
-        reservations = Reservation.objects.with_lines()
+        reservations = Reservation.objects.with_overdue().with_lines()
         self.reservation = get_object_or_404(reservations, pk=number(self.object_id))
 
 
-class FulfillDialog(ReservationDialog):
-    title = "Fulfill"
-    submit = "Fulfill all open units"
+class ExtendDialog(ExpiryForm, ReservationDialog):
+    """Move the end of a reservation. There is no default, which Enter would confirm unseen."""
 
-    note = NoteField()
-
-    def apply(self, by: stock.Actor) -> str:
-        stock.fulfill(reservation_id=self.reservation.pk, reason=self.full_reason(), by=by)
-        return f"Fulfilled reservation {self.reservation}."
-
-
-class ReleaseDialog(ReservationDialog):
-    title = "Release"
-    submit = "Release all open units"
-
-    reason = ReasonField("release")
-    note = NoteField()
-
-    def apply(self, by: stock.Actor) -> str:
-        stock.release(reservation_id=self.reservation.pk, reason=self.full_reason(), by=by)
-        return f"Released reservation {self.reservation}."
-
-
-class ExtendDialog(ReservationDialog):
     title = "Extend"
     submit = "Extend"
 
-    minutes = WholeNumberField(
-        min_value=1, max_value=MAX_MINUTES, initial=60, label="Minutes from now"
-    )
+    def load(self) -> None:
+        super().load()
+        self.expires_before = self.reservation.expires_at
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        if not self.errors and self.expires_in is None:
+            raise forms.ValidationError("Enter minutes or a time.")
+        return cleaned
 
     def apply(self, by: stock.Actor) -> str:
-        minutes = self.cleaned_data["minutes"]
-        stock.extend(reservation_id=self.reservation.pk, expires_in=minutes * 60, by=by)
+        pk, seconds = self.reservation.pk, cast(int, self.expires_in)
+        extended: Any = stock.extend(reservation_id=pk, expires_in=seconds, by=by)
         return (
-            f"Extended reservation {self.reservation}. "
-            f"It expires in {minutes:,} minute{pluralize(minutes)}."
+            f"Reservation {self.reservation} now expires at {end_of(extended.expires_at)}. "
+            f"Before: {end_of(self.expires_before).lower()}."
         )
+
+
+class SetEndDialog(ExtendDialog):
+    """The same for a reservation without an end."""
+
+    title = "Set an end"
+    submit = "Set end"
+
+
+def end_of(expires_at: datetime | None) -> str:
+    """Return when a reservation expires, in words."""
+    return f"{timezone.localtime(expires_at):%Y-%m-%d %H:%M}" if expires_at else "Never"
+
+
+class OverdueDialog(ReservationDialog):
+    """A dialog about an overdue reservation."""
+
+    opening = forms.UUIDField(initial=uuid4, widget=forms.HiddenInput)
+
+    def refuse(self, error: stock.StockError) -> None:
+        super().refuse(error)
+        if isinstance(error, stock.ReservationExpired):
+            # Its advice would have the units reserved twice, if a colleague was quicker.
+            self.errors.clear()
+            self.add_error(
+                None,
+                "This reservation is no longer overdue. Somebody has just given its units back "
+                "or reserved them again. Reload the page.",
+            )
+
+
+class GiveBackDialog(OverdueDialog):
+    title = submit = "Give back"
+
+    def apply(self, by: stock.Actor) -> str:
+        pk = self.reservation.pk
+        key = f"give back {pk} {self.cleaned_data['opening'].hex}"
+        response: Any = stock.expire(
+            reservation_id=pk, by=by, once=once_for(by, key, lambda _: "done")
+        )
+        if response.is_replay:
+            return "This change was already saved. Nothing was changed again."
+        return f"The units of reservation {self.reservation} are available again."
+
+
+class ReserveAgainDialog(ExpiryForm, OverdueDialog):
+    title = submit = "Reserve again"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["until"].help_text = NO_END
+
+    def apply(self, by: stock.Actor) -> str:
+        pk = self.reservation.pk
+        key = f"reserve again {pk} {self.cleaned_data['opening'].hex}"
+        response: Any = stock.reserve_again(
+            reservation_id=pk,
+            expires_in=self.expires_in,
+            by=by,
+            once=once_for(by, key, lambda made: str(made.pk)),
+        )
+        link = reservation_link(response.body)
+        if response.is_replay:
+            return format_html("{} was already made. Nothing was reserved again.", link)
+        return format_html("Reserved the units of reservation {} again. {}", self.reservation, link)

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Model, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import TabularInline
 from unfold.decorators import display
@@ -12,10 +12,23 @@ from unfold.forms import PaginationInlineFormSet
 
 from products.admin.base import ReadOnlyAdmin, format_time, product_link
 from products.admin.dialogs import dialog_action
+from products.admin.ending_dialogs import (
+    MAX_LINES_IN_DIALOG,
+    FulfillDialog,
+    FulfillLines,
+    ReleaseDialog,
+    ReleaseLines,
+    lines_page,
+)
 from products.admin.exporting import ReservationExportAdmin
 from products.admin.filters import ChoicesFilter, SelectFilter
 from products.admin.new_reservation import NewReservationAdmin
-from products.admin.reservation_dialogs import ExtendDialog, FulfillDialog, ReleaseDialog
+from products.admin.reservation_dialogs import (
+    ExtendDialog,
+    GiveBackDialog,
+    ReserveAgainDialog,
+    SetEndDialog,
+)
 from products.models import Product, Reservation, ReservationLine
 
 SOON_SECONDS = 60 * 60
@@ -26,6 +39,32 @@ STATUS_COLOURS = {"Open": "info", "Overdue": "danger", "Fulfilled": "success", "
 def status_of(reservation: Reservation) -> str:
     """Return the status of a reservation from `with_overdue`, or "Overdue"."""
     return "Overdue" if reservation.is_overdue else reservation.get_status_display()
+
+
+def actions_for(reservation: Reservation) -> tuple[str, ...]:
+    """Return the names of the actions that are possible for a reservation."""
+    match status_of(reservation):
+        case "Overdue":
+            return ("give_back", "reserve_again")
+        case "Open":
+            end = "extend" if reservation.expires_at else "set_end"
+            open_lines = reservation.lines.filter(open__gt=0)
+            is_long = open_lines[: MAX_LINES_IN_DIALOG + 1].count() > MAX_LINES_IN_DIALOG
+            by_line = ("fulfill_lines", "release_lines") if is_long else ()
+            return ("fulfill", "release", end, *by_line)
+    return ()
+
+
+def units_in_words(reservation: Reservation) -> str:
+    """Return what became of the units, such as `2 of 5 open, 3 fulfilled`."""
+    parts = ("open", "fulfilled", "released", "expired")
+    sums = reservation.lines.aggregate(*(Sum(part) for part in ("amount", *parts)))
+    units = {part: int(sums[f"{part}__sum"] or 0) for part in ("amount", *parts)}
+    first, *others = [f"{units[part]:,} {part}" for part in parts if units[part]] or ["0 open"]
+    if not others:
+        return f"All {units['amount']:,} {first.split()[1]}"
+    number, part = first.split()
+    return ", ".join([f"{number} of {units['amount']:,} {part}", *others])
 
 
 class ExpiryFilter(SelectFilter):
@@ -86,7 +125,7 @@ class ReservationLineInline(TabularInline):
 @admin.register(Reservation)
 class ReservationAdmin(NewReservationAdmin, ReservationExportAdmin, ReadOnlyAdmin):
     list_display = ("id", "reference", "shown_status", "expires", "created")
-    fields = ("reference", "shown_status", "expires", "created")
+    fields = ("reference", "shown_status", "units", "expires", "created")
     list_filter = (("status", ChoicesFilter), ExpiryFilter)
     filter_parameters = ("status__exact", "expiry")
     search_fields = ("reference",)  # Shows the search field. See `get_search_results`.
@@ -96,13 +135,32 @@ class ReservationAdmin(NewReservationAdmin, ReservationExportAdmin, ReadOnlyAdmi
     list_per_page = 50
     inlines = (ReservationLineInline,)
 
-    actions_detail = actions_row = ("fulfill", "release", "extend")
+    actions_row = ("fulfill", "release", "extend")
+    actions_detail = (
+        *actions_row,
+        "set_end",
+        "fulfill_lines",
+        "release_lines",
+        "give_back",
+        "reserve_again",
+    )
     fulfill = dialog_action("fulfill", FulfillDialog, permission="operate", icon="local_shipping")
     release = dialog_action("release", ReleaseDialog, permission="operate", icon="undo")
     extend = dialog_action("extend", ExtendDialog, permission="operate", icon="more_time")
+    set_end = dialog_action("set_end", SetEndDialog, permission="operate", icon="more_time")
+    fulfill_lines = lines_page(FulfillLines, icon="local_shipping")
+    release_lines = lines_page(ReleaseLines, icon="undo")
+    give_back = dialog_action("give_back", GiveBackDialog, permission="operate", icon="undo")
+    reserve_again = dialog_action(
+        "reserve_again", ReserveAgainDialog, permission="operate", icon="replay"
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Reservation]:
         return super().get_queryset(request).with_overdue()
+
+    @display(description="Units")
+    def units(self, reservation: Reservation) -> str:
+        return units_in_words(reservation)
 
     @display(description="Status", label=STATUS_COLOURS)
     def shown_status(self, reservation: Reservation) -> str:
@@ -129,10 +187,12 @@ class ReservationAdmin(NewReservationAdmin, ReservationExportAdmin, ReadOnlyAdmi
         return queryset.filter(matches), False
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
-        """Offer the dialogs for open reservations only."""
+        """Offer what can be done with the reservation in its state."""
         reservation = self.get_object(request, object_id)
-        is_open = reservation is not None and status_of(reservation) == "Open"
-        return super().get_actions_detail(request, object_id) if is_open else []
+        offered = actions_for(reservation) if reservation else ()
+        names = {f"products_reservation_{name}" for name in offered}
+        actions = super().get_actions_detail(request, object_id)
+        return [action for action in actions if action.action_name in names]
 
     def changeform_view(
         self,
@@ -145,7 +205,7 @@ class ReservationAdmin(NewReservationAdmin, ReservationExportAdmin, ReadOnlyAdmi
         if reservation is not None and status_of(reservation) == "Overdue":
             messages.warning(
                 request,
-                "This reservation is overdue and can no longer be fulfilled. Its units become "
-                "available when expire_reservations runs, or when another order needs them.",
+                "This reservation is overdue and can no longer be fulfilled. Give its units back, "
+                "or reserve them again. Until then, another order that needs them gets them.",
             )
         return super().changeform_view(request, object_id, form_url, extra_context)

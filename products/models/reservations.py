@@ -19,6 +19,11 @@ def _overdue(path: str = "") -> Q:
     return Q(**{f"{path}status": "open", f"{path}expires_at__lte": Now()})
 
 
+def _is_overdue(path: str = "") -> Case:
+    """Return the same as an expression."""
+    return Case(When(_overdue(path), then=Value(True)), default=Value(False))
+
+
 class ReservationQuerySet(models.QuerySet["Reservation"]):
     def overdue(self) -> Self:
         """Return the open reservations whose `expires_at` has passed by the database's clock."""
@@ -35,8 +40,7 @@ class ReservationQuerySet(models.QuerySet["Reservation"]):
 
     def with_overdue(self) -> Self:
         """Annotate each reservation with `is_overdue`."""
-        is_overdue = Case(When(_overdue(), then=Value(True)), default=Value(False))
-        return self.annotate(is_overdue=is_overdue)
+        return self.annotate(is_overdue=_is_overdue())
 
     def with_lines(self) -> Self:
         """Load the lines as `loaded_lines`, in the order of the request."""
@@ -124,6 +128,10 @@ class ReservationLineQuerySet(models.QuerySet["ReservationLine"]):
         """Return the lines of overdue reservations that hold units."""
         return self.filter(_overdue("reservation__"), open__gt=0)
 
+    def with_overdue(self) -> Self:
+        """Annotate each line with `is_overdue`, whether its reservation is overdue."""
+        return self.annotate(is_overdue=_is_overdue("reservation__"))
+
     def holding(self) -> Self:
         """Return the lines of open reservations that hold units and are not overdue."""
         return self.filter(~_overdue("reservation__"), open__gt=0, reservation__status="open")
@@ -148,6 +156,8 @@ class ReservationLine(models.Model):
     open = models.BigIntegerField()
 
     objects = ReservationLineQuerySet.as_manager()
+    is_overdue: bool
+    """Set by `with_overdue`."""
 
     class Meta:
         constraints = [

@@ -35,7 +35,7 @@ from products.stock.errors import (
     StockError,
     StockLimitExceeded,
 )
-from products.stock.expiry import expire_overdue
+from products.stock.expiry import expire, expire_overdue, reserve_again
 from products.stock.levels import ApplyPossible, add, adjust, apply, preview, remove
 from products.stock.once import Once, StoredResponse
 from products.stock.requests import (
@@ -104,6 +104,7 @@ __all__ = [
     "create",
     "differences",
     "edit",
+    "expire",
     "expire_overdue",
     "extend",
     "faults_of",
@@ -114,6 +115,7 @@ __all__ = [
     "release_product",
     "remove",
     "reserve",
+    "reserve_again",
     "reserve_lines",
     "run_batches",
     "save_products",

@@ -1,6 +1,6 @@
 """Reservations: hold units for an order, then fulfill or release them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from products import validators
@@ -25,6 +25,7 @@ from products.stock.errors import (
     ReservationClosed,
     ReservationExpired,
     ReservationNotFound,
+    StockError,
 )
 from products.stock.once import Once, S
 from products.stock.requests import Line, check
@@ -147,6 +148,26 @@ def sum_lines(lines: Sequence[Line]) -> Sums:
     return sums
 
 
+def open_reservation(
+    units: Iterable[tuple[Product, int]], reference: str, expires_in: int | None, posting: Posting
+) -> Reservation:
+    """Reserve units of locked products, which the caller has checked."""
+    reservation = Reservation(reference=reference)
+    reservation.loaded_lines = [
+        ReservationLine(product=product, amount=amount, open=amount) for product, amount in units
+    ]
+    posting.open(reservation, expires_in=expires_in)
+    for line in reservation.loaded_lines:
+        posting.record(
+            line.product,
+            StockEvent.Type.RESERVED,
+            reserved_change=line.amount,
+            reservation=reservation,
+            reference=reference,
+        )
+    return reservation
+
+
 class _Reserve(Verb[Locked, Reservation]):
     def __init__(
         self,
@@ -165,21 +186,8 @@ class _Reserve(Verb[Locked, Reservation]):
 
     def decide(self, locked: Locked, posting: Posting) -> Reservation:
         self._refuse_any(locked.products)
-        reservation = Reservation(reference=self._reference)
-        reservation.loaded_lines = [
-            ReservationLine(product=locked.products[sku], amount=amount, open=amount)
-            for sku, (_, amount) in self._sums.items()
-        ]
-        posting.open(reservation, expires_in=self._expires_in)
-        for line in reservation.loaded_lines:
-            posting.record(
-                line.product,
-                StockEvent.Type.RESERVED,
-                reserved_change=line.amount,
-                reservation=reservation,
-                reference=self._reference,
-            )
-        return reservation
+        units = [(locked.products[sku], amount) for sku, (_, amount) in self._sums.items()]
+        return open_reservation(units, self._reference, self._expires_in, posting)
 
     def _refuse_any(self, products: Mapping[str, Product]) -> None:
         refusals = Refusals()
@@ -202,9 +210,14 @@ def require_open(locked: LockedReservation, reservation_id: int) -> Reservation:
     if reservation.is_overdue:
         raise ReservationExpired(reservation)
     if reservation.status != Reservation.Status.OPEN:
-        has_expired = reservation.units["expired"] > 0
-        raise (ReservationExpired if has_expired else ReservationClosed)(reservation)
+        raise closed(reservation)
     return reservation
+
+
+def closed(reservation: Reservation) -> StockError:
+    """Return the refusal of a locked reservation without open units."""
+    has_expired = reservation.units["expired"] > 0
+    return (ReservationExpired if has_expired else ReservationClosed)(reservation)
 
 
 class _End(Verb[LockedReservation, Reservation]):

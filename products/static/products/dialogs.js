@@ -63,10 +63,10 @@ function showError(text) {
   document.querySelector("#dialog-form")?.before(alert);
 }
 
-// Focus the first field when a dialog opens, and after an error.
+// Focus the first field when a dialog opens, and after an error. Without a field, focus the button.
 document.addEventListener("htmx:afterSettle", (event) => {
   if (!event.target.closest("#modal-content")) return;
   const field = document.querySelector("#dialog :is(input:not([type=hidden]), select)");
-  field?.focus();
+  (field ?? document.querySelector("#dialog button[type=submit]:enabled"))?.focus();
   field?.select?.();
 });

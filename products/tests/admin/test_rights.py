@@ -181,6 +181,10 @@ FORGED = {
     "note": "forged",
     "reference": "forged",
     "minutes": "60",
+    "form-TOTAL_FORMS": "1",
+    "form-INITIAL_FORMS": "0",
+    "form-0-sku": "CUP",
+    "form-0-amount": "1",
     "role": "manage",
     "revoked": "on",
     "expiry_date_0": "2000-01-01",
@@ -415,6 +419,7 @@ def test_the_forged_requests_change_data_for_a_superuser(
     assert changed >= {"Product", "StockEvent", "ReservationLine", "keys", "users", "groups"}
     kinds = Counter(StockEvent.objects.values_list("type", flat=True))
     assert kinds.keys() >= {"InventoryAdded", "InventoryRemoved", "InventoryFulfilled"}
+    assert kinds["InventoryReserved"] == 3  # The one before, by the dialog, and by the page.
     assert kinds["InventoryAdjusted"] == 2  # By the dialog and by the bulk action.
 
 

@@ -50,22 +50,6 @@ def expect_orders(page: Page, *references: str) -> None:
 
 
 @pytest.mark.usefixtures("_orders")
-@pytest.mark.parametrize(("choice", "found"), [("Overdue", "late"), ("Within an hour", "soon")])
-def test_reservations_are_filtered_by_expiry(
-    page: Page, ada: User, choice: str, found: str
-) -> None:
-    log_in(page, ada)
-    page.get_by_role("link", name="Reservations").first.click()
-    expect_orders(page, "order-late", "order-soon", "order-free")
-
-    page.locator("a", has_text="Filters").click()
-    page.get_by_role("link", name=choice, exact=True).click()
-
-    page.wait_for_url("**/?expiry=*")
-    expect_orders(page, f"order-{found}")
-
-
-@pytest.mark.usefixtures("_orders")
 def test_the_overdue_card_links_to_overdue_reservations(page: Page, ada: User) -> None:
     log_in(page, ada)
 
@@ -195,3 +179,117 @@ def test_lines_are_pasted_from_a_spreadsheet(page: Page, grace: User) -> None:
         expect(page.get_by_text(f"Name of {sku} (25 available)")).to_be_visible()
     page.get_by_role("button", name="Reserve", exact=True).click()
     expect(page.get_by_text("Reserved 15 units.")).to_be_visible()
+
+
+def open_reservation(page: Page, reference: str) -> None:
+    page.get_by_role("link", name="Reservations").first.click()
+    row = page.get_by_role("row").filter(has_text=reference)
+    row.get_by_role("link").first.click()
+    expect(page.get_by_role("link", name="Close")).to_be_visible()
+
+
+def test_an_order_is_shipped_in_part_and_the_rest_is_released(page: Page, grace: User) -> None:
+    cup = ProductFactory.create(sku="CUP", name="Blue cup", quantity=10)
+    pot = ProductFactory.create(sku="POT", name="Tea pot", quantity=10)
+    lines = [stock.Line("CUP", 5), stock.Line("POT", 3)]
+    held = stock.reserve_lines(lines=lines, reference="order-1", by=ACTOR)
+    log_in(page, grace)
+    open_reservation(page, "order-1")
+
+    dialog = open_dialog(page, "Fulfill")
+    dialog.get_by_label("CUP Blue cup").fill("2")
+    page.keyboard.press("Enter")  # With the other line unseen, this must not ship it.
+    dialog.get_by_label("POT Tea pot").fill("")
+    assert levels_of(pot) == (10, 3)
+    dialog.get_by_role("button", name="Fulfill").click()
+    expect(page.get_by_text("2 units of reservation")).to_be_visible()
+    expect(page.get_by_text("6 of 8 open, 2 fulfilled")).to_be_visible()
+
+    dialog = open_dialog(page, "Release")
+    dialog.get_by_label("Reason").select_option("cancelled")
+    dialog.get_by_role("button", name="Release").click()
+    expect(page.get_by_text("2 of 8 fulfilled, 6 released")).to_be_visible()
+
+    assert (levels_of(cup), levels_of(pot)) == ((8, 0), (10, 0))
+    held.refresh_from_db()
+    assert held.status == "fulfilled"
+
+
+def test_a_line_that_cannot_be_shipped_is_named_in_the_dialog(page: Page, grace: User) -> None:
+    ProductFactory.create(sku="CUP", name="Blue cup", quantity=10)
+    stock.reserve(sku="CUP", amount=2, reference="order-1", by=ACTOR)
+    log_in(page, grace)
+    open_reservation(page, "order-1")
+
+    dialog = open_dialog(page, "Fulfill")
+    dialog.get_by_label("CUP Blue cup").fill("3")
+    page.keyboard.press("Enter")
+
+    expect(dialog.get_by_text("3 of CUP requested, 2 open in reservation")).to_be_visible()
+    expect(dialog.get_by_label("CUP Blue cup")).to_have_value("3")
+
+
+def test_a_part_of_a_long_order_is_shipped_on_its_page(page: Page, grace: User) -> None:
+    for number in range(30):
+        ProductFactory.create(sku=f"P-{number:02}", name=f"Thing {number}")
+    lines = [stock.Line(f"P-{number:02}", 2) for number in range(30)]
+    held = stock.reserve_lines(lines=lines, reference="order-1", by=ACTOR)
+    log_in(page, grace)
+    open_reservation(page, "order-1")
+
+    page.get_by_role("link", name="Fulfill by line").click()
+    page.get_by_role("button", name="Empty all amounts").click()
+    page.get_by_label("P-07 Thing 7").fill("1")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Fulfill", exact=True).click()
+
+    expect(page.get_by_text("59 of 60 open, 1 fulfilled")).to_be_visible()
+    assert held.lines.get(product__sku="P-07").fulfilled == 1
+
+
+@pytest.mark.usefixtures("_orders")
+def test_an_overdue_reservation_is_given_back_on_its_page(page: Page, grace: User) -> None:
+    log_in(page, grace)
+    open_reservation(page, "order-late")
+
+    dialog = open_dialog(page, "Give back")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_text("order-late are available again.")).to_be_visible()
+    expect(dialog).to_be_hidden()
+    assert Reservation.objects.get(reference="order-late").status == "expired"
+
+
+@pytest.mark.usefixtures("_orders")
+def test_an_overdue_reservation_is_reserved_again_on_its_page(page: Page, grace: User) -> None:
+    log_in(page, grace)
+    open_product(page, "CUP")
+    expect(page.get_by_text("1 of 3 reserved units are overdue")).to_be_visible()
+    page.get_by_role("row").filter(has_text="order-late").get_by_role("link").click()
+
+    dialog = open_dialog(page, "Reserve again")
+    dialog.get_by_label("Minutes from now").fill("30")
+    page.keyboard.press("Enter")
+
+    message = page.get_by_text("Reserved the units of reservation")
+    expect(message).to_be_visible()
+    message.get_by_role("link").click()
+    expect(page.get_by_text("All 1 open")).to_be_visible()
+    assert Reservation.objects.filter(reference="order-late", status="open").count() == 1
+
+
+@pytest.mark.usefixtures("_orders")
+def test_enter_alone_gives_no_reservation_an_end(page: Page, grace: User) -> None:
+    log_in(page, grace)
+    open_reservation(page, "order-free")
+
+    dialog = open_dialog(page, "Set an end")
+    page.keyboard.press("Enter")
+    expect(dialog.get_by_text("Enter minutes or a time.")).to_be_visible()
+    assert Reservation.objects.get(reference="order-free").expires_at is None
+    dialog.get_by_label("Or until").fill("2030-05-01T18:00")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_text("now expires at 2030-05-01 18:00. Before: never.")).to_be_visible()
+    dialog = open_dialog(page, "Extend")
+    expect(dialog.get_by_text("2030-05-01 18:00")).to_be_visible()

@@ -1,5 +1,6 @@
 """Reservations with an expiry: expiring overdue ones, and extending."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -17,7 +18,7 @@ from products import stock
 from products.ledger import locking
 from products.models import Product, Reservation, StockEvent
 from products.stock import Line
-from products.tests.checks import assert_problem
+from products.tests.checks import assert_problem, assert_sound, stored
 from products.tests.concurrency import OpenChange, at_once
 from products.tests.factories import ACTOR, ProductFactory
 
@@ -425,3 +426,132 @@ def test_concurrent_expiries_and_callers_do_not_deadlock_or_lose_units(
     expire()  # Expires the reservations that were skipped because of locks.
     assert expire() == "0 reservations expired.\n"
     assert {levels_of(product) for product in products} == {(10, 8)}
+
+
+# --------------------------------------------------------------------------- one by its id
+
+
+def test_one_overdue_reservation_is_expired() -> None:
+    product = ProductFactory.create(quantity=5)
+    held, other = overdue(Line(product.sku, 2)), overdue(Line(product.sku, 1))
+
+    stock.expire(reservation_id=held.pk, by=ACTOR)
+
+    assert levels_of(product) == (5, 1)
+    held.refresh_from_db()
+    assert (held.status, held.lines.get().expired) == ("expired", 2)
+    assert Reservation.objects.get(pk=other.pk).status == "open"
+    event = StockEvent.objects.latest("pk")
+    assert (event.type, event.reserved_change, event.reason, event.reservation_id) == (
+        "InventoryReleased",
+        -2,
+        "expired",
+        held.pk,
+    )
+
+
+def test_an_overdue_reservation_is_reserved_again() -> None:
+    cup, pot = ProductFactory.create(quantity=5), ProductFactory.create(quantity=5)
+    held = stock.reserve_lines(
+        lines=[Line(cup.sku, 5), Line(pot.sku, 2)], reference="order-1", expires_in=60, by=ACTOR
+    )
+    stock.fulfill(reservation_id=held.pk, lines=[Line(cup.sku, 1), Line(pot.sku, 2)], by=ACTOR)
+    Reservation.objects.update(expires_at=timezone.now() - timedelta(minutes=1))
+
+    new = stock.reserve_again(reservation_id=held.pk, expires_in=3600, by=ACTOR)
+
+    assert (levels_of(cup), levels_of(pot)) == ((4, 4), (3, 0))
+    assert (new.reference, new.lines.get().product, new.lines.get().amount) == ("order-1", cup, 4)
+    assert new.expires_at is not None
+    old = held.lines.get(product=cup)
+    assert (old.fulfilled, old.expired, old.open) == (1, 4, 0)
+    events = list(cup.events.order_by("-version").values_list("reservation", "reserved_change"))
+    assert events[:2] == [(new.pk, 4), (held.pk, -4)]
+    assert_sound()
+
+
+def test_a_reservation_of_an_archived_product_is_not_reserved_again() -> None:
+    cup, pot = ProductFactory.create(quantity=5), ProductFactory.create(quantity=5)
+    held = overdue(Line(cup.sku, 1), Line(pot.sku, 2))
+    stock.edit(sku=pot.sku, archived=True, by=ACTOR)
+    before = stored()
+
+    with pytest.raises(stock.ProductArchived) as refused:
+        stock.reserve_again(reservation_id=held.pk, by=ACTOR)
+
+    assert [(index, error.sku) for index, error in refused.value.lines] == [(1, pot.sku)]
+    assert stored() == before
+
+
+@pytest.mark.parametrize("verb", [stock.expire, stock.reserve_again])
+@pytest.mark.parametrize(
+    ("ends_by", "error"),
+    [
+        ("nothing", stock.Invalid),
+        ("release", stock.ReservationClosed),
+        ("expiry", stock.ReservationExpired),
+    ],
+)
+def test_only_an_overdue_reservation_is_expired_or_reserved_again(
+    verb: Callable[..., object], ends_by: str, error: type[stock.StockError]
+) -> None:
+    product = ProductFactory.create(quantity=5)
+    held = stock.reserve(sku=product.sku, amount=2, expires_in=3600, by=ACTOR)
+    if ends_by == "release":
+        stock.release(reservation_id=held.pk, by=ACTOR)
+    elif ends_by == "expiry":
+        Reservation.objects.update(expires_at=timezone.now() - timedelta(minutes=1))
+        expire()
+    before = stored()
+
+    with pytest.raises(error):
+        verb(reservation_id=held.pk, by=ACTOR)
+    with pytest.raises(stock.ReservationNotFound):
+        verb(reservation_id=held.pk + 1, by=ACTOR)
+
+    assert stored() == before
+
+
+@pytest.mark.parametrize("expires_in", [0, -1, 1.5, True, 1_000_000_001])
+def test_reserve_again_refuses_an_invalid_expiry(expires_in: Any) -> None:
+    product = ProductFactory.create(quantity=5)
+    held = overdue(Line(product.sku, 2))
+
+    with pytest.raises(stock.Invalid):
+        stock.reserve_again(reservation_id=held.pk, expires_in=expires_in, by=ACTOR)
+
+    assert levels_of(product) == (5, 2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_callers_who_reserve_again_at_once_reserve_once() -> None:
+    product = ProductFactory.create(quantity=5)
+    held = overdue(Line(product.sku, 4))
+
+    outcomes = at_once([partial(stock.reserve_again, reservation_id=held.pk, by=ACTOR)] * 8)
+
+    kinds = Counter(type(outcome).__name__ for outcome in outcomes)
+    assert kinds == {"Reservation": 1, "ReservationExpired": 7}
+    assert levels_of(product) == (5, 4)
+    assert_sound()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_reserve_again_and_other_callers_never_share_units() -> None:
+    """An expiry run gives the units back. An order that is short takes them."""
+    product = ProductFactory.create(quantity=4)
+    held = overdue(Line(product.sku, 4))
+    calls: list[Callable[[], object]] = [
+        partial(stock.reserve_again, reservation_id=held.pk, by=ACTOR),
+        partial(stock.expire_overdue, limit=10, by=ACTOR),
+        partial(stock.reserve, sku=product.sku, amount=3, by=ACTOR),
+        partial(stock.expire, reservation_id=held.pk, by=ACTOR),
+    ]
+
+    outcomes = at_once(calls * 3)
+
+    allowed = (Reservation, tuple, stock.StockError)
+    assert all(isinstance(outcome, allowed) for outcome in outcomes), outcomes
+    assert levels_of(product)[1] <= 4
+    assert not Reservation.objects.overdue().exists()
+    assert_sound()
