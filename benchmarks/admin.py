@@ -15,6 +15,7 @@ import sys
 import time
 from typing import Any
 
+from benchmarks.terms import terms_sql
 from products.tests.postgres import running_postgres
 
 PRODUCTS = 1_000_000
@@ -26,16 +27,16 @@ READINGS = 15
 # the events belong to one percent of the products, because few products sell well.
 FILL = [
     """
-    INSERT INTO products_product (sku, name, name_words, description, quantity, reserved_quantity,
+    INSERT INTO products_product (sku, name, search_terms, description, quantity, reserved_quantity,
                                   minimum_stock_level, version, archived)
-    SELECT 'SKU-' || n, initcap(words), ' ' || words || ' ', '',
+    SELECT 'SKU-' || n, initcap(words), {terms}, '',
            CASE WHEN n %% 100 = 0 THEN 0 ELSE 1000 END, 0,
            CASE WHEN n %% 50 = 0 THEN 1001 ELSE 5 END, 1, n %% 100 = 7
     FROM generate_series(1, %(products)s) n,
          LATERAL (SELECT (ARRAY['red', 'blue', 'green', 'large', 'small'])[1 + n %% 5] || ' '
                          || (ARRAY['mug', 'pen', 'lamp', 'chair', 'box', 'bag'])[1 + n %% 6]
                          || ' model' || n / 30 AS words) named
-    """,
+    """.replace("{terms}", terms_sql("'SKU-' || n", "words")),
     """
     INSERT INTO products_reservation (reference, status, expires_at)
     SELECT 'order-' || n, CASE WHEN n %% 10 = 0 THEN 'open' ELSE 'fulfilled' END,

@@ -26,6 +26,7 @@ from pathlib import Path
 
 import psycopg
 
+from benchmarks.terms import terms_sql
 from products.tests.postgres import running_postgres
 
 LINES = 100_000
@@ -35,11 +36,12 @@ TAKEN = 3
 
 FILL = [
     """
-    INSERT INTO products_product (sku, name, name_words, description, quantity, reserved_quantity,
+    INSERT INTO products_product (sku, name, search_terms, description, quantity, reserved_quantity,
                                   minimum_stock_level, version)
-    SELECT 'SKU-' || n, 'Product ' || n, ' product ' || n || ' ', '', %(units)s, 0, 0, 1
+    SELECT 'SKU-' || n, 'Product ' || n, {terms}, '',
+           %(units)s, 0, 0, 1
     FROM generate_series(1, %(lines)s) n
-    """,
+    """.replace("{terms}", terms_sql("'SKU-' || n", "'product ' || n")),
     """
     INSERT INTO products_stockevent (product_id, sku, version, type, quantity_change,
                                      reserved_change, quantity, reserved_quantity, reason,

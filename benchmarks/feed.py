@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.terms import terms_sql
 from products.tests.postgres import running_postgres
 
 PRODUCTS = 100_000
@@ -24,11 +25,12 @@ READINGS = 50
 
 FILL = [
     """
-    INSERT INTO products_product (sku, name, name_words, description, quantity, reserved_quantity,
+    INSERT INTO products_product (sku, name, search_terms, description, quantity, reserved_quantity,
                                   minimum_stock_level, version)
-    SELECT 'SKU-' || n, 'Product ' || n, ' product ' || n || ' ', '', 1000, 0, 0, %(versions)s
+    SELECT 'SKU-' || n, 'Product ' || n, {terms}, '',
+           1000, 0, 0, %(versions)s
     FROM generate_series(1, %(products)s) n
-    """,
+    """.replace("{terms}", terms_sql("'SKU-' || n", "'product ' || n")),
     # Each version visits the products in another order, so that the events of a page belong to
     # products that are far apart in the table.
     """

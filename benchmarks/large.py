@@ -12,6 +12,7 @@ from typing import NamedTuple
 import psycopg
 
 from benchmarks.shop import PRODUCTS as SMALL
+from benchmarks.terms import terms_sql
 
 BUSY_SKU = f"SKU-{SMALL + 3}"
 BUSY_REFERENCE = "subscription"
@@ -72,9 +73,9 @@ _FILL = [
     LATERAL (SELECT CASE WHEN n %% 500 = 1 THEN 1 ELSE 1000000 END AS opening) opened
     """,
     """
-    INSERT INTO products_product (sku, name, name_words, description, quantity, reserved_quantity,
+    INSERT INTO products_product (sku, name, search_terms, description, quantity, reserved_quantity,
                                   minimum_stock_level, version, archived, created_at, updated_at)
-    SELECT 'SKU-' || n, initcap(words), ' ' || words || ' ', '',
+    SELECT 'SKU-' || n, initcap(words), {terms}, '',
            opening - 1 - coalesce(fulfilled, 0), coalesce(held, 0),
            CASE WHEN n %% 5000 = 2 THEN 2000000 ELSE 0 END, coalesce(version, %(versions)s),
            n %% 100 = 0, now() - interval '1 year', now() - interval '2 days'
@@ -83,7 +84,7 @@ _FILL = [
                          || (ARRAY['mug', 'pen', 'lamp', 'chair', 'box', 'bag'])[1 + n %% 6]
                          || ' model' || n / 30 AS words) named
     ORDER BY n
-    """,
+    """.replace("{terms}", terms_sql("'SKU-' || n", "words")),
     """
     INSERT INTO products_reservation (reference, status, expires_at, created_at)
     SELECT CASE WHEN is_busy THEN %(reference)s ELSE 'order-' || id END, status,

@@ -1,5 +1,7 @@
 """Database triggers: they keep the ledger append-only, and announce the ids of new events.
 
+On SQLite, they also keep the index of the search (ADR 22), a table of the extension FTS5.
+
 They are created after every `migrate`, not by a migration: on SQLite, a later migration that
 rebuilds the table would drop its triggers silently.
 """
@@ -14,6 +16,24 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 ANNOUNCEMENT_TAG = 0x51CE
 
 _MESSAGE = "stock events are append-only"
+
+_TERMS_CHANGE = {
+    # In FTS5's language, an insert with the name of the table is a command.
+    "INSERT": "INSERT INTO products_search (rowid, search_terms) VALUES (new.id, new.search_terms)",
+    "DELETE": """
+        INSERT INTO products_search (products_search, rowid, search_terms)
+        VALUES ('delete', old.id, old.search_terms)
+    """,
+}
+
+# Each term is a token: the terms are ASCII letters and digits, these characters, and all others
+# above ASCII. The line breaks between them separate tokens.
+_SEARCH_INDEX = """
+    CREATE VIRTUAL TABLE IF NOT EXISTS products_search USING fts5 (
+        search_terms, content = 'products_product', content_rowid = 'id', detail = 'none',
+        columnsize = 0, prefix = '1 2 3', tokenize = "ascii tokenchars ' -_.^~'"
+    )
+"""
 
 _INSTALL = {
     "postgresql": [
@@ -56,6 +76,29 @@ _INSTALL = {
     ],
 }
 
+_INSTALL_SEARCH = [
+    _SEARCH_INDEX,
+    f"""
+    CREATE TRIGGER products_search_insert AFTER INSERT ON products_product
+    BEGIN {_TERMS_CHANGE["INSERT"]}; END
+    """,
+    f"""
+    CREATE TRIGGER products_search_delete AFTER DELETE ON products_product
+    BEGIN {_TERMS_CHANGE["DELETE"]}; END
+    """,
+    f"""
+    CREATE TRIGGER products_search_update AFTER UPDATE OF search_terms ON products_product
+    BEGIN {_TERMS_CHANGE["DELETE"]}; {_TERMS_CHANGE["INSERT"]}; END
+    """,
+    # Products may have changed while the triggers were missing.
+    "INSERT INTO products_search (products_search) VALUES ('rebuild')",
+]
+
+_IS_SEARCH_MISSING = """
+    SELECT EXISTS (SELECT 1 FROM pragma_table_info('products_product') WHERE name = 'search_terms')
+       AND NOT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'products_search_insert')
+"""
+
 _REMOVE = {
     "postgresql": ["DROP TRIGGER IF EXISTS products_ledger_no_change ON products_stockevent"],
     "sqlite": [
@@ -68,6 +111,19 @@ _REMOVE = {
 def install(connection: BaseDatabaseWrapper) -> None:
     """Create the triggers, unless they exist."""
     _execute(connection, _INSTALL)
+    if connection.vendor == "sqlite":
+        _install_search(connection)
+
+
+def _install_search(connection: BaseDatabaseWrapper) -> None:
+    """Create the index of the search and its triggers, unless they exist.
+
+    Does nothing after a migration back to a version without search terms.
+    """
+    with connection.cursor() as cursor:
+        [is_missing] = cursor.execute(_IS_SEARCH_MISSING).fetchone()
+        for statement in _INSTALL_SEARCH if is_missing else []:
+            cursor.execute(statement)
 
 
 def remove(connection: BaseDatabaseWrapper) -> None:

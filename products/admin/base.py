@@ -135,23 +135,24 @@ def _quoted(value: str | int) -> str:
 
 
 class BoundedPaginator(Paginator):
-    """Count and page through at most `MAX_LISTED` rows. A whole table would take too long."""
+    """Count and page through at most `max_listed` rows. A whole table would take too long."""
 
+    max_listed = MAX_LISTED
     template_name = "admin/bounded_pagination.html"
 
     @cached_property
     def count(self) -> int:
-        """Number of rows, at most `MAX_LISTED`."""
-        return min(self._counted, MAX_LISTED)
+        """Number of rows, at most `max_listed`."""
+        return min(self._counted, self.max_listed)
 
     @property
     def is_cut(self) -> bool:
-        """Whether the list has more than `MAX_LISTED` rows."""
-        return self._counted > MAX_LISTED
+        """Whether the list has more than `max_listed` rows."""
+        return self._counted > self.max_listed
 
     @cached_property
     def _counted(self) -> int:
-        return self.countable_rows()[: MAX_LISTED + 1].count()
+        return self.countable_rows()[: self.max_listed + 1].count()
 
     def countable_rows(self) -> QuerySet:
         """Return the rows without an order, which makes counting them faster."""

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.contrib.humanize.templatetags.humanize import intcomma
-from django.db.models import QuerySet, Sum
+from django.db.models import Sum
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -27,6 +27,7 @@ from products.admin.completion import CompletionAdmin
 from products.admin.creating import CreateAdmin
 from products.admin.dialogs import AddDialog, AdjustDialog, RemoveDialog, dialog_action
 from products.admin.filters import SelectFilter
+from products.admin.finding import ProductSearchAdmin
 from products.admin.imports.pages import ImportAdmin
 from products.admin.printing import ProductExportAdmin
 from products.admin.reservation_dialogs import ReserveDialog
@@ -102,6 +103,7 @@ class ArchivedFilter(SelectFilter):
 
 @admin.register(Product)
 class ProductAdmin(
+    ProductSearchAdmin,
     BatchActions,
     CreateAdmin,
     CompletionAdmin,
@@ -121,8 +123,6 @@ class ProductAdmin(
     )
     list_filter = (StockFilter, UpdatedFilter, ArchivedFilter)
     filter_parameters = ("stock", "updated", "archived")
-    search_fields = ("sku",)  # Shows the search field. See `get_search_results`.
-    search_help_text = "Start of a SKU, or words of a name"  # Placeholder of the field.
     ordering = ("sku",)
     # Sorting by another column would read the whole table.
     sortable_by = ("sku",)
@@ -152,12 +152,6 @@ class ProductAdmin(
     @display(description="Status", label=STATUS_COLOURS)
     def status(self, product: Product) -> str:
         return status_of(product)
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Product], search_term: str
-    ) -> tuple[QuerySet[Product], bool]:
-        found: Any = queryset
-        return (found.search(search_term) if search_term else found), False
 
     def changeform_view(
         self,

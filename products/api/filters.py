@@ -145,11 +145,6 @@ class OrderingFilter(filters.ChoiceFilter):
 
 class ProductFilters(FilterSet):
     sku = SkusFilter(help_text=f"Only these products: up to {MAX_SKUS} SKUs, separated by commas.")
-    search = TextFilter(
-        method="filter_search",
-        max_length=MAX_NAME_LENGTH,
-        help_text="Only products whose SKU starts with this, or whose name contains these words.",
-    )
     low_stock = BooleanFilter(
         method="filter_low_stock",
         help_text="`true`: only products that are low on stock. `false`: only the others.",
@@ -167,12 +162,25 @@ class ProductFilters(FilterSet):
         method="leave_order_to_page",
         help_text="The order of the list. `-` reverses it.",
     )
+    # After the other filters, as `ProductQuerySet.search` requires.
+    search = TextFilter(
+        method="filter_search",
+        max_length=MAX_NAME_LENGTH,
+        help_text=(
+            "Only products that this text finds. Each piece between blanks must be a part "
+            "of the SKU or the beginning of words of the name. One or two characters must be the "
+            "start of the SKU. Case, accents and width do not count. Chinese, Japanese, Korean and "
+            "Thai are searched by character. A list of SKUs, separated by commas, finds these "
+            "products."
+        ),
+    )
 
     def leave_order_to_page(self, products: Any, name: str, value: str) -> Any:
         return products
 
     def filter_search(self, products: Any, name: str, value: str) -> Any:
-        return products.search(value)
+        ordering = self.form.cleaned_data["ordering"] or "sku"
+        return products.search(value, order=PRODUCT_ORDERS[ordering])
 
     def filter_low_stock(self, products: Any, name: str, value: str) -> Any:
         return products.low_stock() if value == "true" else products.filter(low_stock=False)

@@ -21,10 +21,11 @@ from products.models.events import (
     DailyTotalsCursor,
     StockEvent,
 )
-from products.models.fields import MomentField, SkuField, WordsField, words_of
+from products.models.fields import MomentField, SkuField, TermsField, WordsField
 from products.models.files import BulkRefusal, BulkRun, ImportedFile, PendingImport
 from products.models.products import AVAILABLE, TO_ORDER, Levels, PastLevel, Product
 from products.models.reservations import Reservation, ReservationLine, ReservationQuerySet
+from products.models.search import terms_of
 
 __all__ = [
     "AVAILABLE",
@@ -53,7 +54,8 @@ __all__ = [
     "Role",
     "SkuField",
     "StockEvent",
+    "TermsField",
     "ThrottleBucket",
     "WordsField",
-    "words_of",
+    "terms_of",
 ]

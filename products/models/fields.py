@@ -1,7 +1,5 @@
-"""Model fields for times, SKUs and texts that are searched by their words."""
+"""Model fields for times, SKUs and search terms."""
 
-import re
-import unicodedata
 from typing import Any
 
 from django.db import models
@@ -9,12 +7,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.sql.compiler import SQLCompiler
 
 from products.db.prepared import array
-
-
-def words_of(text: str) -> list[str]:
-    """Return the words of a text as the search compares them: case-folded, without punctuation."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return re.findall(r"[^\W_]+", folded)
+from products.models.search import FTS5, POSTGRESQL, terms_of
 
 
 class MomentField(models.DateTimeField):
@@ -73,26 +66,73 @@ class AnyOf(models.Lookup):
 
 
 class WordsField(models.TextField):
-    """The words of a text, each between single spaces, for the whole-word lookup `__holds`."""
+    """Only migrations before 0030 use this field."""
 
 
-@WordsField.register_lookup
-class Holds(models.Lookup):
-    """Match texts that contain all given words. PostgreSQL uses a GIN index."""
+class TermsField(models.TextField):
+    """The terms by which a product is searched, from its SKU and its name (ADR 22)."""
 
-    lookup_name = "holds"
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
+        parameters = super().db_parameters(connection)
+        return {**parameters, "collation": "C" if connection.vendor == "postgresql" else None}
+
+    def pre_save(self, model_instance: Any, add: bool) -> str:
+        terms = terms_of(model_instance.sku, model_instance.name)
+        setattr(model_instance, self.attname, terms)
+        return terms
+
+
+@TermsField.register_lookup
+class InIndex(models.Lookup):
+    """Match the products that the index finds for a query. These may be a few too many.
+
+    The query is a function such as `Search.query`.
+    """
+
+    lookup_name = "in_index"
+    prepare_rhs = False
+
+    def as_sql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
+    ) -> tuple[str, tuple[Any, ...]]:
+        found = "SELECT rowid FROM products_search WHERE products_search MATCH %s"
+        table = compiler.quote_name_unless_alias(self.lhs.alias)
+        return f'{table}."id" IN ({found})', (self.rhs(FTS5),)
+
+    def as_postgresql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
+    ) -> tuple[str, tuple[Any, ...]]:
+        column, parameters = self.process_lhs(compiler, connection)
+        query = self.rhs(POSTGRESQL)
+        return f"{indexed(column)} @@ %s::tsquery", (*parameters, query)
+
+
+def indexed(column: str) -> str:
+    """Return the expression that PostgreSQL's index of terms holds. Migration 0030 repeats it."""
+    return f"array_to_tsvector(string_to_array(substr({column}, 2), E'\\n'))"
+
+
+@models.BigAutoField.register_lookup
+class FewOf(models.Lookup):
+    """Match a few ids.
+
+    Unlike for `__in`, the database expects few rows, reads these and sorts them. It would otherwise
+    look for them among all rows in the order of the list.
+    """
+
+    lookup_name = "few_of"
     prepare_rhs = False
 
     def as_sql(
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
     ) -> tuple[str, tuple[Any, ...]]:
         column, parameters = self.process_lhs(compiler, connection)
-        tests = [f"instr({column}, %s) > 0"] * len(self.rhs)
-        return " AND ".join(tests), (*parameters, *(f" {word} " for word in self.rhs))
+        members = "SELECT value FROM json_each(%s)"
+        return f"{column} IN ({members})", (*parameters, array(self.rhs))
 
     def as_postgresql(
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
     ) -> tuple[str, tuple[Any, ...]]:
         column, parameters = self.process_lhs(compiler, connection)
-        # Must be the expression of the index in migration 0002.
-        return f"string_to_array({column}, ' ') @> %s", (*parameters, list(self.rhs))
+        members = "SELECT unnest(%s::bigint[])"
+        return f"{column} = ANY(ARRAY({members}))", (*parameters, array(self.rhs))

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from django.conf import settings
 from django.db import models
@@ -11,7 +11,8 @@ from django.db.models.functions import Upper
 from django.db.models.lookups import LessThan, LessThanOrEqual
 
 from products.db.clock import Now
-from products.models.fields import MomentField, SkuField, WordsField, words_of
+from products.models.fields import MomentField, SkuField, TermsField
+from products.models.finding import find
 from products.validators import (
     MAX_DESCRIPTION_LENGTH,
     MAX_NAME_LENGTH,
@@ -120,23 +121,18 @@ class ProductQuerySet(models.QuerySet["Product"]):
         written = self.alias(written=_SKU_IN_CAPITALS_WITHOUT_ZEROS)
         return written.filter(written__any_of=sorted(texts))
 
-    def search(self, text: str) -> Self:
-        """Return the products whose SKU starts with `text`, or whose name has all of its words.
+    def search(self, text: str, *, order: str = "sku") -> Self:
+        """Return the products that a text finds, by the rule of `products.models.search`.
 
-        Checks first which of the two matches anything. A single condition uses its index. For two
-        conditions, the database may scan all products in the order of the list.
+        `order` is a unique column by which the result will be sorted. Filter before the search.
         """
-        prefix, words = text.upper(), words_of(text)
-        # The second condition lets pages by SKU start at the first match.
-        by_sku = Q(capitals__startswith=prefix, sku__gte=prefix)
-        by_name = Q(name_words__holds=words) if words else Q(pk__in=[])
-        products = self.alias(capitals=_SKU_IN_CAPITALS)
-        everything = self.model.objects.alias(capitals=_SKU_IN_CAPITALS)
-        if not everything.filter(by_sku).exists():
-            return products.filter(by_name)
-        if not everything.filter(by_name).exclude(by_sku).exists():
-            return products.filter(by_sku)
-        return products.filter(by_sku | by_name)
+        found = find(self.alias(capitals=_SKU_IN_CAPITALS), text, order)
+        products: Self = found.products
+        products.countable = found.countable
+        return products
+
+    countable: Any = None
+    """Set by `search`: the same products, or the first 10,000, in a form for counting."""
 
 
 class Product(models.Model):
@@ -144,13 +140,13 @@ class Product(models.Model):
 
     sku = SkuField("SKU", max_length=MAX_SKU_LENGTH)
     name = models.CharField(max_length=MAX_NAME_LENGTH)
-    name_words = WordsField(editable=False)
     description = models.CharField(max_length=MAX_DESCRIPTION_LENGTH, blank=True, default="")
     quantity = models.BigIntegerField("on hand", default=0)
     reserved_quantity = models.BigIntegerField("reserved", default=0)
     minimum_stock_level = models.BigIntegerField("minimum", default=0)
     archived = models.BooleanField(default=False, db_default=False)
     version = models.BigIntegerField(default=1)
+    search_terms = TermsField(editable=False)
     created_at = MomentField(db_default=Now())
     updated_at = MomentField(db_default=Now())
     # The moment of the last count. Null if there is none.

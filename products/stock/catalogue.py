@@ -5,7 +5,7 @@ from typing import Any
 
 from products.ledger.locking import Catalogue, LockedCatalogue, Taken
 from products.ledger.posting import Actor, Posting
-from products.models import Product, StockEvent, words_of
+from products.models import Product, StockEvent, terms_of
 from products.stock.errors import (
     DuplicateSku,
     ProductChanged,
@@ -202,7 +202,6 @@ def _create(new: NewProduct, posting: Posting) -> Product:
     product = Product(
         sku=new.sku,
         name=new.name,
-        name_words=_name_words(new.name),
         description=new.description,
         quantity=new.quantity,
         minimum_stock_level=new.minimum_stock_level,
@@ -219,7 +218,7 @@ def _edit(product: Product, edit: Edit, posting: Posting) -> Product:
             name: {"old": getattr(product, name), "new": value} for name, value in columns.items()
         }
         if "name" in columns:
-            columns["name_words"] = _name_words(columns["name"])
+            columns["search_terms"] = terms_of(product.sku, columns["name"])
         posting.edit(product, StockEvent.Type.PRODUCT_EDITED, columns, details)
     if _differs(product, edit, "archived"):
         archived, restored = StockEvent.Type.PRODUCT_ARCHIVED, StockEvent.Type.PRODUCT_RESTORED
@@ -231,7 +230,3 @@ def _edit(product: Product, edit: Edit, posting: Posting) -> Product:
 def _differs(product: Product, edit: Edit, name: str) -> bool:
     new: Any = getattr(edit, name)
     return new is not None and new != getattr(product, name)
-
-
-def _name_words(name: str) -> str:
-    return f" {' '.join(words_of(name))} "

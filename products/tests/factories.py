@@ -45,9 +45,7 @@ def product_with_past(sku: str, changes: Collection[tuple[datetime, int]]) -> Pr
     Writes to the tables directly, because `products.stock` uses the database's clock for events.
     """
     total = sum(change for _, change in changes)
-    product = Product.objects.create(
-        sku=sku, name=sku, name_words="", quantity=total, version=len(changes)
-    )
+    product = Product.objects.create(sku=sku, name=sku, quantity=total, version=len(changes))
     level = 0
     for version, (occurred_at, change) in enumerate(changes, start=1):
         level += change

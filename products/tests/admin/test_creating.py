@@ -179,10 +179,10 @@ def test_a_text_that_is_no_sku_is_not_offered(manager: Client, text: str) -> Non
 
 
 def test_a_search_that_matches_an_archived_product_links_to_it(manager: Client) -> None:
-    ProductFactory.create(sku="CUP")
+    ProductFactory.create(sku="CUP", name="Tea cup")
     stock.edit(sku="CUP", archived=True, by=ACTOR)
 
-    page = manager.get(LIST, {"q": "cup"})
+    page = manager.get(LIST, {"q": "tea cup"})
 
     assert "An archived product matches." in page.content.decode()
     assert "?sku=" not in page.content.decode()

@@ -245,7 +245,7 @@ def test_the_number_of_queries_does_not_depend_on_the_number_of_events(staff: Cl
 def test_a_limited_list_says_that_it_is_limited(
     staff: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(base, "MAX_LISTED", 2)
+    monkeypatch.setattr(base.BoundedPaginator, "max_listed", 2)
     ProductFactory.create(sku="CUP")
     stock.add(sku="CUP", amount=1, by=ACTOR)
     assert "first 2 ledger entries shown" not in staff.get(PAGE).content.decode()

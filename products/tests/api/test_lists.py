@@ -234,10 +234,10 @@ def catalogue(db: None) -> None:
         ("TSHIRT-R", ["TSHIRT-RED-L"]),
         ("tshirt-red-l", ["TSHIRT-RED-L"]),
         ("SHIRT-RED", ["TSHIRT-RED-L"]),  # Two words of the name.
-        ("RED-L", []),  # Neither the beginning of a SKU nor two words of a name.
+        ("RED-L", ["TSHIRT-RED-L"]),  # A part of the SKU.
         ("shirt", ["TSHIRT-BLUE", "TSHIRT-RED-L"]),
-        ("shir", []),
-        ("hirt", []),
+        ("shir", ["TSHIRT-BLUE", "TSHIRT-RED-L"]),
+        ("hirt", ["TSHIRT-BLUE", "TSHIRT-RED-L"]),
         ("rge", []),
         ("red", ["TSHIRT-RED-L"]),
         ("RED", ["TSHIRT-RED-L"]),
@@ -247,6 +247,7 @@ def catalogue(db: None) -> None:
         ("blue large", []),
         ("t-shirt blue", ["TSHIRT-BLUE"]),
         ("café", ["100-CUP"]),
+        ("cafe creme", ["100-CUP"]),
         ("CAFÉ", ["100-CUP"]),
         ("CRE\u0300ME Cafe\u0301", ["100-CUP"]),  # Accents as combining characters.
         ("cup 100", ["100-CUP"]),
@@ -272,7 +273,7 @@ def catalogue(db: None) -> None:
     ],
 )
 @pytest.mark.usefixtures("catalogue")
-def test_search_finds_the_beginning_of_a_sku_or_whole_words_of_the_name(
+def test_search_finds_parts_of_skus_and_the_beginnings_of_words(
     api: APIClient, search: str, found: list[str]
 ) -> None:
     assert skus(api, search=search) == found

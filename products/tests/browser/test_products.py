@@ -6,14 +6,20 @@ from playwright.sync_api import Page, expect
 
 from products import stock
 from products.models import Product
-from products.tests.browser.steps import log_in, make_staff, open_product, search_products
+from products.tests.browser.steps import (
+    log_in,
+    make_staff,
+    open_list,
+    open_product,
+    search_products,
+)
 from products.tests.factories import ACTOR, ProductFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.mark.parametrize("text", ["mug-b", "MUG-BLUE", "blue mug", "Mug blue"])
-def test_a_product_is_found_by_sku_or_words_of_its_name(page: Page, ada: User, text: str) -> None:
+@pytest.mark.parametrize("text", ["mug-b", "g-bl", "blue mug", "Mug blu", " BLÜE "])
+def test_a_product_is_found_by_parts_of_its_sku_or_name(page: Page, ada: User, text: str) -> None:
     ProductFactory.create(sku="MUG-BLUE", name="Blue mug")
     ProductFactory.create(sku="MUG-RED", name="Red mug")
     log_in(page, ada)
@@ -22,6 +28,42 @@ def test_a_product_is_found_by_sku_or_words_of_its_name(page: Page, ada: User, t
 
     expect(page.get_by_role("link", name="MUG-BLUE", exact=True)).to_be_visible()
     expect(page.get_by_role("link", name="MUG-RED", exact=True)).not_to_be_attached()
+
+
+def test_an_exact_sku_opens_the_product_from_the_front_page(page: Page, ada: User) -> None:
+    for sku in ("MUG", "MUG-2"):
+        ProductFactory.create(sku=sku, name=f"Product {sku}")
+    log_in(page, ada)
+    field = page.get_by_label("Find a product")
+
+    field.fill(" mug ")
+    with page.expect_navigation():
+        field.press("Enter")
+
+    expect(page.get_by_role("heading", level=1)).to_contain_text("MUG")
+    expect(page.get_by_label("Name")).to_have_value("Product MUG")
+    page.get_by_role("link", name="Show all products found by MUG").click()
+    expect(page.get_by_role("link", name="MUG-2", exact=True)).to_be_visible()
+    expect(page.get_by_role("link", name="MUG", exact=True)).to_be_visible()
+    page.go_back()
+    expect(page.get_by_label("Name")).to_have_value("Product MUG")
+    page.go_back()
+    expect(field).to_be_visible()  # Not a list that opens the product again.
+
+
+def test_an_exact_sku_opens_the_product_from_the_list(page: Page, ada: User) -> None:
+    ProductFactory.create(sku="MUG", name="Mug")
+    log_in(page, ada)
+    open_list(page, "Products")
+
+    page.locator("#searchbar").fill("MUG")
+    page.locator("#searchbar").press("Enter")
+
+    expect(page.get_by_label("Name")).to_have_value("Mug")
+    page.get_by_label("Name").fill("Large mug")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("was changed successfully")).to_be_visible()
+    expect(page.locator("#changelist")).to_be_visible()
 
 
 def test_a_rename_from_a_form_opened_before_a_reserve_leaves_stock_alone(
