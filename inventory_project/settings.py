@@ -360,6 +360,23 @@ def _page(title: str, icon: str, app: str, model: str) -> dict[str, Any]:
     }
 
 
+def _is_products_active(request: Any) -> bool:
+    """Whether the sidebar marks the products. The entry pages below them have their own links."""
+    products = str(reverse_lazy("admin:products_product_changelist"))
+    entries = (f"{products}receive/", f"{products}count/")
+    return request.path.startswith(products) and not request.path.startswith(entries)
+
+
+def _entry_page(title: str, icon: str, permission: str) -> dict[str, Any]:
+    """Return a link of the sidebar for users who may enter such lines."""
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:products_product_{title.lower()}"),
+        "permission": lambda request: request.user.has_perms(["products.view_product", permission]),
+    }
+
+
 UNFOLD = {
     "SITE_TITLE": "Inventory",
     "SITE_HEADER": "Inventory",
@@ -408,7 +425,12 @@ UNFOLD = {
                         "icon": "dashboard",
                         "link": reverse_lazy("admin:index"),
                     },
-                    _page("Products", "inventory_2", "products", "product"),
+                    {
+                        **_page("Products", "inventory_2", "products", "product"),
+                        "active": _is_products_active,
+                    },
+                    _entry_page("Receive", "input", "products.operate_stock"),
+                    _entry_page("Count", "rule", "products.adjust_stock"),
                     _page("Reservations", "shopping_cart", "products", "reservation"),
                     _page("Ledger", "receipt_long", "products", "stockevent"),
                 ],

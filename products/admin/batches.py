@@ -11,7 +11,7 @@ from django.template.response import TemplateResponse
 
 from products import stock
 from products.admin.base import InventoryAdmin, actor_of
-from products.admin.dialogs import NoteField, ReasonField, WholeNumberField, joined
+from products.admin.dialogs import WholeNumberField
 from products.models import Product
 
 MAX_SELECTED = 1_000
@@ -52,74 +52,6 @@ class MinimumForm(BatchForm):
         return f"Set the minimum of {_products(len(edits))} to {minimum:,}."
 
 
-class CountsForm(BatchForm):
-    """A count for each product, with the level that the page showed when it was opened."""
-
-    title = "Count stock"
-    submit = "Save counts"
-
-    reason = ReasonField("adjust")
-    note = NoteField()
-
-    def __init__(self, products: list[Product], *args: Any) -> None:
-        super().__init__(products, *args)
-        for product in products:
-            self.fields[f"seen-{product.pk}"] = WholeNumberField(
-                min_value=0, initial=product.quantity, widget=forms.HiddenInput
-            )
-            self.fields[f"count-{product.pk}"] = WholeNumberField(
-                min_value=0, required=False, label=product.sku
-            )
-
-    def rows(self) -> list[tuple[Product, forms.BoundField, forms.BoundField]]:
-        """Return each product with its fields, for the template."""
-        return [
-            (product, self[f"count-{product.pk}"], self[f"seen-{product.pk}"])
-            for product in self.products
-        ]
-
-    def counted(self) -> list[Product]:
-        """Return the products for which a count was entered."""
-        return [
-            product
-            for product in self.products
-            if self.cleaned_data[f"count-{product.pk}"] is not None
-        ]
-
-    def clean(self) -> dict[str, Any] | None:
-        if not self.errors and not self.counted():
-            raise forms.ValidationError("Enter a count for at least one product.")
-        return self.cleaned_data
-
-    def apply(self, by: stock.Actor) -> str:
-        reason = joined(self.cleaned_data["reason"], self.cleaned_data["note"])
-        counts = [
-            stock.Adjust(
-                sku=product.sku,
-                quantity=self.cleaned_data[f"count-{product.pk}"],
-                expected_quantity=self.cleaned_data[f"seen-{product.pk}"],
-                reason=reason,
-            )
-            for product in self.counted()
-        ]
-        stock.apply(counts, by=by)
-        return f"Counted {_products(len(counts))}."
-
-    def refuse(self, error: stock.StockError) -> None:
-        counted = self.counted()
-        self.data = self.data.copy()
-        for index, refused in error.lines:
-            product = counted[index]
-            self.add_error(f"count-{product.pk}", refused.detail)
-            if isinstance(refused, stock.QuantityChanged):
-                # The form now shows the new level, so sending it again confirms the count.
-                product.refresh_from_db()
-                self.data[f"seen-{product.pk}"] = str(product.quantity)
-        if not error.lines:
-            super().refuse(error)
-        self.add_error(None, "Nothing was saved. Correct the counts and save again.")
-
-
 def _products(number: int) -> str:
     return f"{number:,} product{pluralize(number)}"
 
@@ -127,17 +59,11 @@ def _products(number: int) -> str:
 class BatchActions(InventoryAdmin):
     """Bulk actions of the product list."""
 
-    actions = ("set_minimum", "enter_counts")
+    actions: ClassVar[tuple[str, ...]] = ("set_minimum",)
 
     @admin.action(description=MinimumForm.title, permissions=["change"])
     def set_minimum(self, request: HttpRequest, queryset: QuerySet[Product]) -> HttpResponse | None:
         return self._run(request, queryset, MinimumForm)
-
-    @admin.action(description=CountsForm.title, permissions=["adjust"])
-    def enter_counts(
-        self, request: HttpRequest, queryset: QuerySet[Product]
-    ) -> HttpResponse | None:
-        return self._run(request, queryset, CountsForm)
 
     def _run(
         self,

@@ -25,7 +25,7 @@ from products.files.exports import (
     Row,
     read_rows,
 )
-from products.files.formats import to_csv, write_xlsx
+from products.files.formats import CONTENT_TYPES, to_csv, write_xlsx
 from products.models import Reservation, ReservationLine
 
 CSV, XLSX = "csv", "xlsx"
@@ -113,6 +113,8 @@ class ExportAdmin(InventoryAdmin):
     """Start of the file name."""
     export_formats: ClassVar[tuple[str, ...]] = (CSV, XLSX)
     """The supported formats. The first one is the default."""
+    whole_list_names: ClassVar[tuple[str, ...]] = ("export",)
+    """The URLs, without the name of the model, that read all rows of the filtered list."""
 
     @property
     def export_url_name(self) -> str:
@@ -124,15 +126,23 @@ class ExportAdmin(InventoryAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         match = request.resolver_match
-        is_export = match is not None and match.url_name == self.export_url_name
-        return ExportedList if is_export else ExportableList
+        model = f"{self.opts.app_label}_{self.opts.model_name}"
+        whole_lists = [f"{model}_{name}" for name in self.whole_list_names]
+        is_whole = match is not None and match.url_name in whole_lists
+        return ExportedList if is_whole else ExportableList
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         """Send the list in the requested format, or return to the list with an error message."""
         if not self.has_view_permission(request):
             raise PermissionDenied
+        return self.send_list(request, self.exported_columns, self.export_name)
+
+    def send_list(
+        self, request: HttpRequest, columns: ExportColumns, name: str
+    ) -> HttpResponseBase:
+        """Send these columns of the list, or return to the list with an error message."""
         try:
-            return self._export(request)
+            return self._export(request, columns, name)
         except IncorrectLookupParameters:
             problem = "A filter is not valid. Reset the filters and try again."
         except CannotExport as error:
@@ -155,21 +165,26 @@ class ExportAdmin(InventoryAdmin):
                 "list first."
             )
 
-    def _export(self, request: HttpRequest) -> HttpResponseBase:
+    def whole_list(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return all rows of the filtered list. Raises `CannotExport` if a filter is not valid."""
+        changelist = self.get_changelist_instance(request)
+        if errors := changelist.filter_errors():
+            raise CannotExport(errors[0])
+        queryset: QuerySet[Any] = changelist.queryset
+        return queryset
+
+    def _export(self, request: HttpRequest, columns: ExportColumns, name: str) -> HttpResponseBase:
         export_format = request.GET.get(FORMAT_PARAMETER, self.export_formats[0])
         if export_format not in self.export_formats:
             names = " or ".join(name.upper() for name in self.export_formats)
             raise CannotExport(f"Unknown format. Choose {names}.")
-        changelist = self.get_changelist_instance(request)
-        if errors := changelist.filter_errors():
-            raise CannotExport(errors[0])
-        queryset = self.exported(changelist.queryset)
+        queryset = self.exported(self.whole_list(request))
         self.check_length(queryset, export_format)
-        rows = read_rows(queryset, self.exported_columns)
+        rows = read_rows(queryset, columns)
         respond = _xlsx_response if export_format == XLSX else _csv_response
-        response = respond(list(self.exported_columns), rows)
-        name = f"{self.export_name}-{timezone.now():%F}.{export_format}"
-        response["Content-Disposition"] = f'attachment; filename="{name}"'
+        response = respond(list(columns), rows)
+        file_name = f"{name}-{timezone.now():%F}.{export_format}"
+        response["Content-Disposition"] = f'attachment; filename="{file_name}"'
         return response
 
 
@@ -179,7 +194,9 @@ def is_longer(queryset: QuerySet[Any], length: int) -> bool:
 
 
 def _csv_response(names: list[str], rows: Iterable[Row]) -> HttpResponseBase:
-    return StreamingHttpResponse(OnlyExport(_csv_parts(names, rows)), content_type="text/csv")
+    return StreamingHttpResponse(
+        OnlyExport(_csv_parts(names, rows)), content_type=CONTENT_TYPES[CSV]
+    )
 
 
 def _csv_parts(names: list[str], rows: Iterable[Row]) -> Iterator[bytes]:
@@ -195,7 +212,7 @@ def _xlsx_response(names: list[str], rows: Iterable[Row]) -> HttpResponseBase:
         write_xlsx(file, names, only)
     return HttpResponse(
         file.getvalue(),
-        content_type="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        content_type=CONTENT_TYPES[XLSX],
     )
 
 

@@ -26,10 +26,9 @@ from products.admin.batches import BatchActions
 from products.admin.completion import CompletionAdmin
 from products.admin.creating import CreateAdmin
 from products.admin.dialogs import AddDialog, AdjustDialog, RemoveDialog, dialog_action
+from products.admin.entry.counting import CountAdmin
 from products.admin.filters import SelectFilter
 from products.admin.finding import ProductSearchAdmin
-from products.admin.imports.pages import ImportAdmin
-from products.admin.printing import ProductExportAdmin
 from products.admin.reservation_dialogs import ReserveDialog
 from products.db.clock import SecondsFromNow
 from products.models import Product, Reservation, StockEvent
@@ -107,8 +106,7 @@ class ProductAdmin(
     BatchActions,
     CreateAdmin,
     CompletionAdmin,
-    ImportAdmin,
-    ProductExportAdmin,
+    CountAdmin,
     WithoutTransaction,
 ):
     list_display = (
@@ -121,6 +119,8 @@ class ProductAdmin(
         "to_order",
         "status",
     )
+    list_before_template = "products/admin/product_list_links.html"
+    actions = (*BatchActions.actions, "enter_counts")
     list_filter = (StockFilter, UpdatedFilter, ArchivedFilter)
     filter_parameters = ("stock", "updated", "archived")
     ordering = ("sku",)

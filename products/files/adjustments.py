@@ -47,6 +47,10 @@ _OTHERS = ("reason", "reference", "expected_quantity", "counted_at")
 
 ADJUSTMENT_COLUMNS = ("sku", *OPERATIONS, *_OTHERS)
 
+DELIVERY_TEMPLATE = ("sku", "add", "reason", "reference")
+COUNT_TEMPLATE = ("sku", "quantity", "reason", "reference")
+"""The columns of empty files to fill in."""
+
 MAPPED_COLUMNS = ("sku", "amount", *_OTHERS)
 """The columns that can have other names. `amount` is a column that alone holds amounts."""
 

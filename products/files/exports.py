@@ -3,7 +3,7 @@
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, cast
 
-from django.db.models import F, QuerySet
+from django.db.models import F, QuerySet, Value
 from django.db.models.expressions import Combinable
 
 from products.models import AVAILABLE, TO_ORDER
@@ -46,6 +46,14 @@ PRINTED_PRODUCTS: ExportColumns = {
     "To order": TO_ORDER,
 }
 """The columns of a list on paper, by their headings."""
+
+COUNT_SHEET: ExportColumns = {
+    "sku": "sku",
+    "name": "name",
+    "quantity": Value(""),
+    "expected_quantity": "quantity",
+}
+"""A sheet to fill in. The import of stock changes reads it."""
 
 RESERVATION_LINE_EXPORT: ExportColumns = {
     "reservation": "reservation_id",

@@ -8,7 +8,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from io import TextIOBase
+from io import BytesIO, TextIOBase
 from typing import Any, BinaryIO
 
 from openpyxl import Workbook
@@ -19,6 +19,12 @@ from products.files.exports import OMITTED_WHERE_NULL, Row
 
 Writer = Callable[[TextIOBase, Sequence[str], Iterable[Row]], int]
 """Writes a header with the column names, then the rows. Returns the number of rows."""
+
+
+CONTENT_TYPES = {
+    "csv": "text/csv",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
 
 
 def rfc3339(value: datetime) -> str:
@@ -96,6 +102,22 @@ def write_xlsx(file: BinaryIO, names: Sequence[str], rows: Iterable[Row]) -> Non
     for row in rows:
         sheet.append([_xlsx_cell(value) for value in row])
     workbook.save(file)
+
+
+def template(names: Sequence[str], file_format: str) -> bytes:
+    """Return a file, `csv` or `xlsx`, that has only the names of its columns."""
+    if file_format == "csv":
+        # The mark tells Excel that the file is UTF-8.
+        return "".join(["\ufeff", *to_csv(names, [])]).encode()
+    workbook = Workbook()
+    sheet = workbook.worksheets[0]
+    sheet.append(list(names))
+    sheet.freeze_panes = "A2"
+    # Otherwise a spreadsheet program would read the SKU 00123 as a number.
+    sheet.column_dimensions["A"].number_format = "@"
+    file = BytesIO()
+    workbook.save(file)
+    return file.getvalue()
 
 
 def _xlsx_cell(value: Any) -> str | int:

@@ -45,9 +45,22 @@ def _written_forms(sku: str) -> set[str]:
 
 def similar_sku(sku: str) -> str | None:
     """Return the SKU of a product that is similar to a new SKU, if there is one."""
-    written = Product.objects.written_as(_written_forms(sku)).values_list("sku", flat=True)
-    others = [other for other in written if other.upper() != sku.upper()]
-    return min((other for other in others if plain_form(other) == plain_form(sku)), default=None)
+    return similar_skus([sku]).get(sku)
+
+
+def similar_skus(skus: Collection[str]) -> dict[str, str]:
+    """Map new SKUs to that of a similar product, if there is one."""
+    texts = {text for sku in skus for text in _written_forms(sku)}
+    found = Product.objects.written_as(texts).values_list("sku", flat=True) if texts else ()
+    existing: defaultdict[str, list[str]] = defaultdict(list)
+    for other in sorted(found):
+        existing[plain_form(other)].append(other)
+    similar = {}
+    for sku in skus:
+        others = [other for other in existing[plain_form(sku)] if other.upper() != sku.upper()]
+        if others:
+            similar[sku] = others[0]
+    return similar
 
 
 def refuse_similar(

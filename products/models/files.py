@@ -85,6 +85,8 @@ class PendingImport(models.Model):
     notes = models.JSONField(default=list, db_default=[])
     """What the preview says about the file, such as the sheet that was read."""
     content_hash = models.CharField(max_length=64, default="", db_default="")
+    draft = models.CharField(max_length=32, default="", db_default="")
+    """The id of the lines that the user entered on a page. They are applied once."""
     created_at = MomentField(db_default=Now(), db_index=True)
 
     class Meta:

@@ -4,6 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
+from django.template.defaultfilters import pluralize
+from django.urls import reverse
+
 from products import stock
 from products.admin.imports.forms import (
     AdjustmentImportForm,
@@ -11,6 +14,8 @@ from products.admin.imports.forms import (
     ProductImportForm,
 )
 from products.files.adjustments import (
+    COUNT_TEMPLATE,
+    DELIVERY_TEMPLATE,
     adjustment_columns,
     adjustment_line,
     check_counts,
@@ -21,6 +26,7 @@ from products.files.lines import WITHOUT_SKU, FileLine, lacks_sku, sku_of
 from products.files.products import (
     CHANGED,
     NEW,
+    PRODUCT_COLUMNS,
     STILL_ARCHIVED,
     UNCHANGED,
     changed_fields,
@@ -36,6 +42,14 @@ from products.files.similar import refuse_similar
 from products.models import Product
 
 EDITED_FIELDS = ("name", "description", "minimum_stock_level", "archived")
+
+
+TEMPLATES: dict[str, Sequence[str]] = {
+    "products": PRODUCT_COLUMNS,
+    "deliveries": DELIVERY_TEMPLATE,
+    "counts": COUNT_TEMPLATE,
+}
+"""The columns of empty files to fill in, by the name of the file."""
 
 
 class FieldChange(NamedTuple):
@@ -55,6 +69,8 @@ class PreviewRow(NamedTuple):
     note: str = ""
     effects: Sequence[str] = ()
     """What the preview counts."""
+    name: str = ""
+    """The name of the product, if it exists."""
 
 
 Options = Mapping[str, Any]
@@ -71,6 +87,28 @@ class Import:
     """The columns that a file may have if the form names no others."""
     permissions: ClassVar[Sequence[str]]
     form_class: ClassVar[type[ImportForm]] = ImportForm
+    submit: ClassVar[str] = "Import"
+    """The text of the button that confirms the preview."""
+    is_file: ClassVar[bool] = True
+    """Whether the rows are those of a file. Otherwise a user enters them on a page."""
+    form_template: ClassVar[str] = "products/admin/import_form.html"
+    templates: ClassVar[Sequence[str]]
+    """The names of the empty files to fill in, in `TEMPLATES`."""
+    has_names: ClassVar[bool] = False
+    """Whether the preview shows the names of the products beside their SKUs."""
+
+    @property
+    def url(self) -> str:
+        """The page on which an import begins."""
+        return reverse("admin:products_product_import", args=[self.name])
+
+    def confirm_url(self, pk: int) -> str:
+        """Return the URL that applies a preview."""
+        return reverse("admin:products_product_import_confirm", args=[self.name, pk])
+
+    def url_after(self, draft: str) -> str:
+        """Return the page to show after an import. `draft` is the id of entered lines."""
+        return reverse("admin:products_product_changelist")
 
     def lines(self, rows: Sequence[Row], columns: Columns, options: Options) -> list[FileLine]:
         """Return the changes of a file with these columns. `options` says which rows are read."""
@@ -90,6 +128,10 @@ class Import:
         """Apply all changes or none. Raises `stock.StockError` with every refused line."""
         raise NotImplementedError
 
+    def done(self, lines: Sequence[FileLine]) -> str:
+        """Return the message after the changes of these lines."""
+        return f"Imported {len(lines):,} row{pluralize(lines)}."
+
 
 class ProductImport(Import):
     name = "products"
@@ -102,6 +144,7 @@ class ProductImport(Import):
     columns = product_columns()
     permissions = ("products.add_product", "products.change_product")
     form_class = ProductImportForm
+    templates = ("products",)
 
     def lines(self, rows: Sequence[Row], columns: Columns, options: Options) -> list[FileLine]:
         products = products_of(map(sku_of, rows))
@@ -181,6 +224,7 @@ def _shown(value: Any) -> Any:
 
 class AdjustmentImport(Import):
     name = "adjustments"
+    has_names = True
     title = "Import stock changes"
     help = (
         "Each row fills in one of these columns: add (units received), remove (units taken out), "
@@ -193,6 +237,7 @@ class AdjustmentImport(Import):
     columns = adjustment_columns()
     permissions = ("products.adjust_stock", "products.operate_stock")
     form_class = AdjustmentImportForm
+    templates: ClassVar[Sequence[str]] = ("deliveries", "counts")
 
     def lines(self, rows: Sequence[Row], columns: Columns, options: Options) -> list[FileLine]:
         defaults = {"reason": options["reason"], "counted_at": options["counted_at"]}
@@ -204,7 +249,12 @@ class AdjustmentImport(Import):
         valid = [line for line in lines if line.change and not line.problems]
         operations: list[Any] = [line.change for line in valid]
         outcomes = dict(zip(map(id, valid), stock.preview(operations, by=by), strict=True))
-        return [self._row(line, outcomes.get(id(line))) for line in lines]
+        products = products_of(line.sku for line in lines)
+        names = {product.sku: product.name for product in products.values()}
+        return [
+            self._row(line, outcomes.get(id(line)))._replace(name=names.get(line.sku, ""))
+            for line in lines
+        ]
 
     def _row(
         self, line: FileLine, outcome: stock.LevelChange | stock.StockError | None

@@ -14,17 +14,17 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST
 
 from products import stock
 from products.admin.base import InventoryAdmin, actor_of, once_for
-from products.admin.imports.kinds import IMPORTS, Import
+from products.admin.imports.kinds import IMPORTS, TEMPLATES, Import
 from products.db.clock import SecondsFromNow
 from products.files.adjustments import OPERATION_TYPES
 from products.files.cells import Row, UnreadableFile, hash_of
+from products.files.formats import CONTENT_TYPES, template
 from products.files.lines import AnyChange, FileLine
 from products.files.selection import InvalidChoice
 from products.files.xlsx import MAX_FILE_BYTES, read
@@ -49,8 +49,14 @@ def keep_pending(
     user: Any,
     notes: Sequence[str] = (),
     content_hash: str = "",
+    draft: str = "",
 ) -> PendingImport:
-    """Store a preview until it is confirmed. Delete previews that have expired."""
+    """Store a preview until it is confirmed. Delete previews that have expired.
+
+    An earlier preview of the same draft is deleted, too, so that only one can be confirmed.
+    """
+    if draft:
+        PendingImport.objects.filter(user=user, kind=kind.name, draft=draft).delete()
     PendingImport.objects.filter(created_at__lt=SecondsFromNow(-KEPT_FOR_SECONDS)).delete()
     changes = [
         [line.number, type(line.change).__name__, _values_of(line.change), line.shown]
@@ -63,7 +69,13 @@ def keep_pending(
         changes=changes,
         notes=list(notes),
         content_hash=content_hash,
+        draft=draft,
     )
+
+
+def claim_key_of(kind: Import, draft: str) -> str:
+    """Return the idempotency key of entered lines. All previews of a draft have one key."""
+    return f"{kind.name} {draft}"
 
 
 def _last_event_of(kind: Import, content_hash: str) -> StockEvent | None:
@@ -118,6 +130,7 @@ class ImportAdmin(InventoryAdmin):
         pages = [
             ("import/<slug:name>/", self.import_view, "import"),
             ("import/<slug:name>/<int:pk>/", require_POST(self.confirm_view), "import_confirm"),
+            ("template/<slug:name>.<slug:file_format>", self.template_view, "template"),
         ]
         return [
             *(
@@ -139,14 +152,14 @@ class ImportAdmin(InventoryAdmin):
         kind = _kind(request, name)
         form = kind.form_class(request.POST or None, request.FILES or None)
         if not form.is_valid():
-            return self._page(request, kind, form=form)
+            return self.show_page(request, kind, form=form)
         try:
             content = form.cleaned_data["file"].read(MAX_FILE_BYTES + 1)
             sheet = read(content, select=form.select, sheet=form.cleaned_data["sheet"])
         except UnreadableFile as error:
             field = error.field if isinstance(error, InvalidChoice) else ""
             form.add_error(field or "file", str(error))
-            return self._page(request, kind, form=form)
+            return self.show_page(request, kind, form=form)
         picks = [(row, sheet.selection.pick(row)) for row in sheet.rows]
         rows = [pick for _, pick in picks if isinstance(pick, Row)]
         lines = kind.lines(rows, sheet.selection.columns, form.cleaned_data)
@@ -156,21 +169,44 @@ class ImportAdmin(InventoryAdmin):
             if not isinstance(pick, Row)
         ]
         lines.sort(key=lambda line: line.number)
-        return self._preview(request, kind, lines, notes=sheet.notes, content_hash=hash_of(rows))
+        return self.show_preview(
+            request, kind, lines, notes=sheet.notes, content_hash=hash_of(rows)
+        )
+
+    def template_view(self, request: HttpRequest, name: str, file_format: str) -> HttpResponse:
+        """Send an empty file to fill in."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if name not in TEMPLATES or file_format not in CONTENT_TYPES:
+            raise Http404
+        response = HttpResponse(
+            template(TEMPLATES[name], file_format), content_type=CONTENT_TYPES[file_format]
+        )
+        response["Content-Disposition"] = f'attachment; filename="{name}.{file_format}"'
+        return response
 
     def confirm_view(self, request: HttpRequest, name: str, pk: int) -> HttpResponse:
-        """Apply the changes of a preview, all or none, and only once."""
-        kind = _kind(request, name)
+        """Apply the changes of a preview of a file."""
+        return self.confirm(request, _kind(request, name), pk)
+
+    def confirm(
+        self, request: HttpRequest, kind: Import, pk: int, *, draft: str = "", **context: Any
+    ) -> HttpResponse:
+        """Apply the changes of a preview, all or none, and only once.
+
+        `draft` is the id of entered lines in the browser. `context` is for the preview that is
+        shown if they are refused.
+        """
         user: Any = request.user
         oldest = SecondsFromNow(-KEPT_FOR_SECONDS)
         unexpired = PendingImport.objects.filter(created_at__gte=oldest)
-        pending = unexpired.filter(pk=pk, kind=name, user=user).first()
+        pending = unexpired.filter(pk=pk, kind=kind.name, user=user).first()
         if pending is None:
             return self._not_pending(request, kind)
         lines = _lines_of(pending)
-        rows = f"{len(lines):,} row{pluralize(lines)}"
         by = actor_of(request)
-        once = once_for(by, f"import {pk}", lambda _: f"Imported {rows}.")
+        key = claim_key_of(kind, pending.draft) if pending.draft else f"import {pk}"
+        once = once_for(by, key, lambda _: kind.done(lines))
         # Written before, so that it is not lost if the process dies.
         ImportedFile.objects.create(
             kind=kind.name, content_hash=pending.content_hash, request_id=by.request_id
@@ -184,28 +220,32 @@ class ImportAdmin(InventoryAdmin):
                     lines[index].moved = problem.detail
                 else:
                     lines[index].problems.append(problem)
-            return self._preview(
+            return self.show_preview(
                 request,
                 kind,
                 lines,
                 refused=pending,
                 notes=pending.notes,
                 content_hash=pending.content_hash,
+                draft=pending.draft,
+                **context,
             )
         pending.delete()
         if response.is_replay:
             return self._not_pending(request, kind)
         messages.success(request, str(response.body, "utf-8"))
-        return redirect("admin:products_product_changelist")
+        return redirect(kind.url_after(draft))
 
     def _not_pending(self, request: HttpRequest, kind: Import) -> HttpResponse:
         messages.warning(
             request,
-            "This import was already applied, or its preview has expired. Check the ledger.",
+            "This import was already applied, or its preview has expired. Check the ledger."
+            if kind.is_file
+            else "These lines were already saved, or their preview has expired. Check the ledger.",
         )
-        return redirect("admin:products_product_import", kind.name)
+        return redirect(kind.url)
 
-    def _preview(
+    def show_preview(
         self,
         request: HttpRequest,
         kind: Import,
@@ -214,6 +254,8 @@ class ImportAdmin(InventoryAdmin):
         refused: PendingImport | None = None,
         notes: Sequence[str],
         content_hash: str,
+        draft: str = "",
+        **context: Any,
     ) -> HttpResponse:
         """Show the changes of a file. `refused` is an earlier preview that was not confirmed."""
         rows = kind.preview(lines, by=actor_of(request))
@@ -222,12 +264,17 @@ class ImportAdmin(InventoryAdmin):
         pending = None
         if changes and not wrong:
             pending = keep_pending(
-                kind, lines, user=request.user, notes=notes, content_hash=content_hash
+                kind,
+                lines,
+                user=request.user,
+                notes=notes,
+                content_hash=content_hash,
+                draft=draft,
             )
             if refused:
                 # Otherwise both could be confirmed.
                 refused.delete()
-        return self._page(
+        return self.show_page(
             request,
             kind,
             rows=rows,
@@ -241,9 +288,11 @@ class ImportAdmin(InventoryAdmin):
             notes=notes,
             pending=pending,
             earlier=_last_event_of(kind, content_hash) if pending else None,
+            confirm_url=pending and kind.confirm_url(pending.pk),
+            **context,
         )
 
-    def _page(self, request: HttpRequest, kind: Import, **context: Any) -> HttpResponse:
+    def show_page(self, request: HttpRequest, kind: Import, **context: Any) -> HttpResponse:
         page = {
             **self.admin_site.each_context(request),
             "title": kind.title,
