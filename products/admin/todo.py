@@ -24,6 +24,8 @@ class Section(NamedTuple):
     """Headers, rows, and a text for an empty list."""
     more: str
     """A link to the whole list."""
+    to_count: list[int] = []
+    """The ids of the products that a button takes to the form for counts."""
 
 
 def to_order() -> Section:
@@ -93,6 +95,7 @@ def to_count() -> Section:
             "empty": "There is no product yet.",
         },
         more=_list("All products", "product"),
+        to_count=[product.pk for product in rows],
     )
 
 

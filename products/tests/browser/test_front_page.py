@@ -37,3 +37,14 @@ def test_the_front_page_leads_to_products_to_order_and_to_count(page: Page) -> N
     page.get_by_role("row", name="CUP Tall cup 1 5 9").get_by_role("link", name="CUP").click()
 
     expect(page.get_by_role("heading", level=1)).to_contain_text("CUP")
+
+
+def test_the_products_to_count_are_counted_together(page: Page) -> None:
+    for sku in ("CUP", "MUG"):
+        ProductFactory.create(sku=sku, quantity=9)
+    log_in(page, make_staff("Mia", "Stock manager"))
+
+    page.get_by_role("button", name="Count these products").click()
+
+    expect(page.get_by_role("row", name="CUP").get_by_role("spinbutton")).to_be_visible()
+    expect(page.get_by_role("row", name="MUG").get_by_role("spinbutton")).to_be_visible()
