@@ -46,5 +46,6 @@ def test_the_products_to_count_are_counted_together(page: Page) -> None:
 
     page.get_by_role("button", name="Count these products").click()
 
-    expect(page.get_by_role("row", name="CUP").get_by_role("spinbutton")).to_be_visible()
-    expect(page.get_by_role("row", name="MUG").get_by_role("spinbutton")).to_be_visible()
+    expect(page.get_by_label("SKU, line 1")).to_have_value("CUP")
+    expect(page.get_by_label("SKU, line 2")).to_have_value("MUG")
+    expect(page.get_by_label("Counted, line 1")).to_have_value("")
