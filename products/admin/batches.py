@@ -28,6 +28,10 @@ class BatchForm(forms.Form):
         self.products = products
         super().__init__(*args)
 
+    def holding(self) -> list[Product]:
+        """Return the products to warn about, because they have units on hand."""
+        return []
+
     def apply(self, by: stock.Actor) -> str:
         """Apply the change and return a success message. Raises `StockError`."""
         raise NotImplementedError
@@ -49,10 +53,11 @@ class MinimumForm(BatchForm):
             stock.Edit(sku=product.sku, minimum_stock_level=minimum) for product in self.products
         ]
         stock.save_products(edits, by=by)
-        return f"Set the minimum of {_products(len(edits))} to {minimum:,}."
+        return f"Set the minimum of {count_products(len(edits))} to {minimum:,}."
 
 
-def _products(number: int) -> str:
+def count_products(number: int) -> str:
+    """Return a number of products in words."""
     return f"{number:,} product{pluralize(number)}"
 
 
@@ -63,9 +68,9 @@ class BatchActions(InventoryAdmin):
 
     @admin.action(description=MinimumForm.title, permissions=["change"])
     def set_minimum(self, request: HttpRequest, queryset: QuerySet[Product]) -> HttpResponse | None:
-        return self._run(request, queryset, MinimumForm)
+        return self.run_batch(request, queryset, MinimumForm)
 
-    def _run(
+    def run_batch(
         self,
         request: HttpRequest,
         queryset: QuerySet[Product],

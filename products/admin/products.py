@@ -4,15 +4,16 @@ import json
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import Sum
-from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import reverse
 from unfold.decorators import display
 
 from products import stock
+from products.admin.archiving import ArchiveAdmin
 from products.admin.base import (
     LINE_CHART_OPTIONS,
     WithoutTransaction,
@@ -22,10 +23,10 @@ from products.admin.base import (
     format_time,
     link_to,
 )
-from products.admin.batches import BatchActions
 from products.admin.completion import CompletionAdmin
 from products.admin.creating import CreateAdmin
 from products.admin.dialogs import AddDialog, AdjustDialog, RemoveDialog, dialog_action
+from products.admin.editing import ProductForm
 from products.admin.entry.counting import CountAdmin
 from products.admin.filters import SelectFilter
 from products.admin.finding import ProductSearchAdmin
@@ -103,7 +104,7 @@ class ArchivedFilter(SelectFilter):
 @admin.register(Product)
 class ProductAdmin(
     ProductSearchAdmin,
-    BatchActions,
+    ArchiveAdmin,
     CreateAdmin,
     CompletionAdmin,
     CountAdmin,
@@ -120,7 +121,7 @@ class ProductAdmin(
         "status",
     )
     list_before_template = "products/admin/product_list_links.html"
-    actions = (*BatchActions.actions, "enter_counts")
+    actions = (*ArchiveAdmin.actions, "enter_counts")
     list_filter = (StockFilter, UpdatedFilter, ArchivedFilter)
     filter_parameters = ("stock", "updated", "archived")
     ordering = ("sku",)
@@ -128,12 +129,14 @@ class ProductAdmin(
     sortable_by = ("sku",)
     list_per_page = 50
     list_disable_select_all = True  # Actions take at most `MAX_SELECTED` products.
-    fields = ("sku", "name", "description", "minimum_stock_level", "archived")
+    form = ProductForm
+    fields = ("sku", "name", "description", "minimum_stock_level")
     readonly_fields = ("sku",)
     # Above the form, since most users come to see the stock.
     change_form_outer_before_template = "admin/products/product_stock.html"
 
-    actions_detail = actions_row = ("adjust_stock", "add_stock", "remove_stock", "reserve_stock")
+    actions_row = ("adjust_stock", "add_stock", "remove_stock", "reserve_stock")
+    actions_detail = (*actions_row, "archive", "restore")
     add_stock = dialog_action("add_stock", AddDialog, permission="operate", icon="add")
     remove_stock = dialog_action("remove_stock", RemoveDialog, permission="operate", icon="remove")
     reserve_stock = dialog_action(
@@ -163,14 +166,19 @@ class ProductAdmin(
         product = self.get_object(request, object_id) if object_id else None
         # After an error, the form must be at the top of the page. The history would push it down.
         history = _history(product) if product and request.method == "GET" else {}
-        return super().changeform_view(
-            request, object_id, form_url, {**(extra_context or {}), **history}
-        )
+        context = {"show_save_and_add_another": False, **(extra_context or {}), **history}
+        try:
+            return super().changeform_view(request, object_id, form_url, context)
+        except stock.ProductChanged as error:
+            # Another user saved between the check of the form and the lock.
+            messages.error(request, f"Nothing was saved. {error.detail}")
+            return redirect(request.path)
 
-    def save_model(self, request: HttpRequest, obj: Product, form: ModelForm, change: bool) -> None:
+    def save_model(
+        self, request: HttpRequest, obj: Product, form: ProductForm, change: bool
+    ) -> None:
         """Save the edited fields only. Saving `obj` would overwrite stock with old levels."""
-        edited = {field: form.cleaned_data[field] for field in form.changed_data}
-        stock.edit(sku=obj.sku, **edited, by=actor_of(request))
+        stock.edit(sku=obj.sku, **form.edited(), expected=form.expected, by=actor_of(request))
 
 
 def _history(product: Product) -> dict[str, Any]:

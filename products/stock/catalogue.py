@@ -58,13 +58,15 @@ def edit(
     description: str | None = None,
     minimum_stock_level: int | None = None,
     archived: bool | None = None,
+    expected: Mapping[str, Any] | None = None,
     by: Actor,
     if_match: Collection[int] | None = None,
 ) -> Product:
     """Change descriptive fields of a product, never its stock. None leaves a field unchanged.
 
     Records a `ProductEdited`, `ProductArchived` or `ProductRestored` for the fields that change.
-    Units of an archived product cannot be added or reserved. Raises `ProductNotFound`.
+    Units of an archived product cannot be added or reserved. Raises `ProductNotFound`, and
+    `ProductChanged` if a field does not have its `expected` value.
     """
     edited = Edit(
         sku=sku,
@@ -72,6 +74,7 @@ def edit(
         description=description,
         minimum_stock_level=minimum_stock_level,
         archived=archived,
+        expected=expected,
     )
     return run(_SaveOne(edited), by=by, if_match=if_match)
 

@@ -236,6 +236,12 @@ BORROWED = [
         "the day filter reads its parameters",
     ),
     Borrowed(
+        "products.admin.editing",
+        "django.forms.boundfield.BoundField",
+        "html_initial_name",
+        "a form knows which value its page showed",
+    ),
+    Borrowed(
         "products.admin",
         "django.template.defaultfilters",
         "pluralize",

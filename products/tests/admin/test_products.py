@@ -1,5 +1,6 @@
 """The pages of the back office. No form can change stock."""
 
+import re
 from typing import Any
 
 import pytest
@@ -215,3 +216,73 @@ def test_the_product_form_opens_no_transaction_around_the_stock_call(staff: Clie
 
     assert depths == [0]
     assert Product.objects.get().name == "Mug"
+
+
+# ------------------------------------------------------------------------------------ stale forms
+
+
+def shown_by(client: Client, product: Product) -> dict[str, str]:
+    """Return the fields of the form, with the values that the page shows."""
+    page = client.get(change_url(product)).content.decode()
+    fields = ("name", "description", "minimum_stock_level")
+    [*values] = [re.search(rf'name="initial-{name}" value="([^"]*)"', page) for name in fields]
+    shown = {name: match[1] if match else "" for name, match in zip(fields, values, strict=True)}
+    return {**shown, **{f"initial-{name}": value for name, value in shown.items()}}
+
+
+def test_a_stale_form_keeps_the_rename_of_another_user(staff: Client) -> None:
+    product = ProductFactory.create(sku="CUP", name="Cup")
+    form = shown_by(staff, product)
+    stock.edit(sku="CUP", name="Mug", by=ACTOR)
+
+    response = staff.post(change_url(product), {**form, "minimum_stock_level": "7"})
+
+    assert response.status_code == 302
+    product.refresh_from_db()
+    assert (product.name, product.minimum_stock_level) == ("Mug", 7)
+
+
+def test_a_rename_that_crosses_another_is_refused_once(staff: Client) -> None:
+    product = ProductFactory.create(sku="CUP", name="Cup")
+    form = {**shown_by(staff, product), "name": "Beaker"}
+    stock.edit(sku="CUP", name="Mug", by=ACTOR)
+
+    refused = staff.post(change_url(product), form)
+
+    page = refused.content.decode()
+    assert "Name was changed to “Mug” after you opened this page. Nothing was saved." in page
+    assert 'value="Beaker"' in page
+    assert 'name="initial-name" value="Mug"' in page
+    assert Product.objects.get().name == "Mug"
+
+    staff.post(change_url(product), {**form, "initial-name": "Mug"})
+    assert Product.objects.get().name == "Beaker"
+
+
+def test_a_rename_that_wins_the_lock_is_not_undone(
+    staff: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product = ProductFactory.create(sku="CUP", name="Cup")
+    form = {**shown_by(staff, product), "name": "Beaker"}
+    edit = stock.edit
+
+    def edit_second(**arguments: Any) -> Product:
+        edit(sku="CUP", name="Mug", by=ACTOR)
+        return edit(**arguments)
+
+    monkeypatch.setattr(stock, "edit", edit_second)
+    page = staff.post(change_url(product), form, follow=True).content.decode()
+
+    assert "Nothing was saved. CUP was edited: name is now" in page
+    assert Product.objects.get().name == "Mug"
+
+
+@pytest.mark.parametrize("seen", ["x", "9" * 5000, "-1", "1.5"])
+def test_a_forged_value_that_the_page_showed_is_refused(staff: Client, seen: str) -> None:
+    product = ProductFactory.create(sku="CUP")
+
+    form = form_of(product, minimum_stock_level=7, **{"initial-minimum_stock_level": seen})
+    response = staff.post(change_url(product), form)
+
+    assert response.status_code == 200
+    assert Product.objects.get().minimum_stock_level == 0

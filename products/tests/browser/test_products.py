@@ -7,8 +7,10 @@ from playwright.sync_api import Page, expect
 from products import stock
 from products.models import Product
 from products.tests.browser.steps import (
+    apply_filters,
     log_in,
     make_staff,
+    open_dialog,
     open_list,
     open_product,
     search_products,
@@ -119,3 +121,44 @@ def test_a_viewer_whose_search_finds_nothing_cannot_create(page: Page) -> None:
 
     expect(page.get_by_role("heading", name="No products match “LAMP-9”")).to_be_visible()
     expect(page.get_by_role("link", name="Create")).not_to_be_attached()
+
+
+def test_a_product_is_archived_found_by_its_filter_and_restored(page: Page) -> None:
+    product = ProductFactory.create(sku="CUP", quantity=10)
+    stock.reserve(sku="CUP", amount=3, by=ACTOR)
+    log_in(page, make_staff("Mona", "Stock manager"))
+    page.get_by_label("Find a product").fill("CUP")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="CUP", exact=True).click()
+
+    dialog = open_dialog(page, "Archive")
+    expect(dialog).to_contain_text("CUP has 10 units on hand (3 reserved).")
+    dialog.get_by_role("button", name="Archive").click()
+    expect(page.get_by_text("Archived CUP.")).to_be_visible()
+
+    open_list(page, "Products")
+    expect(page.get_by_role("heading", name="No products")).to_be_visible()
+    apply_filters(page, By_archive_status="Archived")
+    page.get_by_role("link", name="CUP", exact=True).click()
+    dialog = open_dialog(page, "Restore")
+    dialog.get_by_role("button", name="Restore").click()
+
+    expect(page.get_by_text("Restored CUP.")).to_be_visible()
+    product.refresh_from_db()
+    assert (product.archived, product.levels) == (False, (10, 3, 0))
+
+
+def test_a_selection_is_archived(page: Page) -> None:
+    ProductFactory.create(sku="CUP", quantity=10)
+    ProductFactory.create(sku="POT", quantity=0)
+    log_in(page, make_staff("Mona", "Stock manager"))
+    open_list(page, "Products")
+
+    page.locator("#action-toggle").check()
+    page.get_by_label("Select action to run").select_option("Archive")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_text("CUP Product CUP: 10 on hand, 0 reserved")).to_be_visible()
+    page.get_by_role("button", name="Archive").click()
+
+    expect(page.get_by_text("Archived 2 products.")).to_be_visible()
+    assert Product.objects.filter(archived=True).count() == 2
