@@ -22,7 +22,6 @@ from products import stock
 from products.admin.lists import FilteredList, FilteredListAdmin
 from products.models import Product, StockEvent
 from products.request_id import request_id
-from products.validators import parse_time
 
 _GREY = "#9ca3af"
 LINE_CHART_OPTIONS = json.dumps(
@@ -50,8 +49,9 @@ LINE_CHART_OPTIONS = json.dumps(
 MAX_LISTED = 10_000
 """Rows of a list that can be paged through. Filters and the search reach the others."""
 
+
 MAX_QUOTED = 60
-"""Characters of an edited text in a table. A description may have 1,000."""
+"""Characters of a text that a page quotes. A description may have 1,000."""
 
 
 def actor_of(request: HttpRequest) -> stock.Actor:
@@ -96,42 +96,6 @@ def format_time(when: datetime) -> str:
     """Return a time to the second, for a table."""
     shown = f"{timezone.localtime(when):%Y-%m-%d %H:%M:%S}"
     return format_html('<span class="whitespace-nowrap">{}</span>', shown)
-
-
-def format_change(change: int) -> str:
-    """Return a change of units with its sign, or an empty text for 0."""
-    return f"{change:+,}" if change else ""
-
-
-def event_details(event: StockEvent) -> str:
-    """Return the edited fields, the moment of a late count, the reason and the reference."""
-    parts = [edited_fields(event), late_count(event), event.reason, event.reference]
-    return " · ".join(filter(None, parts))
-
-
-def late_count(event: StockEvent) -> str:
-    """Return when a late count was made, such as `counted at 2026-11-20 18:00:00`."""
-    moment = event.details.get("counted_at")
-    if event.type != StockEvent.Type.ADJUSTED or not moment:
-        return ""
-    return f"counted at {parse_time(moment):%Y-%m-%d %H:%M:%S}"
-
-
-def edited_fields(event: StockEvent) -> str:
-    """Return the old and new values of an edit in one line, such as `name: "Cup" → "Mug"`."""
-    if event.type != StockEvent.Type.PRODUCT_EDITED:
-        return ""
-    return ", ".join(
-        f"{name.replace('_', ' ')}: {_quoted(change['old'])} → {_quoted(change['new'])}"
-        for name, change in event.details.items()
-    )
-
-
-def _quoted(value: str | int) -> str:
-    """Return a text in quotation marks, shortened for a table. Return a number without them."""
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f'"{Truncator(value).chars(MAX_QUOTED)}"'
 
 
 class BoundedPaginator(Paginator):

@@ -29,10 +29,12 @@ from unfold.widgets import (
 
 from products import stock
 from products.admin.base import actor_of, once_for
-from products.models import Product
+from products.models import Product, StockEvent
 from products.validators import MAX_NOTE_LENGTH, MAX_UNITS
 
 DIALOG_TEMPLATE = "unfold/helpers/dialog.html"
+NEXT = "next"
+"""The field of a button that sends a dialog without opening it: the page to return to."""
 
 
 class WholeNumberField(forms.IntegerField):
@@ -98,6 +100,8 @@ class Dialog(BaseDialogForm):
     submit: ClassVar[str]
     head_template: ClassVar[str]
     data: Any
+    undo_tag = ""
+    """The tag of the success message, if it offers to undo the change. Set by `apply`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -149,9 +153,12 @@ def dialog_action(
             message = form.apply(actor_of(request))
         except stock.StockError as error:
             form.refuse(error)
+            if NEXT in request.POST:
+                messages.error(request, " ".join(form.non_field_errors()))
+                return _back(request, model_admin, object_id)
             context = {"dialog": dialog, "form": form, "form_submit_text": form_class.submit}
             return render(request, DIALOG_TEMPLATE, context)
-        messages.success(request, message)
+        messages.success(request, message, extra_tags=form.undo_tag)
         return _back(request, model_admin, object_id)
 
     run.__name__ = name
@@ -166,8 +173,8 @@ def dialog_action(
 
 
 def _back(request: HttpRequest, model_admin: Any, object_id: str) -> HttpResponse:
-    """Reload the page from which the dialog was opened."""
-    page = request.headers.get("HX-Current-URL", "")
+    """Reload the page from which the dialog was opened or sent."""
+    page = request.POST.get(NEXT) or request.headers.get("HX-Current-URL", "")
     if not url_has_allowed_host_and_scheme(page, {request.get_host()}, request.is_secure()):
         meta = model_admin.opts
         page = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[object_id])
@@ -190,6 +197,17 @@ class ProductDialog(Dialog):
 
     def load(self) -> None:
         self.product = get_object_or_404(Product, pk=number(self.object_id))
+
+    def event_of(self, by: stock.Actor) -> StockEvent | None:
+        """Return the event of the change that this request has just made."""
+        events = StockEvent.objects.of_request(by.request_id)
+        own = events.filter(product=self.product, source=by.source, actor=by.name)
+        return own.filter(type__in=stock.UNDOABLE).order_by("-pk").first()
+
+
+def tag_of(event: StockEvent | None) -> str:
+    """Return the tag that lets a success message offer to undo an event."""
+    return "" if event is None or stock.why_not_undone(event) else f"undo-{event.pk}"
 
 
 class MoveDialog(ProductDialog):
@@ -230,6 +248,7 @@ class MoveDialog(ProductDialog):
         )
         if response.is_replay:
             return "This change was already saved. Nothing was changed again."
+        self.undo_tag = tag_of(self.event_of(by))
         return str(response.body, "utf-8")
 
 
@@ -252,6 +271,16 @@ class RemoveDialog(MoveDialog):
     reason = ReasonField("remove")
 
 
+UNLIKELY_FACTOR = 5
+UNLIKELY_UNITS = 50
+
+
+def is_unlikely(counted: int, *, on_hand: int) -> bool:
+    """Return whether a count may be a typing mistake, such as 5950 in place of 595."""
+    low, high = sorted((counted, on_hand))
+    return on_hand > 0 and high - low > UNLIKELY_UNITS and high > UNLIKELY_FACTOR * low
+
+
 class AdjustDialog(ProductDialog):
     title = "Count stock"
     submit = "Save count"
@@ -266,10 +295,25 @@ class AdjustDialog(ProductDialog):
         "empty if you counted now.",
     )
     expected_quantity = WholeNumberField(min_value=0, widget=forms.HiddenInput)
+    # The unlikely count that the user has been asked about.
+    asked = WholeNumberField(min_value=0, required=False, widget=forms.HiddenInput)
 
     def load(self) -> None:
         super().load()
         self.fields["expected_quantity"].initial = self.product.quantity
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        counted, on_hand = self.cleaned_data.get("quantity"), self.product.quantity
+        if counted is None or self.cleaned_data.get("asked") == counted:
+            return cleaned
+        if is_unlikely(counted, on_hand=on_hand):
+            self.add_error(
+                "quantity",
+                f"{counted:,} counted, {on_hand:,} on hand. If the count is right, save it again.",
+            )
+            self.data = {**self.data.dict(), "asked": str(counted)}
+        return cleaned
 
     def apply(self, by: stock.Actor) -> str:
         counted_at = self.cleaned_data["counted_at"]
@@ -282,7 +326,9 @@ class AdjustDialog(ProductDialog):
             reason=self.full_reason(),
             by=by,
         )
-        return f"Counted {product.sku}. On hand: {product.quantity:,}."
+        event = self.event_of(by)
+        self.undo_tag = tag_of(event)
+        return _describe_count(product, event.quantity_change if event else 0)
 
     def refuse(self, error: stock.StockError) -> None:
         if not isinstance(error, stock.QuantityChanged):
@@ -297,3 +343,11 @@ class AdjustDialog(ProductDialog):
         )
         # The dialog now shows the new level, so sending it again confirms the count.
         self.data = {**self.data.dict(), "expected_quantity": str(self.product.quantity)}
+
+
+def _describe_count(product: Product, change: int) -> str:
+    if not change:
+        return f"Counted {product.sku}: {product.quantity:,}, no change."
+    signed = f"{change:+,}".replace("-", "\N{MINUS SIGN}")
+    before = product.quantity - change
+    return f"Counted {product.sku}: {before:,} → {product.quantity:,} ({signed})."

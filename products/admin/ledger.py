@@ -6,22 +6,29 @@ from typing import Any, cast
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.html import format_html
 from unfold.decorators import display
 
 from products.admin.base import (
     BoundedPaginator,
     ReadOnlyAdmin,
-    edited_fields,
-    event_details,
+    WithoutTransaction,
     format_time,
-    late_count,
+    link_to,
     product_link,
 )
 from products.admin.days import DayFilter
 from products.admin.exporting import CSV, CannotExport, ExportAdmin, is_longer
 from products.admin.filters import ChoicesFilter, ExactTextFilter
+from products.admin.undoing import UndoAdmin, undo_cell
+from products.admin.wording import (
+    edits_in_words,
+    explanation,
+    in_words,
+    late_count,
+    linked_words,
+    undone_in_words,
+)
 from products.files.exports import EVENT_EXPORT
 from products.models import Product, StockEvent
 
@@ -92,19 +99,24 @@ def available(event: StockEvent) -> str:
     return f"{event.available_quantity:,}"
 
 
-@display(description="Details")
+@display(description="Event")
+def event_words(event: StockEvent) -> str:
+    return linked_words(event)
+
+
+@display(description="Reason")
 def details(event: StockEvent) -> str:
-    return event_details(event)
+    return explanation(event)
 
 
 @display(description="Edited fields", empty_value="-")
 def edited(event: StockEvent) -> str:
-    return edited_fields(event)
+    return edits_in_words(event)
 
 
 @display(description="Counted at (UTC)", empty_value="-")
 def counted_at(event: StockEvent) -> str:
-    return late_count(event).removeprefix("counted at ")
+    return late_count(event)
 
 
 @display(description="User or client")
@@ -112,21 +124,16 @@ def actor(event: StockEvent) -> str:
     return f"{event.actor} ({event.get_source_display()})"
 
 
-@display(description="Reservation")
-def reservation_link(event: StockEvent) -> str:
-    if event.reservation_id is None:
-        return ""
-    url = reverse("admin:products_reservation_change", args=[event.reservation_id])
-    return format_html('<a class="text-link" href="{}">{}</a>', url, event.reservation_id)
-
-
 @display(description="Undone by", empty_value="-")
 def undone_by(event: StockEvent) -> str:
     undo = event.undone_by.first()
-    if undo is None:
-        return ""
-    url = reverse("admin:products_stockevent_change", args=[undo.pk])
-    return format_html('<a class="text-link" href="{}">{}</a>', url, undo)
+    return link_to(undo, undone_in_words(undo)) if undo else ""
+
+
+@display(description="Undo of", empty_value="-")
+def undo_of(event: StockEvent) -> str:
+    undone = event.undoes
+    return link_to(undone, in_words(undone)) if undone else ""
 
 
 def table_of(events: Iterable[StockEvent]) -> dict[str, Any]:
@@ -156,7 +163,7 @@ def table_of(events: Iterable[StockEvent]) -> dict[str, Any]:
 
 
 @admin.register(StockEvent)
-class StockEventAdmin(ExportAdmin, ReadOnlyAdmin):
+class StockEventAdmin(UndoAdmin, ExportAdmin, ReadOnlyAdmin, WithoutTransaction):
     exported_columns = EVENT_EXPORT
     export_name = "ledger"
     export_formats = (CSV,)
@@ -164,12 +171,12 @@ class StockEventAdmin(ExportAdmin, ReadOnlyAdmin):
     list_display = (
         date_and_time,
         product,
-        "type",
+        event_words,
         on_hand,
         reserved,
         details,
         actor,
-        reservation_link,
+        undo_cell,
     )
     list_fullwidth = True
     paginator = LedgerPaginator
@@ -198,7 +205,7 @@ class StockEventAdmin(ExportAdmin, ReadOnlyAdmin):
         available,
         edited,
         counted_at,
-        "undoes",
+        undo_of,
         undone_by,
         "reservation",
         "reason",
@@ -208,7 +215,7 @@ class StockEventAdmin(ExportAdmin, ReadOnlyAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[StockEvent]:
-        return super().get_queryset(request).with_name()
+        return super().get_queryset(request).with_name().prefetch_related("reservation")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet, search_term: str

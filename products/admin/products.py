@@ -8,29 +8,35 @@ from django.contrib import admin, messages
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from unfold.decorators import display
 
 from products import stock
+from products.admin import ledger
 from products.admin.archiving import ArchiveAdmin
 from products.admin.base import (
     LINE_CHART_OPTIONS,
     WithoutTransaction,
     actor_of,
-    event_details,
-    format_change,
     format_time,
     link_to,
 )
 from products.admin.completion import CompletionAdmin
 from products.admin.creating import CreateAdmin
-from products.admin.dialogs import AddDialog, AdjustDialog, RemoveDialog, dialog_action
+from products.admin.dialogs import (
+    AddDialog,
+    AdjustDialog,
+    RemoveDialog,
+    dialog_action,
+    number,
+)
 from products.admin.editing import ProductForm
 from products.admin.entry.counting import CountAdmin
 from products.admin.filters import SelectFilter
 from products.admin.finding import ProductSearchAdmin
 from products.admin.reservation_dialogs import ReserveDialog
+from products.admin.undoing import offer_undo, undo_cell
 from products.db.clock import SecondsFromNow
 from products.models import Product, Reservation, StockEvent
 
@@ -165,7 +171,7 @@ class ProductAdmin(
     ) -> HttpResponse:
         product = self.get_object(request, object_id) if object_id else None
         # After an error, the form must be at the top of the page. The history would push it down.
-        history = _history(product) if product and request.method == "GET" else {}
+        history = _history(product, request) if product and request.method == "GET" else {}
         context = {"show_save_and_add_another": False, **(extra_context or {}), **history}
         try:
             return super().changeform_view(request, object_id, form_url, context)
@@ -174,6 +180,13 @@ class ProductAdmin(
             messages.error(request, f"Nothing was saved. {error.detail}")
             return redirect(request.path)
 
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the ledger. It has every change of a product, also those of other entrances."""
+        product = get_object_or_404(Product, pk=number(object_id))
+        return redirect(_list("stockevent", q=product.sku))
+
     def save_model(
         self, request: HttpRequest, obj: Product, form: ProductForm, change: bool
     ) -> None:
@@ -181,16 +194,17 @@ class ProductAdmin(
         stock.edit(sku=obj.sku, **form.edited(), expected=form.expected, by=actor_of(request))
 
 
-def _history(product: Product) -> dict[str, Any]:
+def _history(product: Product, request: HttpRequest) -> dict[str, Any]:
     """Return the levels, the ledger and the open reservations of a product."""
-    events = list(product.events.order_by("-version")[:EVENTS_IN_CHART])
+    latest = product.events.select_related("reservation").order_by("-version")
+    events = list(latest[:EVENTS_IN_CHART])
     return {
         "product": product,
         "status": status_of(product),
         "status_colour": STATUS_COLOURS.get(status_of(product), ""),
         "level_chart": _chart(events[::-1]),
         "chart_options": LINE_CHART_OPTIONS,
-        "ledger": _ledger_table(product, events),
+        "ledger": _ledger_table(product, request, events),
         "reservations": _reservation_table(product),
         "overdue_units": product.reservation_lines.overdue().aggregate(units=Sum("open"))["units"],
     }
@@ -224,32 +238,22 @@ def _list(model: str, **query: str) -> str:
     return f"{reverse(f'admin:products_{model}_changelist')}?{urlencode(query)}"
 
 
-def _ledger_table(product: Product, events: list[StockEvent]) -> dict[str, Any]:
-    rows = [
-        [
-            format_time(event.occurred_at),
-            event.get_type_display(),
-            format_change(event.quantity_change),
-            format_change(event.reserved_change),
-            intcomma(event.quantity),
-            intcomma(event.available_quantity),
-            event_details(event),
-            event.actor,
-        ]
-        for event in events[:EVENTS_SHOWN]
-    ]
+def _ledger_table(product: Product, request: HttpRequest, events: list[StockEvent]) -> Any:
+    cells = (
+        ledger.date_and_time,
+        ledger.event_words,
+        ledger.on_hand,
+        ledger.reserved,
+        ledger.available,
+        ledger.details,
+        ledger.actor,
+        undo_cell,
+    )
+    shown = events[:EVENTS_SHOWN]
+    offer_undo(request, shown)
     return {
-        "headers": [
-            "Date (UTC)",
-            "Type",
-            "On hand change",
-            "Reserved change",
-            "On hand",
-            "Available",
-            "Details",
-            "User or client",
-        ],
-        "rows": rows,
+        "headers": [cell.short_description for cell in cells],
+        "rows": [[cell(event) for cell in cells] for event in shown],
         "all": len(events) > EVENTS_SHOWN and _list("stockevent", q=product.sku),
     }
 

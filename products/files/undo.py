@@ -6,7 +6,9 @@ from typing import Any
 
 from django.db.models import (
     Case,
+    Exists,
     F,
+    OuterRef,
     Q,
     QuerySet,
     Sum,
@@ -121,10 +123,14 @@ def already_undone(run: BulkRun, *, events: int) -> Report:
 def _events_of(run: BulkRun) -> "QuerySet[StockEvent]":
     """Return the events of a run that changed the quantity on hand.
 
-    A client of the API can send any request id, but its events have another source.
+    Events that were undone one by one are left out. A client of the API can send any request id,
+    but its events have another source.
     """
     events = StockEvent.objects.of_request(run.request_id).exclude(quantity_change=0)
-    return events.filter(source=StockEvent.Source.COMMAND, type__in=stock.UNDOABLE)
+    of_run = events.filter(source=StockEvent.Source.COMMAND, type__in=stock.UNDOABLE)
+    # One statement: an undo of the whole run that ends meanwhile must not leave out its events.
+    is_undone = Exists(BulkRun.objects.filter(pk=run.pk, undone_at__isnull=False))
+    return of_run.filter(is_undone | ~Exists(StockEvent.objects.filter(undoes=OuterRef("pk"))))
 
 
 def _at_limit(events: "QuerySet[StockEvent]") -> "QuerySet[StockEvent, Any]":

@@ -6,17 +6,16 @@ one statement. Lines are read after that. A verb declares its rows by one of the
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import starmap
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from django.db.models import Count, Min, QuerySet, Sum
 
 from products.db.compiled import CompiledQuery
-from products.db.prepared import array, execute_prepared
-from products.db.sqlite import is_sqlite
-from products.ledger import sqlite, statements
-from products.models import PastLevel, Product, Reservation, ReservationLine, StockEvent
+from products.db.prepared import array
+from products.ledger.past import read_past_levels, read_undone
+from products.models import Product, Reservation, ReservationLine
 
 # The columns that rules and postings read.
 _LEVELS_ONLY = (
@@ -62,26 +61,6 @@ def lock_products(
     """
     query = _LOCK_SKIPPING if skip_locked else _LOCK_LEVELS if levels_only else _LOCK
     return {product.sku: product for product in query.fetch(array(set(skus)))}
-
-
-def read_past_levels(products: Mapping[str, Product], moments: Mapping[str, datetime]) -> None:
-    """Set `past_level` of the products with a late count. `moments` holds its moment by SKU.
-
-    One statement reads all of them. To decide by them, lock the products first.
-    """
-    counted = {products[sku].pk: products[sku] for sku in moments if sku in products}
-    if not counted:
-        return
-    times: list[Any] = [moments[product.sku].astimezone(UTC) for product in counted.values()]
-    if is_sqlite():
-        times = list(map(sqlite.as_text, times))
-    rows = statements.rows_of(StockEvent, ("product_id", "occurred_at"), [list(counted), times])
-    for pk, is_future, quantity, counted_again_at in execute_prepared(
-        statements.past_levels(rows.sql), rows.parameters
-    ):
-        if is_sqlite():
-            counted_again_at = sqlite.from_text(counted_again_at)
-        counted[pk].past_level = PastLevel(bool(is_future), quantity, counted_again_at)
 
 
 def lock_rows(products: QuerySet[Product]) -> None:
@@ -173,12 +152,14 @@ class Wants(Protocol[L_co]):
 
 @dataclass(frozen=True)
 class Products:
-    """Lock products by SKU, and read what the ledger says about the late counts among them."""
+    """Lock products by SKU, and read what late counts and undos need from the ledger."""
 
     skus: Collection[str]
     levels_only: bool = False
     moments: Mapping[str, datetime] = field(default_factory=dict)
     """The moment of each late count by SKU."""
+    undoes: Collection[int] = ()
+    """The ids of the events to undo."""
 
     def lock(self, known: Mapping[str, Product] = NO_PRODUCTS) -> Locked:
         """Lock the products that are not `known`."""
@@ -186,6 +167,8 @@ class Products:
         products = {**known, **lock_products(unknown, levels_only=self.levels_only)}
         if self.moments:
             read_past_levels(products, self.moments)
+        if self.undoes:
+            read_undone(products, self.undoes)
         return Locked(products)
 
 

@@ -17,6 +17,7 @@ from products.models.access import (
 from products.models.events import (
     MAX_ACTOR_LENGTH,
     MAX_REQUEST_ID_LENGTH,
+    REPAIR_ACTOR,
     DailyTotal,
     DailyTotalsCursor,
     StockEvent,
@@ -34,6 +35,7 @@ __all__ = [
     "MAX_REQUEST_ID_LENGTH",
     "MIN_CLAIM_HOURS",
     "TO_ORDER",
+    "REPAIR_ACTOR",
     "TRUSTED_SECONDS",
     "USE_RECORDED_SECONDS",
     "ApiKey",

@@ -16,6 +16,8 @@ from products.validators import (
 )
 
 MAX_ACTOR_LENGTH = 150
+REPAIR_ACTOR = "verify_stock"
+"""The name of the actor that repairs ledgers."""
 MAX_REQUEST_ID_LENGTH = 128
 
 

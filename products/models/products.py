@@ -168,6 +168,8 @@ class Product(models.Model):
 
     past_level: PastLevel
     """Set by `products.ledger.locking` for a late count only."""
+    undone: Collection[int]
+    """The ids of undone events. Set by `products.ledger.locking` for an undo only."""
 
     class Meta:
         constraints = [

@@ -12,11 +12,14 @@ value breaks the rules of `products.validators`.
 """
 
 from products.ledger.posting import Actor, LevelChange
-from products.stock.audit import REPAIR_ACTOR, differences, reconcile
+from products.models import REPAIR_ACTOR
+from products.stock.audit import differences, reconcile
 from products.stock.catalogue import SavePossible, create, edit, save_products
 from products.stock.errors import (
+    AlreadyUndone,
     BelowReserved,
     CannotReconcile,
+    CannotUndo,
     CountedAgain,
     DuplicateSku,
     InsufficientReserved,
@@ -36,7 +39,7 @@ from products.stock.errors import (
     StockLimitExceeded,
 )
 from products.stock.expiry import expire, expire_overdue, reserve_again
-from products.stock.levels import ApplyPossible, add, adjust, apply, preview, remove
+from products.stock.levels import ApplyPossible, add, adjust, apply, preview, remove, undo
 from products.stock.once import Once, StoredResponse
 from products.stock.requests import (
     UNDOABLE,
@@ -49,6 +52,7 @@ from products.stock.requests import (
     Remove,
     Undo,
     faults_of,
+    why_not_undone,
 )
 from products.stock.reservations import (
     extend,
@@ -66,9 +70,11 @@ __all__ = [
     "Actor",
     "Add",
     "Adjust",
+    "AlreadyUndone",
     "ApplyPossible",
     "BelowReserved",
     "CannotReconcile",
+    "CannotUndo",
     "CountedAgain",
     "DuplicateSku",
     "Edit",
@@ -119,4 +125,6 @@ __all__ = [
     "reserve_lines",
     "run_batches",
     "save_products",
+    "undo",
+    "why_not_undone",
 ]

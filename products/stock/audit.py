@@ -18,12 +18,11 @@ from django.db.models.functions import Coalesce, Lag
 
 from products.ledger.locking import Locked, lock_products
 from products.ledger.posting import Actor, Posting
-from products.models import Product, Reservation, ReservationLine, StockEvent
+from products.models import REPAIR_ACTOR, Product, Reservation, ReservationLine, StockEvent
 from products.stock.errors import CannotReconcile, ProductNotFound
 from products.stock.runner import Verb, run
 
 BATCH = 1_000
-REPAIR_ACTOR = "verify_stock"
 
 
 class Difference(NamedTuple):

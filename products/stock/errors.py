@@ -241,6 +241,21 @@ class ReservationClosed(StockError):
         super().__init__(f"Reservation {reservation.pk} is already {reservation.status}.")
 
 
+class CannotUndo(StockError):
+    """An event of this kind cannot be undone."""
+
+    code = "cannot_undo"
+
+
+class AlreadyUndone(StockError):
+    """The event was undone before. It is undone once only."""
+
+    code = "already_undone"
+
+    def __init__(self, sku: str) -> None:
+        super().__init__(f"This change of {sku} was already undone. Nothing was changed.", sku=sku)
+
+
 class CannotReconcile(StockError):
     """An adjustment cannot repair the ledger of the product."""
 

@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
-from products.ledger.locking import Locked, Products, read_past_levels
+from products.ledger.locking import Locked, Products
+from products.ledger.past import read_past_levels, read_undone
 from products.ledger.posting import Actor, LevelChange, Posting
-from products.models import Levels, Product
+from products.models import Levels, Product, StockEvent
 from products.stock import overdue
 from products.stock.errors import (
     ProductNotFound,
@@ -16,7 +17,7 @@ from products.stock.errors import (
     shortages_among,
 )
 from products.stock.once import Once, S
-from products.stock.requests import Add, Adjust, Operation, Remove
+from products.stock.requests import Add, Adjust, Operation, Remove, Undo
 from products.stock.runner import Verb, run
 
 Outcome = LevelChange | StockError
@@ -91,6 +92,17 @@ def adjust(
     return run(_ApplyOne(operation), by=by, once=once, if_match=if_match)
 
 
+def undo(
+    event: StockEvent, *, reason: str = "", by: Actor, once: Once[S] | None = None
+) -> Product | S:
+    """Take back the change that an event has made to the quantity on hand, at most once.
+
+    Raises `CannotUndo`, `AlreadyUndone`, `InsufficientStock`, `ProductArchived` and
+    `StockLimitExceeded`.
+    """
+    return run(_ApplyOne(Undo.of(event, reason=reason)), by=by, once=once)
+
+
 def apply(
     operations: Sequence[Operation], *, by: Actor, once: Once[S] | None = None
 ) -> list[Product] | S:
@@ -125,7 +137,7 @@ def preview(
     return record_all(operations, products, Posting(by=by))
 
 
-def _products_of(operations: Iterable[Operation], *, levels_only: bool = False) -> Products:
+def _products_of(operations: Collection[Operation], *, levels_only: bool = False) -> Products:
     """Return the products to lock for operations."""
     moments: dict[str, datetime] = {}
     for operation in operations:
@@ -133,7 +145,8 @@ def _products_of(operations: Iterable[Operation], *, levels_only: bool = False) 
             # A second count of a product is refused.
             moments.setdefault(operation.sku, operation.counted_at)
     skus = [operation.sku for operation in operations]
-    return Products(skus, levels_only=levels_only, moments=moments)
+    undoes = [event_id for each in operations if (event_id := each.undoes_id) is not None]
+    return Products(skus, levels_only=levels_only, moments=moments, undoes=undoes)
 
 
 def _products_at(
@@ -145,6 +158,8 @@ def _products_at(
     """
     products = {product.sku: product for product in Product.objects.filter(sku__in=set(wants.skus))}
     read_past_levels(products, wants.moments)
+    if wants.undoes:
+        read_undone(products, wants.undoes)
     for sku, units in (returned or {}).items():
         products[sku].reserved_quantity -= units
     for sku in levels.keys() & products.keys():

@@ -10,9 +10,11 @@ from django.core.exceptions import ValidationError
 
 from products import validators
 from products.ledger.posting import NO_DETAILS
-from products.models import Product, StockEvent
+from products.models import REPAIR_ACTOR, Product, StockEvent
 from products.stock.errors import (
+    AlreadyUndone,
     BelowReserved,
+    CannotUndo,
     CountedAgain,
     InsufficientStock,
     Invalid,
@@ -259,6 +261,17 @@ UNDOABLE = tuple(_UNDONE_BY)
 """The types of events that an `Undo` can undo."""
 
 
+def why_not_undone(event: StockEvent) -> str:
+    """Return why events of this kind cannot be undone, or an empty text."""
+    if event.type not in UNDOABLE or event.reserved_change or event.actor == REPAIR_ACTOR:
+        return "Only units that were added, removed or counted can be undone."
+    if event.undoes_id is not None:
+        return "An undo cannot be undone. Make the change again instead."
+    if not event.quantity_change:
+        return "This count changed nothing, so there is nothing to undo."
+    return ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Undo(Operation):
     """Take back the change that an event has made to the quantity on hand."""
@@ -279,7 +292,25 @@ class Undo(Operation):
     def undoes_id(self) -> int:
         return self.event_id
 
+    @classmethod
+    def of(cls, event: StockEvent, *, reason: str = "") -> "Undo":
+        """Return the request that undoes a single event. Raises `CannotUndo`."""
+        if problem := why_not_undone(event):
+            raise CannotUndo(problem, sku=event.sku)
+        change = -event.quantity_change
+        return cls(
+            sku=event.sku,
+            event_id=event.pk,
+            type_of_event=StockEvent.Type(event.type),
+            change=change,
+            total_change=change,
+            reason=reason,
+            reference=event.reference,
+        )
+
     def quantity_change(self, product: Product) -> int:
+        if self.event_id in product.undone:
+            raise AlreadyUndone(self.sku)
         if self.change < 0 and -self.change > product.available_quantity:
             raise InsufficientStock(self.sku, -self.change, product.available_quantity)
         if self.change > 0 and self.total_change > 0 and product.archived:

@@ -149,7 +149,7 @@ BORROWED = [
     ),
     # Django: the rest
     Borrowed(
-        "products.admin.base",
+        "products.admin.wording",
         "django.utils.text",
         "Truncator",
         "tables shorten the long texts of an edit",
@@ -495,6 +495,11 @@ IN_TEMPLATES = [
     ("unfold/helpers/dialog.html", 'id="dialog-form"', "dialogs.js puts its message before it"),
     ("unfold/helpers/modal.html", 'id="modal-content"', "dialogs.js finds the dialog by it"),
     ("admin/pagination.html", "cl.paginator.template_name", "a bounded list has its own"),
+    (
+        "unfold/helpers/messages.html",
+        '"unfold/helpers/messages/success.html" with message=message',
+        "our template of a success message offers to undo it",
+    ),
 ]
 
 

@@ -70,3 +70,15 @@ document.addEventListener("htmx:afterSettle", (event) => {
   (field ?? document.querySelector("#dialog button[type=submit]:enabled"))?.focus();
   field?.select?.();
 });
+
+// Send a form with data-send-once only once. Going back to the page allows it again.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (!form.matches("form[data-send-once]")) return;
+  if (form.dataset.sent) event.preventDefault();
+  form.dataset.sent = "yes";
+});
+
+window.addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-send-once]")) delete form.dataset.sent;
+});

@@ -84,7 +84,7 @@ def test_an_edit_shows_old_and_new_values(staff: Client) -> None:
     }
     event = record_event(cup, StockEvent.Type.PRODUCT_EDITED, details=details, reason="relaunch")
     short = f"<b>{'x' * (base.MAX_QUOTED - 4)}…"
-    edited = f'name: "Cup" → "Mug", description: "" → "{short}", minimum stock level: 0 → 1,500'
+    edited = f"Renamed from “Cup” to “Mug”, Description: “” → “{short}”, Minimum: 0 → 1,500"
 
     pages = [
         staff.get(PAGE, {"type__exact": "ProductEdited"}),
@@ -95,13 +95,15 @@ def test_an_edit_shows_old_and_new_values(staff: Client) -> None:
     assert listed(staff, type__exact="ProductEdited") == [("CUP", 2)]
     for page in pages:
         assert escape(edited) in page.content.decode()
-    assert escape(f"{edited} · relaunch") in pages[0].content.decode()
+    assert "relaunch" in pages[0].content.decode()
 
 
 def test_an_event_and_its_undo_link_to_each_other(staff: Client) -> None:
     cup = ProductFactory.create(sku="CUP")
-    event = record_event(cup, StockEvent.Type.ADDED)
-    undo = record_event(cup, StockEvent.Type.REMOVED, undoes=event)
+    stock.add(sku="CUP", amount=5, by=ANN)
+    event = cup.events.get(version=2)
+    stock.undo(event, by=ANN)
+    undo = cup.events.get(version=3)
     urls = {
         row.pk: reverse("admin:products_stockevent_change", args=[row.pk]) for row in (event, undo)
     }
@@ -109,8 +111,8 @@ def test_an_event_and_its_undo_link_to_each_other(staff: Client) -> None:
     of_event = staff.get(urls[event.pk]).content.decode()
     of_undo = staff.get(urls[undo.pk]).content.decode()
 
-    assert f'href="{urls[undo.pk]}">Removed CUP v3</a>' in of_event
-    assert f'href="{urls[event.pk]}" class="text-link">Added CUP v2</a>' in of_undo
+    assert f'href="{urls[undo.pk]}">Undone by Ann' in of_event
+    assert f'href="{urls[event.pk]}">Added 5</a>' in of_undo
 
 
 def test_search_finds_exact_values_only(staff: Client) -> None:
@@ -232,6 +234,7 @@ def test_a_lookup_without_an_index_is_refused(staff: Client) -> None:
 
 def test_the_number_of_queries_does_not_depend_on_the_number_of_events(staff: Client) -> None:
     ProductFactory.create(sku="CUP")
+    stock.reserve(sku="CUP", amount=1, by=ACTOR)
     with CaptureQueriesContext(connection) as for_one:
         listed(staff)
     for _ in range(20):

@@ -213,11 +213,11 @@ def test_the_enum_of_error_codes_is_complete(document: dict[str, Any]) -> None:
         if int(status) >= 400
         for example in examples_of(response)
     }
-    only_for_the_command_verify_stock = {"cannot_reconcile"}
+    of_commands_and_the_back_office = {"already_undone", "cannot_reconcile", "cannot_undo"}
     without_an_operation = {"internal_error", "method_not_allowed", "not_found"}
     only_from_the_proxy = {"server_unavailable"}
 
-    assert set(codes_below(stock.StockError)) - codes == only_for_the_command_verify_stock
+    assert set(codes_below(stock.StockError)) - codes == of_commands_and_the_back_office
     assert codes - in_examples == without_an_operation | only_from_the_proxy
     assert in_examples <= codes
 

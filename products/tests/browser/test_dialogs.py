@@ -28,7 +28,7 @@ DIALOGS = ("Add stock", "Remove stock", "Count stock")
     [
         ("Add stock", "Amount", "Add", 13, "Added 3 units of CUP. On hand: 13."),
         ("Remove stock", "Amount", "Remove", 7, "Removed 3 units of CUP. On hand: 7."),
-        ("Count stock", "Counted", "Save count", 3, "Counted CUP. On hand: 3."),
+        ("Count stock", "Counted", "Save count", 3, "Counted CUP: 10 → 3 (\N{MINUS SIGN}7)."),
     ],
 )
 def test_a_dialog_changes_stock_and_records_the_user(
@@ -64,8 +64,8 @@ def test_a_late_count_is_entered_with_its_time(page: Page, ada: User) -> None:
     dialog.get_by_label("Reason").select_option("stocktake")
     dialog.get_by_role("button", name="Save count").click()
 
-    expect(page.get_by_text("Counted CUP. On hand: 6.")).to_be_visible()
-    cell = page.get_by_role("cell", name="counted at 2026-11-20 18:00:00 · stocktake")
+    expect(page.get_by_text("Counted CUP: 7 → 6")).to_be_visible()
+    cell = page.get_by_role("cell", name="Counted at 2026-11-20 18:00:00: 7 → 6")
     expect(cell).to_be_visible()
 
 
@@ -101,7 +101,7 @@ def test_a_count_is_refused_until_the_user_has_seen_the_new_level(page: Page, ad
 
     dialog.get_by_role("button", name="Save count").click()
 
-    expect(page.get_by_text("Counted CUP. On hand: 9.")).to_be_visible()
+    expect(page.get_by_text("Counted CUP: 8 → 9 (+1).")).to_be_visible()
     product.refresh_from_db()
     assert (product.quantity, product.version) == (9, 3)
 
