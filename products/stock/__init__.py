@@ -22,6 +22,7 @@ from products.stock.errors import (
     CannotUndo,
     CountedAgain,
     DuplicateSku,
+    InsufficientFulfilled,
     InsufficientReserved,
     InsufficientStock,
     Invalid,
@@ -62,6 +63,7 @@ from products.stock.reservations import (
     reserve,
     reserve_lines,
 )
+from products.stock.returns import return_lines, returned_units
 from products.stock.runner import Outcomes, Verb, run_batches
 
 __all__ = [
@@ -78,6 +80,7 @@ __all__ = [
     "CountedAgain",
     "DuplicateSku",
     "Edit",
+    "InsufficientFulfilled",
     "InsufficientReserved",
     "InsufficientStock",
     "Invalid",
@@ -123,6 +126,8 @@ __all__ = [
     "reserve",
     "reserve_again",
     "reserve_lines",
+    "return_lines",
+    "returned_units",
     "run_batches",
     "save_products",
     "undo",

@@ -103,6 +103,21 @@ class InsufficientReserved(StockError):
         )
 
 
+class InsufficientFulfilled(StockError):
+    """The request returns more units than were fulfilled and have not come back yet."""
+
+    code = "insufficient_fulfilled"
+
+    def __init__(self, sku: str, requested: int, available: int, reservation: Reservation) -> None:
+        super().__init__(
+            f"{requested} of {sku} requested, {available} fulfilled in reservation "
+            f"{reservation.pk} and not returned yet.",
+            sku=sku,
+            requested=requested,
+            available=available,
+        )
+
+
 class BelowReserved(StockError):
     """A count would set the quantity on hand below the reserved quantity.
 

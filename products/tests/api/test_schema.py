@@ -213,7 +213,12 @@ def test_the_enum_of_error_codes_is_complete(document: dict[str, Any]) -> None:
         if int(status) >= 400
         for example in examples_of(response)
     }
-    of_commands_and_the_back_office = {"already_undone", "cannot_reconcile", "cannot_undo"}
+    of_commands_and_the_back_office = {
+        "already_undone",
+        "cannot_reconcile",
+        "cannot_undo",
+        "insufficient_fulfilled",
+    }
     without_an_operation = {"internal_error", "method_not_allowed", "not_found"}
     only_from_the_proxy = {"server_unavailable"}
 
