@@ -29,6 +29,7 @@ from products.admin.reservation_dialogs import (
     ReserveAgainDialog,
     SetEndDialog,
 )
+from products.admin.returns import ReturnAdmin, has_fulfilled
 from products.models import Product, Reservation, ReservationLine
 
 SOON_SECONDS = 60 * 60
@@ -123,7 +124,7 @@ class ReservationLineInline(TabularInline):
 
 
 @admin.register(Reservation)
-class ReservationAdmin(NewReservationAdmin, ReservationExportAdmin, ReadOnlyAdmin):
+class ReservationAdmin(NewReservationAdmin, ReturnAdmin, ReservationExportAdmin, ReadOnlyAdmin):
     list_display = ("id", "reference", "shown_status", "expires", "created")
     fields = ("reference", "shown_status", "units", "expires", "created")
     list_filter = (("status", ChoicesFilter), ExpiryFilter)
@@ -143,6 +144,7 @@ class ReservationAdmin(NewReservationAdmin, ReservationExportAdmin, ReadOnlyAdmi
         "release_lines",
         "give_back",
         "reserve_again",
+        "return_units",
     )
     fulfill = dialog_action("fulfill", FulfillDialog, permission="operate", icon="local_shipping")
     release = dialog_action("release", ReleaseDialog, permission="operate", icon="undo")
@@ -190,6 +192,8 @@ class ReservationAdmin(NewReservationAdmin, ReservationExportAdmin, ReadOnlyAdmi
         """Offer what can be done with the reservation in its state."""
         reservation = self.get_object(request, object_id)
         offered = actions_for(reservation) if reservation else ()
+        if reservation and has_fulfilled(reservation):
+            offered = (*offered, "return_units")
         names = {f"products_reservation_{name}" for name in offered}
         actions = super().get_actions_detail(request, object_id)
         return [action for action in actions if action.action_name in names]

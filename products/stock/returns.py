@@ -77,7 +77,7 @@ class _FulfilledLines:
 
     def lock(self) -> _LockedReturns:
         locked = ReservationWithLines(self.reservation_id, self.skus).lock()
-        # Only a transaction that locks the product records a return of it.
+        # Each return locks its products, so the sums cannot change until the commit.
         returned = returned_units(locked.reservation) if locked.reservation else {}
         return _LockedReturns(locked.products, locked.reservation, returned)
 

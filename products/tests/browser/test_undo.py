@@ -71,6 +71,23 @@ def test_an_unlikely_count_is_saved_after_a_question(page: Page, ada: User) -> N
     assert pot.events.count() == 2
 
 
+def test_units_of_a_fulfilled_order_come_back(page: Page, cup: Product) -> None:
+    order = stock.reserve(sku="CUP", amount=4, reference="order-1001", by=ACTOR)
+    stock.fulfill(reservation_id=order.pk, by=ACTOR)
+    log_in(page, make_staff("Carl", "Stock clerk"))
+    find(page, "CUP")
+    row = page.get_by_role("row", name="Fulfilled 4 for order-1001")
+    row.get_by_role("link", name="order-1001").click()
+
+    page.get_by_role("link", name="Return").click()
+    page.get_by_label("CUP Product CUP").fill("2")
+    page.get_by_role("button", name="Return").dblclick()
+
+    expect(page.get_by_text("Returned 2 units of reservation")).to_be_visible()
+    cup.refresh_from_db()
+    assert (cup.quantity, cup.version) == (8, 4)
+
+
 def test_the_history_leads_to_the_reservation(page: Page, cup: Product) -> None:
     stock.reserve(sku="CUP", amount=2, reference="order-1001", by=ACTOR)
     stock.edit(sku="CUP", name="Mug", by=ACTOR)
