@@ -10,7 +10,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.text import Truncator
 
 from products.admin import ledger
-from products.admin.base import MAX_QUOTED, event_details, format_time, link_to
+from products.admin.base import MAX_QUOTED, format_time, link_to
+from products.admin.wording import explanation, in_words
 from products.models import Product, StockEvent
 
 MAX_READ = 300
@@ -57,6 +58,7 @@ def latest_changes() -> dict[str, Any]:
     groups = latest_groups()
     named = [event for group in groups for event in group.named()]
     prefetch_related_objects(named, Prefetch("product", Product.objects.only("sku", "name")))
+    prefetch_related_objects([group.events[0] for group in groups], "reservation")
     return {
         "headers": ["Date (UTC)", "Change", "Products", "User or client"],
         "rows": [
@@ -97,18 +99,12 @@ def change_in_words(group: Group) -> str:
     """Return what was done, with a link: `order-1001: 5 products reserved`."""
     first = group.events[0]
     if len(group.events) == 1 and not group.may_be_more:
-        what = " · ".join(filter(None, [_single(first), event_details(first)]))
-        return link_to(first, what)
+        return link_to(first, " · ".join(filter(None, [in_words(first), explanation(first)])))
     name = _name_of(group.events)
     what = _summary(group)
     return format_html(
         '<a class="text-link" href="{}">{}</a>', _url_of(first), f"{name}: {what}" if name else what
     )
-
-
-def _single(event: StockEvent) -> str:
-    change = event.quantity_change or event.reserved_change
-    return f"{event.get_type_display()} {change:+,}" if change else event.get_type_display()
 
 
 def _summary(group: Group) -> str:

@@ -140,18 +140,14 @@ def table_of(events: Iterable[StockEvent]) -> dict[str, Any]:
     """Return events for Unfold's table."""
     return {
         "headers": [
-            *("Date (UTC)", "Product", "Type", "On hand", "Reserved", "Details"),
+            *("Date (UTC)", "Product", "Event", "On hand", "Reserved", "Reason"),
             "User or client",
         ],
         "rows": [
             [
-                format_html(
-                    '<a href="{}">{}</a>',
-                    reverse("admin:products_stockevent_change", args=[event.pk]),
-                    date_and_time(event),
-                ),
+                date_and_time(event),
                 product(event),
-                event.get_type_display(),
+                event_words(event),
                 on_hand(event),
                 reserved(event),
                 details(event),
@@ -215,7 +211,7 @@ class StockEventAdmin(UndoAdmin, ExportAdmin, ReadOnlyAdmin, WithoutTransaction)
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[StockEvent]:
-        return super().get_queryset(request).with_name().prefetch_related("reservation")
+        return super().get_queryset(request).with_name()
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet, search_term: str

@@ -27,12 +27,12 @@ class StockEventQuerySet(models.QuerySet["StockEvent"]):
         return self.filter(occurred_at__lte=time).order_by("-version").first()
 
     def with_name(self) -> "StockEventQuerySet":
-        """Load the name of each product, too, in a second query.
+        """Load the name of each product and the reservation, too, each in a query of its own.
 
         A join could change how the database walks through the ledger.
         """
         products = Product.objects.only("sku", "name")
-        return self.prefetch_related(models.Prefetch("product", queryset=products))
+        return self.prefetch_related(models.Prefetch("product", queryset=products), "reservation")
 
     # SQLite uses a partial index only if the query repeats the condition of the index.
 

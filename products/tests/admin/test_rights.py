@@ -178,7 +178,7 @@ FORGED = {
     "archived": "on",
     "sku": "FORGED",
     "amount": "3",
-    "quantity": "9",
+    "quantity": "90",
     "reason": "correction",
     "note": "forged",
     "reference": "forged",
@@ -270,6 +270,8 @@ def forge(browser: Client, rows: dict[type[Model], Model]) -> dict[str, Any]:
         for action in actions_of(route):
             chosen = {"action": action, "_selected_action": str(row.pk), "index": "0"}
             responses[f"{path} {action}"] = browser.post(path, {**FORGED, **counts(), **chosen})
+        # An archived product would refuse the requests that add or reserve units.
+        Product.objects.filter(archived=True).update(archived=False)
     return responses
 
 
