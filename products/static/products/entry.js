@@ -232,6 +232,26 @@
     select(skuOf(next).value.trim() ? amountOf(next) : skuOf(next));
   }
 
+  let suggesting = null;
+
+  // Suggest products by any part of their SKU or by words of their name.
+  function suggestSoon(field) {
+    clearTimeout(suggesting);
+    suggesting = setTimeout(async () => {
+      const typed = field.value.trim();
+      // A scanner has gone on to the next field.
+      if (typed.length < 2 || document.activeElement !== field) return;
+      try {
+        const response = await fetch(`${form.dataset.complete}?${new URLSearchParams({ q: typed })}`);
+        const { results } = await response.json();
+        const options = results.map(({ sku, name }) => new Option(name, sku));
+        form.querySelector("#entry-skus").replaceChildren(...options);
+      } catch {
+        // The SKU can still be typed.
+      }
+    }, 150);
+  }
+
   function select(field) {
     field.focus();
     field.select();
@@ -245,17 +265,20 @@
       event.preventDefault();
       if (isSku) enterSku(row);
       else enterAmount(row);
-    } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+    } else if (!isSku && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
       const other = event.key === "ArrowDown" ? row.nextElementSibling : row.previousElementSibling;
       if (!other) return;
       event.preventDefault();
-      select(isSku ? skuOf(other) : amountOf(other));
+      select(amountOf(other));
     }
   });
 
   body.addEventListener("input", (event) => {
     const row = event.target.closest("tr");
-    if (event.target.matches(".entry-sku")) row.dataset.expected = "";
+    if (event.target.matches(".entry-sku")) {
+      row.dataset.expected = "";
+      suggestSoon(event.target);
+    }
     update();
   });
   body.addEventListener("change", (event) => check([event.target.closest("tr")]));

@@ -82,7 +82,7 @@ def test_ticked_products_are_counted_and_a_sale_meanwhile_is_shown(
 def test_an_unfinished_count_is_found_again(page: Page, ada: User, products: list[Product]) -> None:
     log_in(page, ada)
     page.get_by_role("link", name="Products").first.click()
-    page.locator("#searchbar").fill("CUP-03")
+    page.locator("#searchbar").fill("Cup 3")
     page.locator("#searchbar").press("Enter")
     page.wait_for_url("**/?q=*")
     page.get_by_role("link", name="Count this list").click()

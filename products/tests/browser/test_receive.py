@@ -104,6 +104,20 @@ def test_problems_are_said_at_their_line(page: Page, ada: User, products: list[P
     expect(first).not_to_contain_text("not a whole number")
 
 
+def test_products_are_suggested_by_words_of_their_name(
+    page: Page, ada: User, products: list[Product]
+) -> None:
+    log_in(page, ada)
+    open_page(page, "Receive")
+
+    page.keyboard.type("mug")
+
+    options = page.locator("#entry-skus option")
+    expect(options).to_have_count(2)
+    assert [option.get_attribute("value") for option in options.all()] == ["MUG-1", "MUG-2"]
+    assert [option.text_content() for option in options.all()] == ["Blue mug", "Red mug"]
+
+
 def test_rows_are_pasted_from_a_spreadsheet(page: Page, ada: User, products: list[Product]) -> None:
     log_in(page, ada)
     open_page(page, "Receive")
@@ -137,6 +151,7 @@ def test_nothing_is_lost_by_a_reload_or_an_error(
     page.reload()
 
     expect(page.get_by_text("are here again.")).to_be_visible()
+    wait_for_focus(page, "SKU, line 3")
     assert values(page) == [("CUP", "5"), ("NOPE", "1"), ("", "")]
     expect(page.get_by_label("Reference")).to_have_value("po-7")
 
