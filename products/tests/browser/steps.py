@@ -44,6 +44,7 @@ def apply_filters(page: Page, **fields: str) -> None:
 
     The underscores of a label are blanks.
     """
+    page.wait_for_load_state()  # A script opens the panel.
     page.locator("#changelist").get_by_text("Filters", exact=False).first.click()
     panel = page.locator("#filter-form")
     for label, value in fields.items():

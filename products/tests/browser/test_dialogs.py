@@ -329,9 +329,9 @@ def test_a_reservation_is_fulfilled_on_its_page(page: Page, ada: User) -> None:
     page.goto(f"/admin/products/reservation/{reservation.pk}/change/")
 
     dialog = open_dialog(page, "Fulfill")
-    expect(dialog.get_by_text("CUP: 4 of 4 open")).to_be_visible()
-    dialog.get_by_role("button", name="Fulfill all open units").click()
+    expect(dialog.get_by_text("4 of 4 open")).to_be_visible()
+    dialog.get_by_role("button", name="Fulfill").click()
 
-    expect(page.get_by_text("Fulfilled reservation")).to_be_visible()
+    expect(page.get_by_text("Fulfilled 4 units of reservation")).to_be_visible()
     product.refresh_from_db()
     assert product.levels == (6, 0, 0)
