@@ -6,6 +6,8 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import Model, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
 from unfold.admin import TabularInline
 from unfold.decorators import display
 from unfold.forms import PaginationInlineFormSet
@@ -206,10 +208,27 @@ class ReservationAdmin(NewReservationAdmin, ReturnAdmin, ReservationExportAdmin,
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         reservation = self.get_object(request, object_id) if object_id else None
-        if reservation is not None and status_of(reservation) == "Overdue":
+        if reservation is not None:
+            self._explain(request, reservation)
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def _explain(self, request: HttpRequest, reservation: Reservation) -> None:
+        """Tell the user how an overdue reservation ends, or how to copy an expired one."""
+        status = status_of(reservation)
+        if status == "Overdue":
             messages.warning(
                 request,
                 "This reservation is overdue and can no longer be fulfilled. Give its units back, "
                 "or reserve them again. Until then, another order that needs them gets them.",
             )
-        return super().changeform_view(request, object_id, form_url, extra_context)
+        elif status == "Expired" and self.has_operate_permission(request):
+            url = reverse("admin:products_reservation_new_reservation")
+            link = format_html('<a class="underline" href="{}?like={}">', url, reservation.pk)
+            messages.info(
+                request,
+                format_html(
+                    "This reservation has expired, and its units are available again. "
+                    "{}Make a new reservation</a> with the same lines.",
+                    link,
+                ),
+            )

@@ -276,6 +276,16 @@ def test_an_overdue_reservation_is_reserved_again(
     assert_sound()
 
 
+def test_an_expired_reservation_leads_to_a_copy(clerk: Client, order: Reservation) -> None:
+    end_now(order)
+    stock.expire_overdue(limit=10, by=ACTOR)
+    link = f"{reverse('admin:products_reservation_new_reservation')}?like={order.pk}"
+
+    assert link in clerk.get(url(order, "change")).content.decode()
+    viewer = browser_of("Eve", *CLERK[:-1])
+    assert link not in viewer.get(url(order, "change")).content.decode()
+
+
 @pytest.mark.parametrize("name", ["give_back", "reserve_again"])
 def test_a_reservation_that_is_not_overdue_is_neither_given_back_nor_reserved_again(
     clerk: Client, order: Reservation, name: str
