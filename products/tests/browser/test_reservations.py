@@ -112,6 +112,20 @@ def test_an_order_is_typed_with_the_keyboard_alone(page: Page, grace: User) -> N
     assert (levels_of(cup), levels_of(pot)) == ((10, 2), (10, 3))
 
 
+def test_the_last_of_many_suggestions_is_chosen_with_the_mouse(page: Page, grace: User) -> None:
+    for number in range(20):
+        ProductFactory.create(sku=f"CUP-{number:02}", name="Cup")
+    log_in(page, grace)
+    open_new_reservation(page)
+
+    page.keyboard.type("cup")
+    expect(page.get_by_role("option")).to_have_count(15)
+    page.get_by_role("option", name="CUP-14").click()
+
+    expect(page.get_by_label("SKU").first).to_have_value("CUP-14")
+    wait_for_cursor(page.get_by_label("Amount").first)
+
+
 def test_enter_in_a_line_never_sends_half_an_order(page: Page, grace: User) -> None:
     """A scanner ends each SKU with Enter."""
     ProductFactory.create(sku="CUP", quantity=10)
