@@ -32,7 +32,8 @@ def own_page(request: HttpRequest) -> TemplateResponse:
         name = user.get_username()
         changes = StockEvent.objects.with_name().filter(actor=name).order_by("-occurred_at", "-pk")
         ledger = reverse("admin:products_stockevent_changelist")
-        context["changes"] = table_of(changes[:LATEST_CHANGES])
+        nothing = "You have not changed any stock yet."
+        context["changes"] = {**table_of(changes[:LATEST_CHANGES]), "empty": nothing}
         url = f"{ledger}?{urlencode({'actor': name})}"
         context["all_changes"] = format_html(
             '<a class="text-link" href="{}">All in the ledger</a>', url

@@ -1,6 +1,5 @@
 """The latest changes for the front page. The events of one request or order are one row."""
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -113,12 +112,23 @@ def _summary(group: Group) -> str:
     products = "1 product" if number == 1 else f"{number:,} products"
     if group.may_be_more:
         products = f"{number:,} or more products"
-    done = list(dict.fromkeys(_DONE[_Type(event.type)] for event in reversed(group.events)))
+    done = list(dict.fromkeys(_done(event) for event in reversed(group.events)))
     return f"{products} {' and '.join(done)}"
 
 
-def _name_of(events: Iterable[StockEvent]) -> str:
-    """Return the reference or the reason that all events share, if there is one."""
+def _done(event: StockEvent) -> str:
+    if event.undoes_id is not None:
+        return "undone"
+    if event.type == _Type.ADDED and event.reservation_id is not None:
+        return "returned"
+    return _DONE[_Type(event.type)]
+
+
+def _name_of(events: list[StockEvent]) -> str:
+    """Return the order, the reference or the reason that all events share, if there is one."""
+    order = events[0].reservation
+    if order is not None and {event.reservation_id for event in events} == {order.pk}:
+        return order.reference or f"Reservation {order.pk}"
     for value in ("reference", "reason"):
         values = {getattr(event, value) for event in events}
         if len(values) == 1 and any(values):

@@ -207,6 +207,21 @@ def test_different_changes_of_one_request_are_named(staff: Client) -> None:
     assert changes(staff)[0][0] == "2 products received and taken out"
 
 
+def test_the_changes_of_an_order_are_named(staff: Client) -> None:
+    for sku in ("CUP", "MUG"):
+        ProductFactory.create(sku=sku, name=sku, quantity=10)
+    lines = [stock.Line(sku=sku, amount=2) for sku in ("CUP", "MUG")]
+    order = stock.reserve_lines(lines=lines, reference="order-1", by=by("request-7"))
+    stock.fulfill(reservation_id=order.pk, by=by("request-8"))
+    stock.return_lines(reservation_id=order.pk, lines=lines, by=by("request-9"))
+
+    assert [what for what, _ in changes(staff)[:3]] == [
+        "order-1: 2 products returned",
+        "order-1: 2 products shipped",
+        "order-1: 2 products reserved",
+    ]
+
+
 def test_a_bounded_number_of_events_is_read(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(activity, "MAX_READ", 4)
     for n in range(6):
