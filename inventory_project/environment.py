@@ -12,6 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -143,6 +144,17 @@ def pattern(name: str, expression: str, *, description: str) -> str:
     value = _given(name)
     if value and not re.fullmatch(expression, value):
         raise wrong(name, description)
+    return _understood(name, value)
+
+
+def time_zone(name: str, *, default: str) -> str:
+    """Return the name of a time zone that the system knows."""
+    value = _given(name) or default
+    try:
+        # Of other characters, some are paths, and some are not valid in one.
+        ZoneInfo(value if re.fullmatch(r"[A-Z][A-Za-z0-9_+/-]*", value) else "")
+    except (ValueError, KeyError, OSError):
+        raise wrong(name, "a time zone such as Europe/Berlin or UTC") from None
     return _understood(name, value)
 
 

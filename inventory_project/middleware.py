@@ -1,6 +1,7 @@
 """Middleware for the admin and the docs. Requests of the API skip most of it."""
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from corsheaders.middleware import CorsMiddleware
 from django.conf import settings
@@ -9,6 +10,7 @@ from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponsePermanentRedirect
 from django.middleware.common import CommonMiddleware
+from django.utils import timezone
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 
@@ -35,6 +37,20 @@ class Common(CommonMiddleware):
         if request.path_info in settings.HEALTH_PATHS:
             return None
         return super().process_request(request)
+
+
+class LocalTime:
+    """Show and read times of the back office in its own time zone."""
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+        self.time_zone = ZoneInfo(settings.BACK_OFFICE_TIME_ZONE)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if not request.path_info.startswith("/admin/"):
+            return self.get_response(request)
+        with timezone.override(self.time_zone):
+            return self.get_response(request)
 
 
 class Sessions(SkipForApi, SessionMiddleware):

@@ -81,6 +81,7 @@ MIDDLEWARE = [
     "products.api.middleware.BodyLimit",
     "inventory_project.middleware.StaticFiles",
     "inventory_project.middleware.Sessions",
+    "inventory_project.middleware.LocalTime",
     "inventory_project.middleware.Common",
     "django.middleware.csrf.CsrfViewMiddleware",
     "inventory_project.middleware.Users",
@@ -109,8 +110,12 @@ TEMPLATES = [
 ]
 
 LANGUAGE_CODE = "en-us"
+# One format of dates on all pages: 2026-11-29 18:00.
+FORMAT_MODULE_PATH = ["inventory_project.formats"]
+# The API and the commands use UTC. The back office has its own time zone.
 TIME_ZONE = "UTC"
 USE_TZ = True
+BACK_OFFICE_TIME_ZONE = environment.time_zone("TIME_ZONE", default="UTC")
 
 # ------------------------------------------------------------------------------------- database
 

@@ -1,14 +1,17 @@
-"""The units that came in and went out on each day, over all products.
+"""The units that came in and went out on each day of the back office, over all products.
 
 Opening stock is left out: the units were there before. They would dwarf those of later days.
 
 Summing a month of the ledger for each page view would be slow. So each view first adds the new
 events to the rows of their days. Writers of events are not involved. Events are added in the order
 of their ids, up to the last settled id of `products.feed`: none is missed, and none is added twice.
+After a change of the time zone, the days are other ones, so the totals start anew.
 """
 
-from datetime import UTC, timedelta
+from datetime import timedelta
+from zoneinfo import ZoneInfo
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, Sum
 from django.db.models.functions import TruncDate
@@ -22,8 +25,8 @@ MAX_EVENTS_AT_ONCE = 500_000
 
 
 def of_last_days(days: int) -> list[DailyTotal]:
-    """Return the totals of the last `days` days (UTC), oldest first, including today."""
-    today = timezone.now().astimezone(UTC).date()
+    """Return the totals of the last `days` days, oldest first, including today."""
+    today = timezone.localdate(timezone=ZoneInfo(settings.BACK_OFFICE_TIME_ZONE))
     wanted = [today - timedelta(days=ago) for ago in reversed(range(days))]
     known = DailyTotal.objects.in_bulk(wanted)
     return [known.get(day, DailyTotal(day=day, units_in=0, units_out=0)) for day in wanted]
@@ -36,16 +39,20 @@ def catch_up() -> bool:
     `feed.read`).
     """
     settled = feed.last_settled_id()
-    if DailyTotalsCursor.objects.filter(last_id__gte=settled).exists():
+    time_zone = settings.BACK_OFFICE_TIME_ZONE
+    if DailyTotalsCursor.objects.filter(last_id__gte=settled, time_zone=time_zone).exists():
         return True
     with transaction.atomic():
         # Concurrent calls wait here, and then find few or no events to add.
         cursor, _ = DailyTotalsCursor.objects.select_for_update().get_or_create(pk=1)
+        if cursor.time_zone != time_zone:
+            DailyTotal.objects.all().delete()
+            cursor.last_id, cursor.time_zone = 0, time_zone
         last_id = min(settled, cursor.last_id + MAX_EVENTS_AT_ONCE)
         if last_id > cursor.last_id:
             _add(after=cursor.last_id, up_to=last_id)
             cursor.last_id = last_id
-            cursor.save(update_fields=["last_id"])
+        cursor.save(update_fields=["last_id", "time_zone"])
     return cursor.last_id >= settled
 
 
@@ -54,7 +61,7 @@ def _add(*, after: int, up_to: int) -> None:
     sums = (
         StockEvent.objects.filter(pk__gt=after, pk__lte=up_to)
         .exclude(type=StockEvent.Type.PRODUCT_CREATED)
-        .values(day=TruncDate("occurred_at", tzinfo=UTC))
+        .values(day=TruncDate("occurred_at", tzinfo=ZoneInfo(settings.BACK_OFFICE_TIME_ZONE)))
         .annotate(
             units_in=Sum(change, filter=Q(quantity_change__gt=0), default=0),
             units_out=-Sum(change, filter=Q(quantity_change__lt=0), default=0),

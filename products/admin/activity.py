@@ -9,7 +9,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.text import Truncator
 
 from products.admin import ledger
-from products.admin.base import MAX_QUOTED, format_time, link_to
+from products.admin.base import MAX_QUOTED, format_time, in_time_zone, link_to
 from products.admin.wording import explanation, in_words
 from products.models import Product, StockEvent
 
@@ -59,7 +59,7 @@ def latest_changes() -> dict[str, Any]:
     prefetch_related_objects(named, Prefetch("product", Product.objects.only("sku", "name")))
     prefetch_related_objects([group.events[0] for group in groups], "reservation")
     return {
-        "headers": ["Date (UTC)", "Change", "Products", "User or client"],
+        "headers": [in_time_zone("Date"), "Change", "Products", "User or client"],
         "rows": [
             [
                 format_time(group.events[0].occurred_at),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, cast
 
+from django.conf import settings
 from django.contrib.admin import ModelAdmin as DjangoModelAdmin
 from django.contrib.admin import ShowFacets
 from django.core.paginator import Paginator
@@ -88,8 +89,16 @@ def product_link(product: Product) -> str:
     """Return a link to the page of a product, and its name."""
     url = reverse("admin:products_product_change", args=[product.pk])
     name = Truncator(product.name).chars(MAX_QUOTED)
-    link = '<a class="text-link" href="{}">{}</a> <span class="block text-subtle">{}</span>'
-    return format_html(link, url, product.sku, name)
+    return format_html(
+        '<a class="text-link" href="{}">{}</a> '
+        '<span class="block text-subtle" style="min-width: 12rem">{}</span>',
+        *(url, product.sku, name),
+    )
+
+
+def in_time_zone(text: str) -> str:
+    """Return a label with the time zone of the back office, such as `Date (UTC)`."""
+    return f"{text} ({settings.BACK_OFFICE_TIME_ZONE})"
 
 
 def format_time(when: datetime) -> str:

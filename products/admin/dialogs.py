@@ -28,7 +28,7 @@ from unfold.widgets import (
 )
 
 from products import stock
-from products.admin.base import actor_of, once_for
+from products.admin.base import actor_of, in_time_zone, once_for
 from products.models import Product, StockEvent
 from products.validators import MAX_NOTE_LENGTH, MAX_UNITS
 
@@ -56,16 +56,14 @@ class WholeNumberField(forms.IntegerField):
 
 
 class TimeField(forms.DateTimeField):
-    """A time in UTC."""
+    """A time in the time zone of the back office, which the label names."""
 
     widget = UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"})
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, label: str, **kwargs: Any) -> None:
         # Browsers send ISO 8601, which needs no format.
-        super().__init__(input_formats=[], **kwargs)
-        self.error_messages.update(
-            invalid="Enter a date and a time in UTC, such as 2026-11-20T18:00."
-        )
+        super().__init__(input_formats=[], label=in_time_zone(label), **kwargs)
+        self.error_messages.update(invalid="Enter a date and a time, such as 2026-11-20T18:00.")
 
     def to_python(self, value: Any) -> datetime | None:
         # A date without a time would become midnight.
@@ -290,7 +288,7 @@ class AdjustDialog(ProductDialog):
     note = NoteField()
     counted_at = TimeField(
         required=False,
-        label="Time of the count (UTC)",
+        label="Time of the count",
         help_text="For a count that you made earlier. Later sales and deliveries are kept. Leave "
         "empty if you counted now.",
     )

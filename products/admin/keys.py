@@ -16,7 +16,13 @@ from rest_framework_api_key.models import APIKey as LibraryApiKey
 from unfold.decorators import display
 
 from products import stock
-from products.admin.base import BoundedChangeList, InventoryAdmin, actor_of, format_time
+from products.admin.base import (
+    BoundedChangeList,
+    InventoryAdmin,
+    actor_of,
+    format_time,
+    in_time_zone,
+)
 from products.admin.dialogs import Dialog, dialog_action
 from products.admin.filters import ChoicesFilter, SelectFilter
 from products.models import TRUSTED_SECONDS, ApiKey, Role
@@ -83,8 +89,8 @@ class KeyForm(forms.ModelForm):
                 "Count: also set stock to a count. Manage: also create and edit products."
             ),
             "expiry_date": (
-                "The key stops working at this time (UTC). Leave empty for no expiry. A change "
-                f"takes effect within {TRUSTED_SECONDS} seconds."
+                f"{in_time_zone('The key stops working at this time')}. Leave empty for no expiry. "
+                f"A change takes effect within {TRUSTED_SECONDS} seconds."
             ),
         }
 

@@ -14,6 +14,7 @@ from products.admin.base import (
     ReadOnlyAdmin,
     WithoutTransaction,
     format_time,
+    in_time_zone,
     link_to,
     product_link,
 )
@@ -74,7 +75,7 @@ def change_and_level(change: int, level: int) -> str:
     )
 
 
-@display(description="Date (UTC)")
+@display(description=in_time_zone("Date"))
 def date_and_time(event: StockEvent) -> str:
     return format_time(event.occurred_at)
 
@@ -114,7 +115,7 @@ def edited(event: StockEvent) -> str:
     return edits_in_words(event)
 
 
-@display(description="Counted at (UTC)", empty_value="-")
+@display(description="Counted at", empty_value="-")
 def counted_at(event: StockEvent) -> str:
     return late_count(event)
 
@@ -140,7 +141,7 @@ def table_of(events: Iterable[StockEvent]) -> dict[str, Any]:
     """Return events for Unfold's table."""
     return {
         "headers": [
-            *("Date (UTC)", "Product", "Event", "On hand", "Reserved", "Reason"),
+            *(in_time_zone("Date"), "Product", "Event", "On hand", "Reserved", "Reason"),
             "User or client",
         ],
         "rows": [

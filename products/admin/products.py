@@ -10,6 +10,7 @@ from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
+from django.utils import timezone
 from unfold.decorators import display
 
 from products import stock
@@ -225,7 +226,7 @@ def _reservation_table(product: Product) -> dict[str, Any]:
         ]
     ]
     return {
-        "headers": ["Reservation", "Reference", "Open", "Expires (UTC)", "Status"],
+        "headers": ["Reservation", "Reference", "Open", "Expires", "Status"],
         "rows": rows[:RESERVATIONS_SHOWN],
         "empty": "No open reservations",
         "all": len(rows) > RESERVATIONS_SHOWN
@@ -260,7 +261,7 @@ def _ledger_table(product: Product, request: HttpRequest, events: list[StockEven
 
 def _chart(events: list[StockEvent]) -> str:
     """Return the levels after each event, oldest first, and the current level, for the chart."""
-    labels = [f"{event.occurred_at:%Y-%m-%d %H:%M}" for event in events]
+    labels = [f"{timezone.localtime(event.occurred_at):%Y-%m-%d %H:%M}" for event in events]
 
     def line(name: str, colour: str, levels: list[int]) -> dict[str, Any]:
         return {

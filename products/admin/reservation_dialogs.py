@@ -35,7 +35,7 @@ class ExpiryForm(forms.Form):
     minutes = WholeNumberField(
         min_value=1, max_value=MAX_MINUTES, required=False, label="Minutes from now"
     )
-    until = TimeField(required=False, label="Or until (UTC)")
+    until = TimeField(required=False, label="Or until")
 
     expires_in: int | None = None
     """Seconds until the reservation expires, or None. Set by a valid form."""

@@ -12,7 +12,7 @@ from unfold.admin import TabularInline
 from unfold.decorators import display
 from unfold.forms import PaginationInlineFormSet
 
-from products.admin.base import ReadOnlyAdmin, format_time, product_link
+from products.admin.base import ReadOnlyAdmin, format_time, in_time_zone, product_link
 from products.admin.dialogs import dialog_action
 from products.admin.ending_dialogs import (
     MAX_LINES_IN_DIALOG,
@@ -170,11 +170,11 @@ class ReservationAdmin(NewReservationAdmin, ReturnAdmin, ReservationExportAdmin,
     def shown_status(self, reservation: Reservation) -> str:
         return status_of(reservation)
 
-    @display(description="Expires (UTC)")
+    @display(description=in_time_zone("Expires"))
     def expires(self, reservation: Reservation) -> str:
         return format_time(reservation.expires_at) if reservation.expires_at else "Never"
 
-    @display(description="Created (UTC)")
+    @display(description="Created")
     def created(self, reservation: Reservation) -> str:
         return format_time(reservation.created_at)
 

@@ -1,5 +1,6 @@
 """Say in words what an event of the ledger was. Load the events with their reservations."""
 
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import Truncator
 
@@ -35,7 +36,7 @@ def late_count(event: StockEvent) -> str:
     moment = event.details.get("counted_at")
     if event.type != _Type.ADJUSTED or not moment:
         return ""
-    return f"{parse_time(moment):%Y-%m-%d %H:%M:%S}"
+    return f"{timezone.localtime(parse_time(moment)):%Y-%m-%d %H:%M:%S}"
 
 
 def edits_in_words(event: StockEvent) -> str:

@@ -157,7 +157,7 @@ class StockEvent(models.Model):
 
 
 class DailyTotal(models.Model):
-    """The units that came in and went out on one day (UTC), over all products.
+    """The units that came in and went out on one day of the back office, over all products.
 
     Opening stock is left out.
     `products.daily_totals` adds up the events, as far as the `DailyTotalsCursor`.
@@ -175,9 +175,13 @@ class DailyTotal(models.Model):
 
 
 class DailyTotalsCursor(models.Model):
-    """The last event in the daily totals. The only row is locked while events are added."""
+    """The last event in the daily totals, and the time zone of their days.
+
+    The only row is locked while events are added.
+    """
 
     last_id = models.BigIntegerField(default=0)
+    time_zone = models.CharField(max_length=100, default="UTC")
 
     class Meta:
         default_permissions = ()

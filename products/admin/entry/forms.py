@@ -63,7 +63,7 @@ class CountForm(EntryForm):
     reason = ReasonField("adjust")
     counted_at = TimeField(
         required=False,
-        label="Time of the count (UTC)",
+        label="Time of the count",
         help_text="For counts that were made earlier. Later sales and deliveries are kept. Leave "
         "empty if you count now.",
     )

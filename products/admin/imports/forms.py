@@ -229,7 +229,7 @@ class AdjustmentImportForm(ImportForm):
     )
     counted_at = TimeField(
         required=False,
-        label="Time of the count (UTC)",
+        label="Time of the count",
         help_text="For counts that were made earlier, if the file does not have their time. Later "
         "sales and deliveries are kept.",
     )

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from django.template.defaultfilters import pluralize
 from django.urls import reverse
+from django.utils import timezone
 
 from products import stock
 from products.admin.imports.forms import (
@@ -288,7 +289,8 @@ class AdjustmentImport(Import):
 def _label_of(operation: stock.Operation) -> str:
     if isinstance(operation, stock.Adjust):
         if operation.counted_at:
-            return f"Counted {operation.quantity} at {operation.counted_at:%Y-%m-%d %H:%M:%S} UTC"
+            moment = timezone.localtime(operation.counted_at)
+            return f"Counted {operation.quantity} at {moment:%Y-%m-%d %H:%M:%S} {moment:%Z}"
         return f"Set to {operation.quantity}"
     return f"{type(operation).__name__} {getattr(operation, 'amount', '')}"
 

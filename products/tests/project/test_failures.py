@@ -50,6 +50,13 @@ WRONG_SETTINGS = [
         )
         for value in ("a-f", "/", "a-z,", "a", "[a-z]", r"\w", "a-z\t", "ä")
     ),
+    (
+        "TIME_ZONE",
+        "Mars",
+        "TIME_ZONE must be a time zone such as Europe/Berlin or UTC, not 'Mars'.",
+    ),
+    ("TIME_ZONE", "../Berlin", "TIME_ZONE must be a time zone such as Europe/Berlin or UTC"),
+    ("REORDER_FACTOR", "0", "REORDER_FACTOR must be a whole number from 1 to 100, not '0'."),
     ("NUM_PROXIES", "-1", "NUM_PROXIES must be a whole number of 0 or more, not '-1'."),
     ("SECURE_SSL_REDIRECT", "maybe", "SECURE_SSL_REDIRECT must be on or off, not 'maybe'."),
     ("SESSION_COOKIE_SECURE", "maybe", "SESSION_COOKIE_SECURE must be on or off"),
