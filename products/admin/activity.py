@@ -146,10 +146,14 @@ def _url_of(event: StockEvent) -> str:
 
 def products_of(group: Group) -> str:
     """Return links to the first products of a group, and the number of others."""
-    links = (
-        (link_to(each.product, each.sku), Truncator(each.product.name).chars(MAX_QUOTED))
-        for each in group.named()
-    )
-    named = format_html_join(", ", '{} <span class="text-subtle">{}</span>', links)
+    # Underlined, since the links are in a text.
+    link = '<a class="text-link underline" href="{}">{}</a> <span class="text-subtle">{}</span>'
+    named = format_html_join(", ", link, map(_link_parts, group.named()))
     others = len(group.of_each_product()) - MAX_NAMED
     return format_html("{} and {} more", named, f"{others:,}") if others > 0 else named
+
+
+def _link_parts(event: StockEvent) -> tuple[str, str, str]:
+    """Return the URL, the SKU and the name of the product of an event."""
+    url = reverse("admin:products_product_change", args=[event.product_id])
+    return url, event.sku, Truncator(event.product.name).chars(MAX_QUOTED)
