@@ -386,8 +386,8 @@ UNFOLD = {
     "SITE_TITLE": "Inventory",
     "SITE_HEADER": "Inventory",
     "SITE_SUBHEADER": "Every unit accounted for",
-    "SITE_SYMBOL": "inventory_2",
-    "SITE_URL": reverse_lazy("admin:index"),
+    "SITE_ICON": lambda request: static("products/favicon.svg"),
+    "SITE_URL": None,  # The user menu would link to a site, but there is no other site.
     "SITE_FAVICONS": [
         {
             "rel": "icon",
@@ -395,7 +395,11 @@ UNFOLD = {
             "href": lambda request: static("products/favicon.svg"),
         },
     ],
-    "SCRIPTS": [lambda request: static("products/dialogs.js")],
+    "STYLES": [lambda request: static("products/frame.css")],
+    "SCRIPTS": [
+        lambda request: static("products/frame.js"),
+        lambda request: static("products/dialogs.js"),
+    ],
     "ACCOUNT": {
         "navigation": [
             {"title": "Your account", "link": reverse_lazy("own_page")},
@@ -406,7 +410,7 @@ UNFOLD = {
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "COLORS": {
-        # Tailwind's teal.
+        # Tailwind's teal. From 600 on, each is one step darker, for a contrast of 4.5 with white.
         "primary": {
             "50": "oklch(98.4% .014 180.72)",
             "100": "oklch(95.3% .051 180.801)",
@@ -414,10 +418,10 @@ UNFOLD = {
             "300": "oklch(85.5% .138 181.071)",
             "400": "oklch(77.7% .152 181.912)",
             "500": "oklch(70.4% .14 182.503)",
-            "600": "oklch(60% .118 184.704)",
-            "700": "oklch(51.1% .096 186.391)",
-            "800": "oklch(43.7% .078 188.216)",
-            "900": "oklch(38.6% .063 188.416)",
+            "600": "oklch(51.1% .096 186.391)",
+            "700": "oklch(43.7% .078 188.216)",
+            "800": "oklch(38.6% .063 188.416)",
+            "900": "oklch(33% .055 190)",
             "950": "oklch(27.7% .046 192.524)",
         },
     },

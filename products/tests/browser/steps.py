@@ -80,6 +80,11 @@ def choose_import(page: Page, title: str, text: str) -> None:
     """Upload this text as a CSV file on an import page and wait for the preview."""
     page.goto("/admin/products/product/")
     _choose_action(page, title)
+    preview_file(page, text)
+
+
+def preview_file(page: Page, text: str) -> None:
+    """Upload this text as a CSV file on the current page and wait for the preview."""
     file = FilePayload(name="list.csv", mimeType="text/csv", buffer=text.encode())
     page.locator("input[type=file]").set_input_files(file)
     page.get_by_role("button", name="Preview").click()
@@ -89,7 +94,7 @@ def choose_import(page: Page, title: str, text: str) -> None:
 def _choose_action(page: Page, title: str) -> None:
     """Click an action in the page header. In a narrow window it is in a menu."""
     action = page.get_by_role("link", name=title)
-    menu = page.locator("#header-inner").get_by_role("link", name="more_horiz")
+    menu = page.locator("#header-inner").get_by_role("button", name="Actions", exact=True)
     expect(action.or_(menu)).to_be_visible()
     if menu.is_visible():
         menu.click()

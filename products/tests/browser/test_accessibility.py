@@ -1,0 +1,329 @@
+"""axe-core finds no serious problem on any page, in light and in dark mode.
+
+To add a page, reach it by clicking in one of the tests, and call `check` there. `pytest -rP` prints
+the number of findings of each page.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from products import stock
+from products.tests.browser.steps import PASSWORD, log_in, make_staff, open_dialog, preview_file
+from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.parametrize("color_scheme", ["light", "dark"]),
+]
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
+IMPACTS = ("critical", "serious", "moderate", "minor")
+UNTIL_STILL = "() => Promise.allSettled(document.getAnimations().map(each => each.finished))"
+
+Check = Callable[[str], None]
+
+
+class Findings:
+    """The findings of axe-core on the pages of one test."""
+
+    def __init__(self, page: Page, color_scheme: str) -> None:
+        self.page = page
+        self.color_scheme = color_scheme
+        self.axe = Axe()
+        self.table: list[str] = []
+        self.serious: list[str] = []
+
+    def check(self, name: str) -> None:
+        """Run axe-core on the current page, which gets this name in the table."""
+        self.page.evaluate(UNTIL_STILL)
+        options = {"runOnly": RULES, "resultTypes": ["violations"]}
+        found = self.axe.run(self.page, options=options).response["violations"]
+        nodes = {impact: _nodes(found, impact) for impact in IMPACTS}
+        counts = "  ".join(f"{impact} {len(nodes[impact])}" for impact in IMPACTS)
+        self.table.append(f"{self.color_scheme:5}  {name:42}  {counts}")
+        self.table += [f"       {text}" for text in nodes["moderate"] + nodes["minor"]]
+        self.serious += [f"{name}: {text}" for text in nodes["critical"] + nodes["serious"]]
+        headings = self.page.locator("h1:visible").all_inner_texts()
+        if len(headings) != 1:
+            self.serious.append(f"{name}: one first heading expected, found {headings}")
+
+
+def _nodes(found: list[Any], impact: str) -> list[str]:
+    """Return the elements with findings of this impact, each with the rule."""
+    return [
+        f"{each['id']} at {' '.join(map(str, node['target']))}: {node['html'][:200]}"
+        for each in found
+        if each["impact"] == impact
+        for node in each["nodes"]
+    ]
+
+
+@pytest.fixture
+def check(page: Page, color_scheme: str) -> Iterator[Check]:
+    """Check the current page. The test fails at its end if a page had serious findings."""
+    findings = Findings(page, color_scheme)
+    yield findings.check
+    print(*findings.table, sep="\n")  # noqa: T201
+    assert findings.serious == []
+
+
+@pytest.fixture
+def _shop(db: None) -> None:
+    """A product that is low, one that is out of stock, and an open reservation."""
+    ProductFactory.create(sku="CUP", name="Cup", minimum_stock_level=50)
+    ProductFactory.create(sku="JUG", name="Jug", quantity=0)
+    stock.reserve(sku="CUP", amount=3, reference="order-1", expires_in=600, by=ACTOR)
+
+
+def go(page: Page, title: str) -> None:
+    """Open a page from the sidebar."""
+    page.get_by_role("navigation", name="Main").get_by_role("link", name=title, exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+
+
+def close_dialog(page: Page) -> None:
+    page.keyboard.press("Escape")
+    expect(page.locator("#dialog")).to_be_hidden()
+
+
+def test_login(page: Page, ada: User, check: Check, settings: Any) -> None:
+    settings.LOGIN_FAILURES_PER_NAME = (1, 60)
+    page.goto("/admin/")
+    check("Login")
+    for name in ("Login, wrong password", "Login, too many wrong passwords"):
+        page.get_by_label("Username").fill("Ada")
+        page.get_by_label("Password").fill("guess")
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_text("password").first).to_be_visible()
+        check(name)
+
+
+@pytest.mark.usefixtures("_shop")
+def test_front_page_and_user_menu(page: Page, ada: User, check: Check) -> None:
+    log_in(page, ada)
+    check("Front page")
+    user_menu = page.get_by_role("button", name="Ada")
+    user_menu.click()
+    expect(page.get_by_role("link", name="Change password")).to_be_visible()
+    check("Front page, user menu open")
+    page.get_by_role("link", name="Your account").click()
+    check("Your account")
+    page.get_by_role("link", name="Change password").click()
+    check("Change own password")
+    page.get_by_label("Old password").fill("guess")
+    page.get_by_role("button", name="Change password").click()
+    check("Change own password, refused")
+    page.get_by_label("Old password").fill(PASSWORD)
+    for field in page.get_by_label("New password").all():
+        field.fill("battery-horse-7")
+    page.get_by_role("button", name="Change password").click()
+    expect(page.get_by_text("Your password was changed.")).to_be_visible()
+    check("Own password changed")
+    user_menu.click()
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_text("You have been successfully logged out")).to_be_visible()
+    check("Logged out")
+
+
+def test_front_page_without_rights(page: Page, check: Check) -> None:
+    user = make_staff("Nora", "Stock viewer")
+    user.groups.clear()
+    log_in(page, user)
+    check("Front page, no rights")
+
+
+@pytest.mark.usefixtures("_shop")
+def test_products(page: Page, ada: User, check: Check) -> None:
+    log_in(page, ada)
+    go(page, "Products")
+    check("Products")
+    page.get_by_role("button", name="Filters").click()
+    expect(page.get_by_role("dialog", name="Filters")).to_be_visible()
+    check("Products, filters open")
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="Print").click()
+    check("Products, to print")
+    page.get_by_role("link", name="Back to the list").click()
+    page.get_by_role("row", name="CUP").get_by_role("button", name="Actions").click()
+    expect(page.get_by_role("link", name="Count stock")).to_be_visible()
+    check("Products, actions of a row open")
+    page.get_by_role("link", name="Count stock").click()
+    expect(page.get_by_role("dialog", name="Count stock")).to_be_visible()
+    check("Products, dialog of a row")
+    close_dialog(page)
+    page.locator("#searchbar").fill("nothing")
+    page.locator("#searchbar").press("Enter")
+    expect(page.get_by_role("link", name="Create NOTHING")).to_be_visible()
+    check("Products, none found")
+    page.get_by_role("link", name="Create NOTHING").click()
+    check("Add product")
+    page.get_by_role("button", name="Create", exact=True).click()
+    expect(page.get_by_text("This field is required.")).to_be_visible()
+    check("Add product, refused")
+
+
+@pytest.mark.usefixtures("_shop")
+def test_product(page: Page, ada: User, check: Check) -> None:
+    log_in(page, ada)
+    go(page, "Products")
+    page.get_by_role("link", name="CUP", exact=True).click()
+    check("Product")
+    for title in ("Count stock", "Add stock", "Remove stock", "Reserve stock"):
+        dialog = open_dialog(page, title)
+        check(f"Product, {title}")
+        close_dialog(page)
+    dialog = open_dialog(page, "Remove stock")
+    dialog.get_by_label("Amount").fill("1000")
+    dialog.get_by_role("button", name="Remove").click()
+    expect(dialog.get_by_text("available.")).to_be_visible()
+    check("Product, Remove stock refused")
+    close_dialog(page)
+    page.get_by_label("Name").fill("")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("This field is required.")).to_be_visible()
+    check("Product, edit refused")
+
+
+@pytest.mark.usefixtures("_shop")
+@pytest.mark.parametrize(
+    ("action", "field"), [("Count stock", "Reason"), ("Set minimum", "Minimum")]
+)
+def test_batches(page: Page, ada: User, check: Check, action: str, field: str) -> None:
+    log_in(page, ada)
+    go(page, "Products")
+    for sku in ("CUP", "JUG"):
+        page.get_by_role("row", name=sku).get_by_role("checkbox").check()
+    page.get_by_role("combobox", name="Action").select_option(action)
+    check(f"Products, {action} chosen")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_label(field).first).to_be_visible()
+    check(action)
+
+
+@pytest.mark.usefixtures("_shop")
+@pytest.mark.parametrize("title", ["Import products", "Import stock changes"])
+def test_imports(page: Page, ada: User, check: Check, title: str) -> None:
+    log_in(page, ada)
+    go(page, "Products")
+    page.get_by_role("link", name=title).click()
+    check(title)
+    column = "minimum_stock_level" if title == "Import products" else "quantity"
+    for name, value in (("preview", "7"), ("refused", "x")):
+        preview_file(page, f"sku,{column}\nCUP,{value}\n")
+        check(f"{title}, {name}")
+        page.get_by_role("link", name="Choose another file").click()
+
+
+@pytest.mark.usefixtures("_shop")
+def test_reservations(page: Page, ada: User, check: Check) -> None:
+    log_in(page, ada)
+    go(page, "Reservations")
+    check("Reservations")
+    page.get_by_role("button", name="Filters").click()
+    expect(page.get_by_role("dialog", name="Filters")).to_be_visible()
+    check("Reservations, filters open")
+    page.keyboard.press("Escape")
+    page.get_by_role("row", name="order-1").get_by_role("link").first.click()
+    check("Reservation")
+    for title in ("Fulfill", "Release", "Extend"):
+        open_dialog(page, title)
+        check(f"Reservation, {title}")
+        close_dialog(page)
+
+
+@pytest.mark.usefixtures("_shop")
+def test_new_reservation(page: Page, ada: User, check: Check) -> None:
+    log_in(page, ada)
+    go(page, "Reservations")
+    page.get_by_role("link", name="New reservation").click()
+    check("New reservation")
+    page.get_by_label("SKU").first.press_sequentially("CU")
+    expect(page.get_by_role("option", name="CUP")).to_be_visible()
+    check("New reservation, SKUs offered")
+    page.get_by_role("option", name="CUP").click()
+    page.get_by_label("Amount").first.fill("1000")
+    page.get_by_role("button", name="Reserve", exact=True).click()
+    expect(page.get_by_text("1000 of CUP requested")).to_be_visible()
+    check("New reservation, refused")
+
+
+@pytest.mark.usefixtures("_shop")
+def test_ledger(page: Page, ada: User, check: Check) -> None:
+    log_in(page, ada)
+    go(page, "Ledger")
+    check("Ledger")
+    page.get_by_role("button", name="Filters").click()
+    expect(page.get_by_role("dialog", name="Filters")).to_be_visible()
+    check("Ledger, filters open")
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="Today").click()
+    check("Ledger, one filter chosen")
+    page.get_by_role("row", name="CUP").first.get_by_role("link").first.click()
+    check("Ledger, one event")
+
+
+def test_api_keys(page: Page, ada: User, check: Check) -> None:
+    ApiKeyFactory.create(name="webshop")
+    log_in(page, ada)
+    go(page, "API keys")
+    check("API keys")
+    page.get_by_role("link", name="Add API key").click()
+    check("Add API key")
+    page.get_by_role("button", name="Save").click()
+    check("Add API key, refused")
+    page.get_by_label("Name").fill("scanner")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Copy the key now.")).to_be_visible()
+    check("API key issued")
+    page.get_by_role("link", name="I have copied the key").click()
+    page.get_by_role("link", name="webshop").click()
+    check("API key")
+    open_dialog(page, "Revoke key")
+    check("API key, Revoke key")
+
+
+def test_users_and_groups(page: Page, ada: User, check: Check) -> None:
+    make_staff("Vera", "Stock viewer")
+    log_in(page, ada)
+    go(page, "Staff")
+    check("Staff")
+    page.get_by_role("link", name="Add user").click()
+    check("Add a colleague")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("This field is required.").first).to_be_visible()
+    check("Add a colleague, refused")
+    page.get_by_label("User name").fill("Paul")
+    page.get_by_label("Stock clerk").check()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Paul can log in now")).to_be_visible()
+    check("Colleague added")
+    go(page, "Staff")
+    page.get_by_role("link", name="Vera").click()
+    check("Colleague")
+    go(page, "Groups")
+    check("Groups")
+    page.get_by_role("link", name="Stock clerk").click()
+    check("Group")
+
+
+def test_errors(page: Page, ada: User, check: Check, console_errors: list[str]) -> None:
+    log_in(page, ada)
+    page.goto("/admin/products/product/999/change/")
+    check("A product that does not exist")
+    page.goto("/admin/nothing/")
+    check("A page that does not exist")
+    page.goto("/admin/products/product/add/")
+    check("A page that is forbidden")
+    console_errors.clear()  # Chromium reports 403 and 404.
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+def test_docs(page: Page, check: Check, path: str) -> None:
+    page.goto(path)
+    expect(page.get_by_role("heading", name="Inventory service")).to_be_visible()
+    check(path)
