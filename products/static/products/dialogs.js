@@ -82,3 +82,10 @@ document.addEventListener("submit", (event) => {
 window.addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-send-once]")) delete form.dataset.sent;
 });
+
+// Unfold hides the page until Alpine has started, so the browser may not have focused this field.
+document.addEventListener("alpine:initialized", () => {
+  Alpine.nextTick(() => {
+    if (document.activeElement === document.body) document.querySelector("[autofocus]")?.focus();
+  });
+});
