@@ -24,7 +24,7 @@ from products.models.events import (
 )
 from products.models.fields import MomentField, SkuField, TermsField, WordsField
 from products.models.files import BulkRefusal, BulkRun, ImportedFile, PendingImport
-from products.models.products import AVAILABLE, TO_ORDER, Levels, PastLevel, Product
+from products.models.products import AVAILABLE, NAME_ORDER, TO_ORDER, Levels, PastLevel, Product
 from products.models.reservations import Reservation, ReservationLine, ReservationQuerySet
 from products.models.search import terms_of
 
@@ -34,6 +34,7 @@ __all__ = [
     "MAX_IDEMPOTENCY_KEY_LENGTH",
     "MAX_REQUEST_ID_LENGTH",
     "MIN_CLAIM_HOURS",
+    "NAME_ORDER",
     "REPAIR_ACTOR",
     "TO_ORDER",
     "TRUSTED_SECONDS",

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Upper
+from django.db.models.functions import Left, Upper
 from django.db.models.lookups import LessThan, LessThanOrEqual
 
 from products.db.clock import Now
@@ -77,6 +77,10 @@ _SKU_IN_CAPITALS = Upper("sku")
 _SKU_IN_CAPITALS_WITHOUT_ZEROS = models.Func(
     _SKU_IN_CAPITALS, function="LTRIM", template="%(function)s(%(expressions)s, '0')"
 )
+
+
+NAME_ORDER = Left("search_terms", 64)
+"""The words of the name without case and accents, for lists that are sorted by name."""
 
 
 class ProductQuerySet(models.QuerySet["Product"]):
@@ -218,6 +222,7 @@ class Product(models.Model):
             ),
             models.Index(fields=["id"], condition=Q(archived=True), name="product_archived_id"),
             models.Index(_SKU_IN_CAPITALS_WITHOUT_ZEROS, name="product_similar_sku"),
+            models.Index(NAME_ORDER, name="product_name_order"),
             # The products to count next. Only counts change these indexes.
             models.Index(
                 fields=["id"],

@@ -7,7 +7,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import OperationalError, connection
 from django.test import Client
-from django.urls import reverse
+from django.urls import reverse, reverse_lazy
 from django.utils.html import escape
 
 from products import stock
@@ -16,6 +16,8 @@ from products.models import Product, Reservation, StockEvent
 from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
 
 pytestmark = pytest.mark.django_db
+
+LIST = reverse_lazy("admin:products_product_changelist")
 
 
 @pytest.fixture
@@ -286,3 +288,56 @@ def test_a_forged_value_that_the_page_showed_is_refused(staff: Client, seen: str
 
     assert response.status_code == 200
     assert Product.objects.get().minimum_stock_level == 0
+
+
+LEVELS = {
+    "A-1": ("Émile", 5, 2),
+    "A-2": ("anna", 9, 20),
+    "A-3": ("Berta", 0, 1),
+    "A-4": ("ANNA blue", 7, 10),
+}
+"""The name, the quantity and the minimum of each product."""
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ("sku", ["A-1", "A-2", "A-3", "A-4"]),
+        ("sorted_name", ["A-2", "A-4", "A-3", "A-1"]),
+        ("quantity", ["A-3", "A-1", "A-4", "A-2"]),
+        ("available", ["A-3", "A-1", "A-4", "A-2"]),
+        ("status", ["A-2", "A-4", "A-3", "A-1"]),  # By shortage.
+    ],
+)
+@pytest.mark.parametrize("search", ["", "a-"])
+def test_the_list_sorts_by_name_level_and_shortage(
+    staff: Client, column: str, expected: list[str], search: str
+) -> None:
+    for sku, (name, quantity, minimum) in LEVELS.items():
+        ProductFactory.create(sku=sku, name=name, quantity=quantity, minimum_stock_level=minimum)
+    number = staff.get(LIST).context["cl"].list_display.index(column)
+
+    def sorted_by(order: str) -> list[str]:
+        listed = staff.get(LIST, {"o": order, **({"q": search} if search else {})})
+        return [product.sku for product in listed.context["cl"].result_list]
+
+    assert sorted_by(f"{number}") == expected
+    assert sorted_by(f"-{number}") == expected[::-1]
+
+
+def test_an_exact_sku_opens_its_product(staff: Client) -> None:
+    product = ProductFactory.create(sku="MUG", name="Mug")
+    stock.edit(sku="MUG", archived=True, by=ACTOR)
+
+    for text in ("MUG", " mug\t", "Mug"):
+        opened = staff.get(LIST, {"q": text, "stock": "low"})
+        assert opened["Location"] == change_url(product)
+    for query in ({"q": "MU"}, {"q": "MUG", "o": "1"}, {"q": "MUG", "list": "1"}, {"q": "\0"}):
+        assert staff.get(LIST, query).status_code == 200
+
+
+def test_an_exact_sku_opens_no_product_for_users_who_may_not_view_it(client: Client) -> None:
+    ProductFactory.create(sku="MUG")
+    client.force_login(get_user_model().objects.create_user("Nobody", is_staff=True))
+
+    assert client.get(LIST, {"q": "MUG"}).status_code == 403
