@@ -98,7 +98,7 @@ class CountAdmin(EntryAdmin, ProductExportAdmin):
             messages.warning(
                 request,
                 f"These are the first {MAX_LINES:,} products. Filter the list to count others, or "
-                "download a sheet for all of them below the list.",
+                "download a count sheet of all of them above the list.",
             )
         products = products[:MAX_LINES]
         form = COUNT.entry_form(initial=_initial(products))
