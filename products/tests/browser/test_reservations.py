@@ -267,6 +267,7 @@ def test_an_overdue_reservation_is_given_back_on_its_page(page: Page, grace: Use
     open_reservation(page, "order-late")
 
     dialog = open_dialog(page, "Give back")
+    wait_for_cursor(dialog.get_by_role("button", name="Give back"))
     page.keyboard.press("Enter")
 
     expect(page.get_by_text("order-late are available again.")).to_be_visible()
@@ -279,7 +280,7 @@ def test_an_overdue_reservation_is_reserved_again_on_its_page(page: Page, grace:
     log_in(page, grace)
     open_product(page, "CUP")
     expect(page.get_by_text("1 of 3 reserved units are overdue")).to_be_visible()
-    page.get_by_role("row").filter(has_text="order-late").get_by_role("link").click()
+    page.get_by_role("row").filter(has_text="Overdue").get_by_role("link").click()
 
     dialog = open_dialog(page, "Reserve again")
     dialog.get_by_label("Minutes from now").fill("30")
@@ -298,6 +299,7 @@ def test_enter_alone_gives_no_reservation_an_end(page: Page, grace: User) -> Non
     open_reservation(page, "order-free")
 
     dialog = open_dialog(page, "Set an end")
+    wait_for_cursor(dialog.get_by_label("Minutes from now"))
     page.keyboard.press("Enter")
     expect(dialog.get_by_text("Enter minutes or a time.")).to_be_visible()
     assert Reservation.objects.get(reference="order-free").expires_at is None
