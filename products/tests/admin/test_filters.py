@@ -72,3 +72,14 @@ def test_a_lookup_that_no_filter_offers_is_refused(root: Client, name: str, look
     answer = root.get(reverse(f"admin:{name}_changelist"), {lookup: r"(.*)*\1\1x"})
 
     assert answer.status_code == 400
+
+
+def test_the_page_of_a_row_leads_back_to_the_filtered_list(root: Client) -> None:
+    cup = ProductFactory.create(minimum_stock_level=50)
+    page = reverse("admin:products_product_changelist")
+    row = reverse("admin:products_product_change", args=[cup.pk])
+
+    shown = root.get(row, {"_changelist_filters": "q=sk&stock=low"}).content.decode()
+
+    assert f'href="{page}?q=sk&amp;stock=low"' in shown
+    assert f'href="{page}"' in root.get(row).content.decode()
