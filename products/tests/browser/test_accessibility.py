@@ -206,6 +206,16 @@ def test_batches(page: Page, ada: User, check: Check, action: str, field: str) -
 
 
 @pytest.mark.usefixtures("_shop")
+@pytest.mark.parametrize("title", ["Receive", "Count"])
+def test_receive_and_count(page: Page, ada: User, check: Check, title: str) -> None:
+    log_in(page, ada)
+    go(page, "Products")
+    page.get_by_role("link", name=title, exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(title)
+    check(title)
+
+
+@pytest.mark.usefixtures("_shop")
 @pytest.mark.parametrize("title", ["Import products", "Import stock changes"])
 def test_imports(page: Page, ada: User, check: Check, title: str) -> None:
     log_in(page, ada)
