@@ -44,7 +44,7 @@ class ArchiveDialog(_SwitchDialog):
     archived = True
     done = "Archived"
     done_before = "is already archived"
-    explanation = "Lists and alerts leave out archived products. To find one, filter by Archived."
+    explanation = "Lists and alerts leave out archived products. To find one, use Filters."
 
     def warning(self) -> str:
         """Return what happens to the units of the product, for the template."""

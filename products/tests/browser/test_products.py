@@ -138,7 +138,7 @@ def test_a_product_is_archived_found_by_its_filter_and_restored(page: Page) -> N
 
     open_list(page, "Products")
     expect(page.get_by_role("heading", name="No products")).to_be_visible()
-    apply_filters(page, By_archive_status="Archived")
+    apply_filters(page, By_archive_status="Archived only")
     page.get_by_role("link", name="CUP", exact=True).click()
     dialog = open_dialog(page, "Restore")
     dialog.get_by_role("button", name="Restore").click()
