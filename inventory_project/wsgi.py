@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -15,6 +16,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "inventory_project.settings")
 # Skip values that the log does not show: see "Optimization" in Python's Logging HOWTO.
 logging._srcfile = None
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+# A thread that computes, such as for a large page, gives way to short requests ten times as often
+# as by default. docs/explanation/performance.md has the measurement.
+sys.setswitchinterval(0.0005)
 
 _django = get_wsgi_application()
 
