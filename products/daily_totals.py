@@ -5,7 +5,7 @@ Opening stock is left out: the units were there before. They would dwarf those o
 Summing a month of the ledger for each page view would be slow. So each view first adds the new
 events to the rows of their days. Writers of events are not involved. Events are added in the order
 of their ids, up to the last settled id of `products.feed`: none is missed, and none is added twice.
-After a change of the time zone, the days are other ones, so the totals start anew.
+A change of the time zone changes the days, so all events are added again.
 """
 
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Lists with their filters: what is chosen is shown above the list, and can be removed there."""
+"""Lists that show their filters in use above the rows, each with a link that removes it."""
 
 from collections.abc import Collection, Iterator
 from typing import Any, ClassVar, NamedTuple
