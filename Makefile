@@ -71,7 +71,7 @@ test-fast: install  ## Run the fast tests on SQLite
 	$(ON_SQLITE) $(PYTEST) $(IN_PROCESSES) -m "not slow"
 
 test-browser: install  ## Test the back office in Chromium (CHROMIUM=path)
-	$(PYTEST) products/tests/browser
+	$(PYTEST) $(IN_PROCESSES) products/tests/browser
 
 test-clients: install $(CLIENTS_VENV)/installed  ## Place orders with a generated Python client
 	$(ON_SQLITE) $(PYTEST) products/tests/clients/test_python.py

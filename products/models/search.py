@@ -203,7 +203,7 @@ class Search:
     """
 
     def __init__(self, text: str) -> None:
-        self.text = " ".join(text.split())
+        self.text = text.strip()
 
     @cached_property
     def listed(self) -> list[str]:
@@ -250,6 +250,8 @@ class Search:
         if len(self._folded) > MAX_NAME_LENGTH:
             return None
         pieces = [part for piece in dict.fromkeys(self._folded.split()) for part in _piece(piece)]
-        as_a_whole = _part_of_sku(self._folded) if " " in self._folded else []
+        # A SKU can have several blanks in a row.
+        wholes = dict.fromkeys([self._folded, fold(self.text).strip()])
+        as_a_whole = [part for whole in wholes if " " in whole for part in _part_of_sku(whole)]
         alternatives = [*([_all_of(pieces)] if pieces else []), *as_a_whole]
         return _any_of(alternatives) if alternatives else None

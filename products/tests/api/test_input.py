@@ -966,6 +966,6 @@ def test_the_largest_allowed_queries_are_accepted(api: APIClient, path: str, row
 
 
 @pytest.mark.parametrize("path", [*PAGED, "/v1/products/CUP", "/openapi.json", "/docs", "/redoc"])
-def test_a_query_with_a_thousand_parameters_is_refused(api: APIClient, path: str) -> None:
-    for query in ("a=1&" * 1001, "&" * 2000):
+def test_a_query_with_too_many_parameters_is_refused(api: APIClient, path: str) -> None:
+    for query in ("a=1&" * 5001, "&" * 6000):
         assert_refused(api.get(f"{path}?{query}"), stored(), None)

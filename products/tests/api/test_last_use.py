@@ -106,11 +106,12 @@ def test_processes_at_once_record_one_use() -> None:
 def test_a_read_only_database_still_answers() -> None:
     api_key = ApiKeyFactory.create()
     is_sqlite = connection.vendor == "sqlite"
-    read_only = "PRAGMA query_only = ON" if is_sqlite else "SET default_transaction_read_only = on"
+    read_only = "PRAGMA query_only" if is_sqlite else "SET default_transaction_read_only"
     with connection.cursor() as cursor:
-        cursor.execute(read_only)
+        cursor.execute(f"{read_only} = on")
     try:
         assert use(api_key) == 200
         assert last_use(api_key) is None
     finally:
-        connection.close()
+        with connection.cursor() as cursor:  # The connection goes back to the pool.
+            cursor.execute(f"{read_only} = off")

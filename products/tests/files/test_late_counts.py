@@ -378,7 +378,7 @@ def test_a_form_has_the_time_of_counts_without_one(manager: Client) -> None:
     assert levels() == {"CUP": 8, "MUG": 6, "POT": 7}
     wrong = upload(manager, rows, **fields, counted_at="yesterday")
     assert wrong.context["form"].errors["counted_at"] == [
-        "Enter a date and a time in UTC, such as 2026-11-20T18:00."
+        "Enter a date and a time, such as 2026-11-20T18:00."
     ]
 
 
@@ -399,7 +399,8 @@ def test_the_ledger_shows_and_exports_the_moment(
     detail = page("stockevent", event.pk)
     call_command("export_events", "-", stdout=output)
 
-    assert all("counted at 2026-11-20 18:00:00 · stocktake" in shown for shown in pages)
-    assert "Counted at (UTC)" in detail
+    assert all("Counted at 2026-11-20 18:00:00: " in shown for shown in pages)
+    assert all("stocktake" in shown for shown in pages)
+    assert "Counted at" in detail
     assert "2026-11-20 18:00:00" in detail
     assert MOMENT in output.getvalue()
