@@ -10,7 +10,7 @@ from rest_framework.request import Request
 
 from products.api.drf import CursorPagination
 from products.api.problems import invalid_field
-from products.models import Reservation, ReservationLine
+from products.models import Reservation, ReservationLine, ReservationLineQuerySet
 from products.validators import is_possible_sku
 
 PAGE_SIZE = 100
@@ -122,22 +122,21 @@ class ReservationPagination(StrictCursorPagination):
         self, queryset: Any, request: Request, view: Any = None
     ) -> list[Any] | None:
         page: list[Reservation] = super().paginate_queryset(queryset, request, view) or []
-        lines = _read_lines(page, limit=MAX_LINES_ON_PAGE + 1)
-        if len(lines) > MAX_LINES_ON_PAGE:
+        # Counted up to the limit only, because a page may have a million lines.
+        if _lines_of(page)[: MAX_LINES_ON_PAGE + 1].count() > MAX_LINES_ON_PAGE:
             page = self.page = self._shorten(page)
-            lines = _read_lines(page)
         by_id: dict[int, Reservation] = {}
         for reservation in page:
             reservation.loaded_lines = []
             by_id[reservation.pk] = reservation
-        for line in sorted(lines, key=lambda line: line.pk):
+        for line in _lines_of(page).order_by("pk").read_with_sku():
             by_id[line.reservation_id].loaded_lines.append(line)
         return page
 
     def _shorten(self, page: list[Reservation]) -> list[Reservation]:
         """Drop the reservations whose lines are too many, at the end that is read last."""
-        counted = ReservationLine.objects.filter(reservation__in=page).order_by()
-        lines_of = dict(counted.values_list("reservation").annotate(Count("pk")))
+        counted = _lines_of(page).values_list("reservation").annotate(Count("pk"))
+        lines_of = dict(counted)
         is_reverse = self.cursor is not None and self.cursor.reverse
         kept: list[Reservation] = []
         lines = 0
@@ -154,6 +153,5 @@ class ReservationPagination(StrictCursorPagination):
         return kept[::-1] if is_reverse else kept
 
 
-def _read_lines(page: list[Reservation], limit: int | None = None) -> list[ReservationLine]:
-    # Sorted later: the database would read all lines to sort them before it applies the limit.
-    return list(ReservationLine.objects.with_sku().filter(reservation__in=page)[:limit])
+def _lines_of(page: list[Reservation]) -> ReservationLineQuerySet:
+    return ReservationLine.objects.filter(reservation__in=page)

@@ -25,7 +25,12 @@ from products.models.events import (
 from products.models.fields import MomentField, SkuField, TermsField, WordsField
 from products.models.files import BulkRefusal, BulkRun, ImportedFile, PendingImport
 from products.models.products import AVAILABLE, NAME_ORDER, TO_ORDER, Levels, PastLevel, Product
-from products.models.reservations import Reservation, ReservationLine, ReservationQuerySet
+from products.models.reservations import (
+    Reservation,
+    ReservationLine,
+    ReservationLineQuerySet,
+    ReservationQuerySet,
+)
 from products.models.search import terms_of
 
 __all__ = [
@@ -53,6 +58,7 @@ __all__ = [
     "Product",
     "Reservation",
     "ReservationLine",
+    "ReservationLineQuerySet",
     "ReservationQuerySet",
     "Role",
     "SkuField",

@@ -1,5 +1,6 @@
 """Lists: pages, orders and filters."""
 
+import re
 from typing import Any
 from urllib.parse import urlencode
 
@@ -445,7 +446,9 @@ def test_the_largest_page_of_reservations(api: APIClient) -> None:
     assert [len(first["results"]), len(second["results"])] == [10, 2]
     assert [len(row["lines"]) for row in first["results"]] == [1_000] * 10
     assert second["next"] is None
-    assert not [query["sql"] for query in queries if "description" in query["sql"]]
+    # A join took 14 seconds while PostgreSQL believed that its tables were empty.
+    unwanted = re.compile("description|JOIN")
+    assert not [query["sql"] for query in queries if unwanted.search(query["sql"])]
 
 
 def test_reservations_of_a_product_come_in_pages(
@@ -555,7 +558,7 @@ def test_the_number_of_queries_does_not_depend_on_the_length_of_a_list(
 
     api.get(path)  # Caches the API key.
 
-    assert grow_to(2) == grow_to(20) <= 3
+    assert grow_to(2) == grow_to(20) <= 4
 
 
 def test_the_status_of_a_reservation_agrees_with_its_lines(api: APIClient) -> None:
