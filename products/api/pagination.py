@@ -15,7 +15,7 @@ from products.validators import is_possible_sku
 
 PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1_000
-MAX_LINES_ON_PAGE = 10_000
+MAX_LINES_ON_PAGE = 5_000
 
 _OTHER_ORDER = "This cursor belongs to a list in another order. Start again without it."
 

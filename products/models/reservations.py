@@ -129,7 +129,7 @@ class ReservationLineQuerySet(models.QuerySet["ReservationLine"]):
     def read_with_sku(self) -> list["ReservationLine"]:
         """Return the same lines, however many, in two statements.
 
-        PostgreSQL may try each pair of 10,000 lines and 1,000 products to join them: it does so
+        PostgreSQL may try each pair of 5,000 lines and 1,000 products to join them: it does so
         while its statistics say that a table is empty.
         """
         lines: list[ReservationLine] = list(self.only("product", *_PARTS_OF_LINE))
