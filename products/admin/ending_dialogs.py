@@ -33,6 +33,9 @@ class EndDialog(ReservationDialog):
     done: ClassVar[str]
     page: ClassVar[str]
     """The name of the page with a field for each line."""
+    explanation = "Leave a line empty, or enter 0, to keep its units reserved."
+    column = "Amount"
+    nothing = "This reservation has no open units."
 
     note = NoteField()
     opening = forms.UUIDField(initial=uuid4, widget=forms.HiddenInput)
@@ -44,11 +47,19 @@ class EndDialog(ReservationDialog):
             self.fields[name] = WholeNumberField(
                 min_value=0,
                 required=False,
-                initial=line.open,
+                initial=self.offered(line),
                 label=f"{line.product.sku} {line.product.name}",
-                help_text=f"{line.open:,} of {line.amount:,} open",
+                help_text=self.units_of(line),
             )
         self.order_fields([*self.lines, "reason", "note"])
+
+    def offered(self, line: ReservationLine) -> int | None:
+        """Return the amount that the field of a line starts with."""
+        return line.open
+
+    def units_of(self, line: ReservationLine) -> str:
+        """Return the units of a line, as a text beside its field."""
+        return f"{line.open:,} of {line.amount:,} open"
 
     def _shown_lines(self) -> list[ReservationLine]:
         lines = self.reservation.loaded_lines
@@ -58,9 +69,13 @@ class EndDialog(ReservationDialog):
         open_lines = [line for line in lines if line.open]
         return open_lines if len(open_lines) <= self.max_lines else []
 
-    def rows(self) -> list[tuple[ReservationLine, forms.BoundField]]:
-        """Return each line with its field, for the page."""
-        return [(line, self[name]) for name, line in self.lines.items()]
+    def rows(self) -> list[forms.BoundField]:
+        """Return the field of each line, for the page."""
+        return [self[name] for name in self.lines]
+
+    def fills_amounts(self) -> bool:
+        """Return whether a field starts with an amount."""
+        return any(self.fields[name].initial for name in self.lines)
 
     def chosen(self) -> dict[str, int]:
         """Return the amounts above 0 by the names of their fields."""

@@ -31,7 +31,7 @@ from products.admin.reservation_dialogs import (
     ReserveAgainDialog,
     SetEndDialog,
 )
-from products.admin.returns import ReturnAdmin, has_fulfilled
+from products.admin.returns import ReturnForm, has_fulfilled
 from products.models import Product, Reservation, ReservationLine
 
 SOON_SECONDS = 60 * 60
@@ -126,7 +126,7 @@ class ReservationLineInline(TabularInline):
 
 
 @admin.register(Reservation)
-class ReservationAdmin(NewReservationAdmin, ReturnAdmin, ReservationExportAdmin, ReadOnlyAdmin):
+class ReservationAdmin(NewReservationAdmin, ReservationExportAdmin, ReadOnlyAdmin):
     list_display = ("id", "reference", "shown_status", "expires", "created")
     fields = ("reference", "shown_status", "units", "expires", "created")
     list_filter = (("status", ChoicesFilter), ExpiryFilter)
@@ -154,6 +154,7 @@ class ReservationAdmin(NewReservationAdmin, ReturnAdmin, ReservationExportAdmin,
     set_end = dialog_action("set_end", SetEndDialog, permission="operate", icon="more_time")
     fulfill_lines = lines_page(FulfillLines, icon="local_shipping")
     release_lines = lines_page(ReleaseLines, icon="undo")
+    return_units = lines_page(ReturnForm, icon="assignment_return")
     give_back = dialog_action("give_back", GiveBackDialog, permission="operate", icon="undo")
     reserve_again = dialog_action(
         "reserve_again", ReserveAgainDialog, permission="operate", icon="replay"
