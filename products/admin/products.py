@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.humanize.templatetags.humanize import intcomma
-from django.db.models import F, Sum
+from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
@@ -39,14 +39,11 @@ from products.admin.finding import ProductSearchAdmin
 from products.admin.reservation_dialogs import ReserveDialog
 from products.admin.undoing import offer_undo, undo_cell
 from products.db.clock import SecondsFromNow
-from products.models import AVAILABLE, NAME_ORDER, Product, Reservation, StockEvent
+from products.models import AVAILABLE, NAME_ORDER, SURPLUS, Product, Reservation, StockEvent
 
 EVENTS_IN_CHART = 200
 EVENTS_SHOWN = 20
 RESERVATIONS_SHOWN = 20
-
-# In this order, the products with the largest shortage come first.
-SURPLUS = AVAILABLE - F("minimum_stock_level")
 
 STATUS_COLOURS = {"Out of stock": "danger", "Low stock": "warning", "In stock": "success"}
 

@@ -11,7 +11,7 @@ from django.utils.timesince import timesince, timeuntil
 
 from products.admin.base import format_time, link_to, product_link
 from products.admin.reservations import SOON_SECONDS
-from products.models import Product, Reservation, ReservationLine
+from products.models import SURPLUS, Product, Reservation, ReservationLine
 
 MAX_ROWS = 5
 
@@ -29,8 +29,8 @@ class Section(NamedTuple):
 
 
 def to_order() -> Section:
-    """Return the products below their minimum."""
-    products = Product.objects.active().low_stock().order_by("sku")
+    """Return the products below their minimum, the largest shortage first."""
+    products = Product.objects.active().low_stock().order_by(SURPLUS, "sku")
     return Section(
         title="To order",
         table={

@@ -24,7 +24,15 @@ from products.models.events import (
 )
 from products.models.fields import MomentField, SkuField, TermsField, WordsField
 from products.models.files import BulkRefusal, BulkRun, ImportedFile, PendingImport
-from products.models.products import AVAILABLE, NAME_ORDER, TO_ORDER, Levels, PastLevel, Product
+from products.models.products import (
+    AVAILABLE,
+    NAME_ORDER,
+    SURPLUS,
+    TO_ORDER,
+    Levels,
+    PastLevel,
+    Product,
+)
 from products.models.reservations import (
     Reservation,
     ReservationLine,
@@ -41,6 +49,7 @@ __all__ = [
     "MIN_CLAIM_HOURS",
     "NAME_ORDER",
     "REPAIR_ACTOR",
+    "SURPLUS",
     "TO_ORDER",
     "TRUSTED_SECONDS",
     "USE_RECORDED_SECONDS",

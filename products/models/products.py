@@ -63,6 +63,8 @@ class PastLevel(NamedTuple):
 
 
 AVAILABLE = F("quantity") - F("reserved_quantity")
+SURPLUS = AVAILABLE - F("minimum_stock_level")
+"""Sorts products by their shortage, the largest first."""
 
 TO_ORDER = models.Case(
     models.When(
