@@ -104,6 +104,18 @@ document.addEventListener("keydown", (event) => {
   event.target.click();
 });
 
+// ------------------------------------------------------------------------------- header menus
+
+function closeHeaderMenu(but) {
+  const menu = document.querySelector(".header-menu details[open]");
+  if (!menu || menu.contains(but)) return;
+  if (menu.contains(document.activeElement)) menu.querySelector("summary").focus();
+  menu.open = false;
+}
+
+addEventListener("click", (event) => closeHeaderMenu(event.target));
+addEventListener("keydown", (event) => event.key === "Escape" && closeHeaderMenu(null));
+
 // ------------------------------------------------------------------------------- find a product
 
 // The search of the page itself comes first, then that of the sidebar.

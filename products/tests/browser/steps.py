@@ -64,7 +64,7 @@ def open_product(page: Page, sku: str) -> None:
 
 def open_dialog(page: Page, title: str) -> Locator:
     """Open a dialog of the current page."""
-    _choose_action(page, title)
+    _click_in_header(page, page.get_by_role("link", name=title))
     dialog = page.locator("#dialog")
     expect(dialog.get_by_role("heading", name=title)).to_be_visible()
     return dialog
@@ -79,7 +79,8 @@ def wait_for_cursor(field: Locator) -> None:
 def choose_import(page: Page, title: str, text: str) -> None:
     """Upload this text as a CSV file on an import page and wait for the preview."""
     page.goto("/admin/products/product/")
-    _choose_action(page, title)
+    open_menu(page, "Import")
+    page.get_by_role("link", name=title).click()
     preview_file(page, text)
 
 
@@ -91,9 +92,13 @@ def preview_file(page: Page, text: str) -> None:
     expect(page.get_by_role("link", name="Choose another file")).to_be_visible()
 
 
-def _choose_action(page: Page, title: str) -> None:
+def open_menu(page: Page, title: str) -> None:
+    """Open a menu in the header of a list."""
+    _click_in_header(page, page.locator(".header-menu summary").filter(has_text=title))
+
+
+def _click_in_header(page: Page, action: Locator) -> None:
     """Click an action in the page header. In a narrow window it is in a menu."""
-    action = page.get_by_role("link", name=title)
     menu = page.locator("#header-inner").get_by_role("button", name="Actions", exact=True)
     expect(action.or_(menu)).to_be_visible()
     if menu.is_visible():

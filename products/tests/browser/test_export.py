@@ -9,7 +9,7 @@ from openpyxl import load_workbook
 from playwright.sync_api import Page, expect
 
 from products import stock
-from products.tests.browser.steps import log_in, search_products
+from products.tests.browser.steps import log_in, open_menu, search_products
 from products.tests.factories import ACTOR, ProductFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,6 +28,7 @@ def test_an_export_contains_the_searched_products(page: Page, ada: User) -> None
     log_in(page, ada)
     search_products(page, "cup")
 
+    open_menu(page, "Export")
     as_csv = download(page, "Export as CSV")
     as_xlsx = download(page, "Export as XLSX")
 
@@ -43,8 +44,10 @@ def test_the_ledger_and_the_reservations_can_be_exported(page: Page, ada: User) 
     log_in(page, ada)
 
     page.goto("/admin/products/stockevent/?type__exact=InventoryReserved")
+    open_menu(page, "Export")
     events = download(page, "Export as CSV").read_text(encoding="utf-8-sig")
     page.goto("/admin/products/reservation/")
+    open_menu(page, "Export")
     lines = download(page, "Export as CSV").read_text(encoding="utf-8-sig")
 
     assert "InventoryReserved" in events
@@ -61,6 +64,7 @@ def test_a_refused_export_shows_the_reason_above_the_list(
     log_in(page, ada)
     search_products(page, "cup")
 
+    open_menu(page, "Export")
     page.get_by_role("link", name="Export as XLSX").click()
 
     expect(page.get_by_text("Export as CSV, or filter the list first")).to_be_visible()

@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 
 from products import stock
 from products.models import ApiKey
-from products.tests.browser.steps import apply_filters, log_in, make_staff, open_list
+from products.tests.browser.steps import apply_filters, log_in, make_staff, open_list, open_menu
 from products.tests.factories import ACTOR, ProductFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -163,6 +163,7 @@ def test_the_low_products_are_printed(page: Page, shop: User) -> None:
     log_in(page, shop)
     page.get_by_role("link", name="Low stock").click()
 
+    open_menu(page, "Export")
     page.get_by_role("link", name="Print").click()
 
     expect(page.get_by_role("heading", name="Products · Low stock")).to_be_visible()
