@@ -4,16 +4,27 @@ To add a page, reach it by clicking in one of the tests, and call `check` there.
 the number of findings of each page.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
+from django.db import OperationalError
+from django.utils import timezone
 from playwright.sync_api import Locator, Page, expect
 
 from products import stock
-from products.tests.browser.steps import PASSWORD, log_in, make_staff, open_dialog, preview_file
+from products.models import Reservation
+from products.tests.browser.steps import (
+    PASSWORD,
+    log_in,
+    make_staff,
+    open_dialog,
+    open_menu,
+    preview_file,
+)
 from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
 
 pytestmark = [
@@ -29,11 +40,9 @@ UNTIL_STILL = """async () => {
   await Promise.allSettled(document.getAnimations().map((each) => each.finished));
 }"""
 
-Check = Callable[[str], None]
 
-
-class Findings:
-    """The findings of axe-core on the pages of one test."""
+class Check:
+    """Checks pages by axe-core, and keeps the findings of one test."""
 
     def __init__(self, page: Page, color_scheme: str) -> None:
         self.page = page
@@ -42,17 +51,21 @@ class Findings:
         self.table: list[str] = []
         self.serious: list[str] = []
 
-    def check(self, name: str) -> None:
-        """Run axe-core on the current page, which gets this name in the table."""
-        self.page.evaluate(UNTIL_STILL)
+    def __call__(self, name: str) -> None:
+        """Check the current page."""
+        self.of(self.page, name)
+
+    def of(self, page: Page, name: str) -> None:
+        """Run axe-core on a page, which gets this name in the table."""
+        page.evaluate(UNTIL_STILL)
         options = {"runOnly": RULES, "resultTypes": ["violations"]}
-        found = self.axe.run(self.page, options=options).response["violations"]
+        found = self.axe.run(page, options=options).response["violations"]
         nodes = {impact: _nodes(found, impact) for impact in IMPACTS}
         counts = "  ".join(f"{impact} {len(nodes[impact])}" for impact in IMPACTS)
         self.table.append(f"{self.color_scheme:5}  {name:42}  {counts}")
         self.table += [f"       {text}" for text in nodes["moderate"] + nodes["minor"]]
         self.serious += [f"{name}: {text}" for text in nodes["critical"] + nodes["serious"]]
-        headings = self.page.locator("h1:visible").all_inner_texts()
+        headings = page.locator("h1:visible").all_inner_texts()
         if len(headings) != 1:
             self.serious.append(f"{name}: one first heading expected, found {headings}")
 
@@ -70,8 +83,8 @@ def _nodes(found: list[Any], impact: str) -> list[str]:
 @pytest.fixture
 def check(page: Page, color_scheme: str) -> Iterator[Check]:
     """Check the current page. The test fails at its end if a page had serious findings."""
-    findings = Findings(page, color_scheme)
-    yield findings.check
+    findings = Check(page, color_scheme)
+    yield findings
     print(*findings.table, sep="\n")  # noqa: T201
     assert findings.serious == []
 
@@ -155,6 +168,8 @@ def test_products(page: Page, ada: User, check: Check) -> None:
     expect(page.get_by_role("dialog", name="Filters")).to_be_visible()
     check("Products, filters open")
     page.keyboard.press("Escape")
+    open_menu(page, "Export")
+    check("Products, menu open")
     follow(page.get_by_role("link", name="Print"))
     check("Products, to print")
     page.get_by_role("link", name="Back to the list").click()
@@ -229,6 +244,7 @@ def test_receive_and_count(page: Page, ada: User, check: Check, title: str) -> N
 def test_imports(page: Page, ada: User, check: Check, title: str) -> None:
     log_in(page, ada)
     go(page, "Products")
+    open_menu(page, "Import")
     follow(page.get_by_role("link", name=title))
     check(title)
     column = "minimum_stock_level" if title == "Import products" else "quantity"
@@ -253,6 +269,92 @@ def test_reservations(page: Page, ada: User, check: Check) -> None:
         open_dialog(page, title)
         check(f"Reservation, {title}")
         close_dialog(page)
+
+
+@pytest.mark.usefixtures("_shop")
+def test_lines_of_a_reservation(page: Page, ada: User, check: Check) -> None:
+    log_in(page, ada)
+    follow(page.get_by_role("link", name="order-1").first)
+    for title in ("Release by line", "Fulfill by line"):
+        follow(page.get_by_role("link", name=title))
+        check(title)
+        page.get_by_role("button", name="Empty all amounts").click()
+        follow(page.get_by_role("button", name=title.split()[0], exact=True))
+        expect(page.get_by_text("Enter an amount for at least one line.")).to_be_visible()
+        check(f"{title}, refused")
+        follow(page.get_by_role("link", name="Cancel"))
+    open_dialog(page, "Fulfill")
+    page.get_by_role("button", name="Fulfill", exact=True).click()
+    expect(page.get_by_text("Fulfilled 3 units")).to_be_visible()
+    check("Reservation, fulfilled")
+    follow(page.get_by_role("link", name="Return"))
+    check("Return")
+
+
+@pytest.mark.usefixtures("_shop")
+def test_overdue_and_endless_reservations(page: Page, ada: User, check: Check) -> None:
+    stock.reserve(sku="CUP", amount=1, reference="order-2", by=ACTOR)
+    past = timezone.now() - timedelta(minutes=1)
+    Reservation.objects.filter(reference="order-1").update(expires_at=past)
+    log_in(page, ada)
+    follow(page.get_by_role("link", name="order-1").first)
+    check("Reservation, overdue")
+    for title in ("Give back", "Reserve again"):
+        open_dialog(page, title)
+        check(f"Reservation, {title}")
+        close_dialog(page)
+    go(page, "Reservations")
+    follow(page.get_by_role("row", name="order-2").get_by_role("link").first)
+    open_dialog(page, "Set an end")
+    check("Reservation, Set an end")
+
+
+@pytest.mark.usefixtures("_shop")
+def test_archive_and_restore(page: Page, ada: User, check: Check) -> None:
+    log_in(page, ada)
+    go(page, "Products")
+    follow(page.get_by_role("link", name="CUP", exact=True))
+    for title in ("Archive", "Restore"):
+        dialog = open_dialog(page, title)
+        check(f"Product, {title}")
+        dialog.get_by_role("button", name=title).click()
+        expect(page.get_by_text(f"{title}d CUP.")).to_be_visible()
+        check(f"Product, {title.lower()}d")
+
+
+@pytest.mark.usefixtures("_shop")
+def test_undo(page: Page, ada: User, check: Check) -> None:
+    stock.add(sku="JUG", amount=5, by=ACTOR)
+    log_in(page, ada)
+    go(page, "Ledger")
+    page.get_by_role("row", name="JUG").get_by_role("link", name="Undo", exact=True).first.click()
+    dialog = page.locator("#dialog")
+    expect(dialog).to_contain_text("Added 5")
+    check("Ledger, Undo")
+    dialog.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("Undone: Added 5.")).to_be_visible()
+    check("Ledger, undone")
+
+
+@pytest.mark.usefixtures("_shop")
+def test_lines_that_were_checked(page: Page, ada: User, check: Check) -> None:
+    log_in(page, ada)
+    go(page, "Count")
+    page.get_by_label("SKU, line 1").fill("CUP")
+    page.get_by_label("SKU, line 1").press("Enter")
+    page.get_by_label("Counted, line 1").fill("7")
+    page.get_by_label("Counted, line 1").press("Enter")
+    page.get_by_label("SKU, line 2").fill("NOTHING")
+    page.get_by_label("SKU, line 2").press("Enter")
+    expect(page.get_by_role("row", name="NOTHING")).to_contain_text("no product")
+    check("Count, a line with an error")
+    with page.expect_popup() as opened:
+        page.get_by_role("button", name="Print a sheet").click()
+    sheet = opened.value
+    expect(sheet.get_by_role("heading", name="Count sheet")).to_be_visible()
+    check.of(sheet, "Count, sheet to print")
+    follow(page.get_by_role("button", name="Preview"))
+    check("Count, preview")
 
 
 @pytest.mark.usefixtures("_shop")
@@ -339,6 +441,35 @@ def test_errors(page: Page, ada: User, check: Check, console_errors: list[str]) 
     page.goto("/admin/products/product/add/")
     check("A page that is forbidden")
     console_errors.clear()  # Chromium reports 403 and 404.
+
+
+def test_an_old_form(page: Page, ada: User, check: Check, console_errors: list[str]) -> None:
+    log_in(page, ada)
+    go(page, "Products")
+    page.get_by_role("button", name="Ada").click()
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    check("A form without its cookie")
+    console_errors.clear()  # Chromium reports 403.
+
+
+def test_no_database(
+    page: Page,
+    ada: User,
+    check: Check,
+    console_errors: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> None:
+        raise OperationalError
+
+    log_in(page, ada)
+    monkeypatch.setattr("products.admin.dashboard.product_cards", fail)
+    page.goto("/admin/")
+    expect(page.get_by_text("Reload this page")).to_be_visible()
+    check("The database does not respond")
+    console_errors.clear()  # Chromium reports 503.
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])
