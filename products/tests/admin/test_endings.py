@@ -81,7 +81,7 @@ def test_the_open_units_of_each_line_are_proposed(
 
     form = clerk.get(url(order, name)).context["form"]
 
-    shown = [(field.label, field.help_text, field.value()) for _, field in form.rows()]
+    shown = [(field.label, field.help_text, field.value()) for field in form.rows()]
     assert shown == [("CUP Blue cup", "4 of 5 open", 4), ("POT Tea pot", "3 of 3 open", 3)]
 
 
@@ -191,7 +191,7 @@ def test_a_long_reservation_is_ended_on_a_page_or_as_a_whole(clerk: Client) -> N
     assert url(held, "fulfill_lines") in dialog.content.decode()
     assert dialog.context["form"].rows() == []
     opened = clerk.get(url(held, "fulfill_lines")).context["form"]
-    sent = {field.html_name: 1 for _, field in opened.rows()}
+    sent = {field.html_name: 1 for field in opened.rows()}
     assert send(clerk, held, "fulfill_lines", **sent).status_code == 302
     assert send(clerk, held, "release").status_code == 302
 

@@ -141,7 +141,7 @@ def test_a_return_needs_its_permission(order: Reservation) -> None:
 
 @pytest.mark.parametrize("number", ["0", "x", "9" * 18, "9" * 400])
 def test_the_return_of_an_unknown_reservation_is_not_found(clerk: Client, number: str) -> None:
-    assert clerk.get(f"/admin/products/reservation/{number}/return/").status_code == 404
+    assert clerk.get(f"/admin/products/reservation/{number}/return-units/").status_code == 404
 
 
 def test_the_ledger_tells_a_return_in_words(order: Reservation) -> None:
