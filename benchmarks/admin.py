@@ -206,7 +206,7 @@ def _pages(products: int, events: int) -> list[tuple[str, str]]:
         ("reservations, open", "reservation/?status__exact=open"),
         ("reservations, search: reference", "reservation/?q=order-777"),
         ("reservations, search: SKU", f"reservation/?q={busy.sku}"),
-        ("new reservation", "reservation/new"),
+        ("new reservation", "reservation/new/"),
         ("a reservation", f"reservation/{RESERVATIONS // 2}/change/"),
         ("ledger", "stockevent/"),
         ("ledger, last page", f"{ledger}p=200"),

@@ -47,7 +47,7 @@ class ProductSearchAdmin(InventoryAdmin):
         products: Any = queryset
         [order, *_] = products.query.order_by
         is_by_sku = order in ("sku", "-sku")
-        return products.search(search_term, order=order if is_by_sku else "sku"), False
+        return products.search(search_term, order=order if is_by_sku else None), False
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

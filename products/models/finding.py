@@ -29,6 +29,9 @@ FREQUENT = 25
 VERY_FREQUENT = 100
 """Matches in the head from which it soon finds enough to count, too."""
 
+MOST = 500
+"""Matches in the head from which reading all products is faster than the index."""
+
 MAX_FOUND_BY_INDEX = 10_000
 
 
@@ -40,10 +43,11 @@ class Found(NamedTuple):
     """The same products, or the first 10,000, in a form that is quick to count."""
 
 
-def find(products: Products, text: str, order: str) -> Found:
+def find(products: Products, text: str, order: str | None) -> Found:
     """Return the products that match a text. They can be filtered and sorted like others.
 
-    `order` is a unique column by which the list will be sorted.
+    `order` is the unique column by which the list will be sorted. It is None if the list is sorted
+    by something else. The database reads all matches of such a list.
     """
     search = Search(text)
     if search.is_empty:
@@ -51,12 +55,12 @@ def find(products: Products, text: str, order: str) -> Found:
     if listed := _listed(products, search):
         return _both(products.filter(pk__few_of=listed))
     matching = products.filter(search.condition)
-    head = _matches_in_head(products, matching, order)
-    if head is None or head >= VERY_FREQUENT:
+    head = _matches_in_head(products, matching, order or "sku")
+    if head is None or head >= (VERY_FREQUENT if order else MOST):
         return _both(matching)
     in_index = matching.filter(search_terms__in_index=search.query)
     if head >= FREQUENT:
-        return Found(matching, in_index)
+        return Found(matching, in_index) if order else _both(in_index)
     start = search.start
     # SQLite cannot use an index for `__startswith`. SKUs are ASCII.
     at_start = products.filter(capitals__gte=start, capitals__lt=f"{start}\x7f")
@@ -100,7 +104,7 @@ def _matches_in_head(products: Products, matching: Products, order: str) -> int 
         return None
     bound = f"{column}__gte" if order.startswith("-") else f"{column}__lte"
     in_head: Any = matching.order_by().filter(**{bound: last})
-    return int(in_head[:VERY_FREQUENT].count())
+    return int(in_head[:MOST].count())
 
 
 def _exists(products: Products) -> bool:

@@ -127,10 +127,11 @@ class ProductQuerySet(models.QuerySet["Product"]):
         written = self.alias(written=_SKU_IN_CAPITALS_WITHOUT_ZEROS)
         return written.filter(written__any_of=sorted(texts))
 
-    def search(self, text: str, *, order: str = "sku") -> Self:
+    def search(self, text: str, *, order: str | None = "sku") -> Self:
         """Return the products that a text finds, by the rule of `products.models.search`.
 
-        `order` is a unique column by which the result will be sorted. Filter before the search.
+        `order` is the unique column by which the result will be sorted, or None if it is sorted by
+        something else. Filter before the search.
         """
         found = find(self.alias(capitals=_SKU_IN_CAPITALS), text, order)
         products: Self = found.products
