@@ -163,6 +163,7 @@ class Model:
                 "reason": "",
                 "reference": "",
                 "details": {},
+                "undoes__version": None,
                 **why,
             }
         )
@@ -225,7 +226,7 @@ class Model:
         if then == 0:
             raise Refused(400, "invalid", sku=sku)
         available = self.available(sku)
-        if any(event["type"] == "InventoryAdjusted" for event in events[then:]):
+        if any(self._hides_earlier_levels(sku, event, then) for event in events[then:]):
             raise Refused(409, "quantity_changed", sku=sku, available=available)
         change = quantity - events[then - 1]["quantity"]
         result = self.products[sku]["quantity"] + change
@@ -235,6 +236,39 @@ class Model:
             raise Refused(409, "stock_limit_exceeded", sku=sku, requested=change)
         details = {"counted_at": counted_at}
         self._record(sku, "InventoryAdjusted", quantity_change=change, details=details, **why)
+
+    def _hides_earlier_levels(self, sku: str, event: dict[str, Any], then: int) -> bool:
+        """Return whether a count of version `then` no longer applies after this event."""
+        undone = event["undoes__version"]
+        is_count = event["type"] == "InventoryAdjusted" or undone is not None
+        return is_count and not self._is_undone(sku, event) and (undone or 0) <= then
+
+    def _is_undone(self, sku: str, event: dict[str, Any]) -> bool:
+        events = self.products[sku]["events"]
+        return any(later["undoes__version"] == event["version"] for later in events)
+
+    def undo(self, sku: str, version: int, *, reason: str) -> dict[str, Any]:
+        """Take back the event with this version of a product."""
+        event = self.products[sku]["events"][version - 1]
+        opposite = {
+            "InventoryAdded": "InventoryRemoved",
+            "InventoryRemoved": "InventoryAdded",
+            "InventoryAdjusted": "InventoryAdjusted",
+        }
+        change = -event["quantity_change"]
+        is_undo = event["undoes__version"] is not None
+        if event["type"] not in opposite or is_undo or not change:
+            raise Refused(409, "cannot_undo", sku=sku)
+        if self._is_undone(sku, event):
+            raise Refused(409, "already_undone", sku=sku)
+        self._need(sku, -change)
+        if change > 0:
+            self._refuse_archived(sku, change)
+        if self.products[sku]["quantity"] + change > LIMIT:
+            raise Refused(409, "stock_limit_exceeded", sku=sku, requested=change)
+        why: dict[str, Any] = {"reference": event["reference"], "undoes__version": version}
+        self._record(sku, opposite[event["type"]], quantity_change=change, reason=reason, **why)
+        return self.product(sku)
 
     def _refuse_archived(self, sku: str, amount: int) -> None:
         if self.products[sku]["archived"]:
@@ -340,6 +374,70 @@ class Model:
         held = reservation["lines"][sku]["open"]
         assert held, f"Reservation {number} expired twice."
         self._end("expired", number, sku, held, reason="expired")
+
+    def give_back(self, number: int) -> dict[str, Any]:
+        """Expire one overdue reservation."""
+        self._refuse_unless_overdue(number)
+        for sku, line in self.reservations[number]["lines"].items():
+            if line["open"]:
+                self.expire(number, sku)
+        return self.reservation(number)
+
+    def reserve_again(self, number: int, new: int, *, ends: bool) -> dict[str, Any]:
+        """Expire an overdue reservation and reserve its open units again."""
+        self._refuse_unless_overdue(number)
+        held = self.reservations[number]["lines"]
+        lines = [(sku, line["open"]) for sku, line in held.items() if line["open"]]
+        refused = []
+        for index, (sku, amount) in enumerate(lines):
+            try:
+                self._refuse_archived(sku, amount)
+            except Refused as refusal:
+                refused.append((index, refusal))
+        _refuse_any(refused)
+        self.give_back(number)
+        return self.reserve(new, lines, reference=self.reservations[number]["reference"], ends=ends)
+
+    def _refuse_unless_overdue(self, number: int) -> None:
+        self.reservation(number)
+        if self.status(number) != "open":
+            self._refuse_if_over(number)
+        if not self.reservations[number]["overdue"]:
+            raise Refused(400, "invalid")
+
+    def take_back(self, number: int, lines: list[tuple[str, int]]) -> dict[str, Any]:
+        """Add fulfilled units of a reservation again."""
+        self.reservation(number)
+        reference = self.reservations[number]["reference"] or f"reservation {number}"
+        refused, returned = [], _sum(lines)
+        for sku, (index, amount) in returned.items():
+            try:
+                self.product(sku)
+                left = self._not_returned(number, sku)
+                if amount > left:
+                    known = {"sku": sku, "requested": amount, "available": left}
+                    raise Refused(409, "insufficient_fulfilled", **known)
+                self._refuse_archived(sku, amount)
+                if self.products[sku]["quantity"] + amount > LIMIT:
+                    raise Refused(409, "stock_limit_exceeded", sku=sku, requested=amount)
+            except Refused as refusal:
+                refused.append((index, refusal))
+        _refuse_any(refused)
+        for sku, (_, amount) in returned.items():
+            why: dict[str, Any] = {"reservation": number, "reason": "return"}
+            self._record(sku, "InventoryAdded", quantity_change=amount, reference=reference, **why)
+        return self.reservation(number)
+
+    def _not_returned(self, number: int, sku: str) -> int:
+        """Return the fulfilled units of a product that have not come back."""
+        line = self.reservations[number]["lines"].get(sku, {"fulfilled": 0})
+        returned = [
+            event["quantity_change"]
+            for event in self.products[sku]["events"]
+            if (event["type"], event["reservation"]) == ("InventoryAdded", number)
+            and not self._is_undone(sku, event)
+        ]
+        return int(line["fulfilled"] - sum(returned))
 
     def _refuse_if_over(self, number: int) -> None:
         self.reservation(number)
