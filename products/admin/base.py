@@ -91,7 +91,7 @@ def product_link(product: Product) -> str:
     name = Truncator(product.name).chars(MAX_QUOTED)
     return format_html(
         '<a class="text-link" href="{}">{}</a> '
-        '<span class="block text-subtle" style="min-width: 12rem">{}</span>',
+        '<span class="block text-subtle" style="min-width: 9rem">{}</span>',
         *(url, product.sku, name),
     )
 

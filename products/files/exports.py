@@ -98,7 +98,7 @@ REFUSED_COLUMNS = ("refused_line", "refused_code", "refused_because")
 OMITTED_WHERE_NULL = frozenset({"undoes"})
 """Members that JSON omits if they are null, as the API does."""
 
-ROWS_AT_ONCE = 2_000
+ROWS_AT_ONCE = 500
 
 Row = Sequence[Any]
 """The values of a row, in the order of the columns."""
