@@ -177,7 +177,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Larger bodies get 413.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
-# A form of 1,000 lines has a few fields for each.
+# A page with 1,000 lines of a reservation has a field for each.
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 5_000
 # The page that imports a file takes 5 MiB and the form around it. No upload reaches the disk.
 UPLOAD_PAGE = "products_product_import"

@@ -17,6 +17,7 @@ MAX_LINES = 1_000
 _SKU_NAMES = ("sku", "article", "article number", "item", "item number", "product code", "code")
 _AMOUNT_NAMES = {
     "add": ("add", "received", "delivered", "amount", "units", "quantity", "qty"),
+    "remove": ("amount", "ordered", "units", "quantity", "qty", "remove"),
     "adjust": ("quantity", "counted", "count", "amount", "units", "qty"),
 }
 _LISTED_STOCK = "available_quantity"
@@ -43,8 +44,7 @@ def read_entered(text: str, *, operation: str) -> Entered:
     filled = sum(bool(line.strip()) for line in lines) - (columns is not None)
     if filled > MAX_LINES:
         raise UnreadableFile(
-            f"{filled:,} lines are too many: this page takes {MAX_LINES:,}. Enter the others "
-            "afterwards, or import a file."
+            f"{filled:,} lines are too many: this page takes {MAX_LINES:,}. Divide them."
         )
     if columns is None:
         columns = adjustment_columns(renamed={"amount": COLUMN_OF[operation]}, operation=operation)
@@ -68,7 +68,7 @@ def _columns_named(line: str, operation: str) -> Columns | None:
     if sku is None:
         return None
     amount_names = _AMOUNT_NAMES[operation]
-    if operation == "add" and _LISTED_STOCK in names:
+    if operation != "adjust" and _LISTED_STOCK in names:
         amount_names = tuple(name for name in amount_names if name != "quantity")
     amount = next((name for name in amount_names if name in names), None)
     if amount is None:

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
+from django.http import HttpRequest, JsonResponse
 from django.urls import reverse
 
 from products import stock
+from products.admin.base import actor_of
 from products.admin.entry.kinds import UNSHARED, Entry
 from products.files.cells import Row, text_of
 from products.files.columns import Columns
@@ -14,6 +17,20 @@ from products.files.products import products_of
 from products.models import Product
 
 MIN_DIGITS_OF_A_SCAN = 4
+
+
+def checked_response(request: HttpRequest, kind: Entry) -> JsonResponse:
+    """Return the products and the problems of lines while they are entered, as JSON."""
+    form = kind.entry_form(request.POST)
+    if problems := form.errors.get("lines"):
+        return JsonResponse({"error": " ".join(map(str, problems)), "lines": []})
+    lines = check_lines(kind, *form.cleaned_data["lines"], by=actor_of(request))
+    if request.user.has_perm("products.add_product"):
+        page = reverse("admin:products_product_add")
+        for line in lines:
+            if line["is_unknown"]:
+                line["create"] = f"{page}?{urlencode({'sku': line['sku']})}"
+    return JsonResponse({"error": "", "lines": lines})
 
 
 def check_lines(

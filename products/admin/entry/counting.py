@@ -14,13 +14,12 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from products.admin.entry.forms import LinesForm
+from products.admin.entry.forms import CountForm
 from products.admin.entry.kinds import COUNT
 from products.admin.entry.pages import EntryAdmin, entry_of
 from products.admin.exporting import CannotExport
 from products.admin.printing import ProductExportAdmin
-from products.files.cells import UnreadableFile
-from products.files.entered import MAX_LINES, read_entered
+from products.files.entered import MAX_LINES
 from products.files.exports import COUNT_SHEET
 from products.files.lines import sku_of
 from products.files.products import products_of
@@ -72,20 +71,14 @@ class CountAdmin(EntryAdmin, ProductExportAdmin):
     def count_print_view(self, request: HttpRequest) -> HttpResponseBase:
         """Show the products of the lines with an empty box each, to print."""
         entry_of(request, COUNT.name)
-        form = LinesForm(request.POST)
-        skus: Sequence[str] = []
-        if form.is_valid():
-            try:
-                entered = read_entered(form.cleaned_data["lines"], operation=COUNT.operation)
-            except UnreadableFile as error:
-                form.add_error("lines", str(error))
-            else:
-                skus = [sku_of(row) for row in entered.rows]
+        form = CountForm(request.POST)
+        problems: Sequence[Any] = form.errors.get("lines", [])
+        skus = [] if problems else [sku_of(row) for row in form.cleaned_data["lines"].rows]
         found = products_of(skus)
         products = [product for sku in skus if (product := found.get(sku.upper()))]
         context = {
             "products": products,
-            "problem": " ".join(map(str, form.errors.get("lines", []))),
+            "problem": " ".join(map(str, problems)),
             "missing": len(skus) - len(products),
             "now": timezone.now(),
             "user": request.user,

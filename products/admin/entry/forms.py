@@ -1,13 +1,14 @@
 """The forms of the pages on which lines are entered."""
 
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 from django import forms
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from products.admin.dialogs import NoteField, ReasonField, TimeField, joined
-from products.files.entered import MAX_LINES
+from products.files.cells import UnreadableFile
+from products.files.entered import MAX_LINES, Entered, read_entered
 from products.validators import MAX_NOTE_LENGTH
 
 MAX_LENGTH = 500_000
@@ -15,7 +16,11 @@ MAX_LENGTH = 500_000
 
 
 class LinesForm(forms.Form):
-    """Lines with a SKU and a number of units, as text."""
+    """Lines with a SKU and a number of units, as text. `entry.js` shows them as a table."""
+
+    operation: ClassVar[str]
+    """What the numbers mean, as in `--operation`."""
+    max_lines = MAX_LINES
 
     lines = forms.CharField(
         max_length=MAX_LENGTH,
@@ -25,6 +30,21 @@ class LinesForm(forms.Form):
         error_messages={"required": "Enter at least one line."},
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 12, "spellcheck": "false"}),
     )
+
+    def clean_lines(self) -> Entered:
+        """Read the lines."""
+        try:
+            return read_entered(self.cleaned_data["lines"], operation=self.operation)
+        except UnreadableFile as error:
+            raise forms.ValidationError(str(error)) from error
+
+    def shared_fields(self) -> list[forms.BoundField]:
+        """Return the visible fields that hold for all lines."""
+        return [field for field in self.visible_fields() if field.name != "lines"]
+
+    def posted(self) -> list[tuple[str, str]]:
+        """Return the names and the values that the user has sent."""
+        return [(name, self.data.get(name, "")) for name in self.fields]
 
 
 class EntryForm(LinesForm):
@@ -43,16 +63,10 @@ class EntryForm(LinesForm):
             self.add_error("note", f"Reason and note have at most {MAX_NOTE_LENGTH} characters.")
         return cleaned
 
-    def shared_fields(self) -> list[forms.BoundField]:
-        """Return the visible fields that hold for all lines."""
-        return [field for field in self.visible_fields() if field.name != "lines"]
-
-    def posted(self) -> list[tuple[str, str]]:
-        """Return the names and the values that the user has sent."""
-        return [(name, self.data.get(name, "")) for name in self.fields]
-
 
 class ReceiveForm(EntryForm):
+    operation = "add"
+
     reason = ReasonField("add")
     reference = NoteField(help_text="For example, the number of the delivery note.")
 
@@ -60,6 +74,8 @@ class ReceiveForm(EntryForm):
 
 
 class CountForm(EntryForm):
+    operation = "adjust"
+
     reason = ReasonField("adjust")
     counted_at = TimeField(
         required=False,

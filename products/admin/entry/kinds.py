@@ -12,7 +12,7 @@ from django.template.defaultfilters import pluralize
 from django.urls import reverse
 
 from products import stock
-from products.admin.entry.forms import CountForm, EntryForm, ReceiveForm
+from products.admin.entry.forms import CountForm, LinesForm, ReceiveForm
 from products.admin.imports.kinds import AdjustmentImport, Options, PreviewRow
 from products.files.adjustments import COLUMN_OF, WITHOUT_AMOUNT, adjustment_line
 from products.files.cells import Row
@@ -34,15 +34,15 @@ class Entry(AdjustmentImport):
 
     is_file = False
     form_template = "products/admin/entry.html"
-    operation: ClassVar[str]
-    """What the numbers mean, as in `--operation`."""
     amount_label: ClassVar[str]
-    entry_form: ClassVar[type[EntryForm]]
+    shows_available: ClassVar[bool] = False
+    """Whether the page shows the available units of each product, and not its levels."""
+    entry_form: ClassVar[type[LinesForm]]
 
     @property
     def column(self) -> str:
         """Our name of the column of the numbers."""
-        return COLUMN_OF[self.operation]
+        return COLUMN_OF[self.entry_form.operation]
 
     @property
     def url(self) -> str:
@@ -79,9 +79,13 @@ class Entry(AdjustmentImport):
         return lines
 
     def _line(self, row: Row, columns: Columns, options: Options) -> FileLine:
-        return adjustment_line(
+        line = adjustment_line(
             row, columns, reason=options["reason"], reference=options["reference"]
         )
+        if line.passed_over == WITHOUT_AMOUNT:
+            detail = "Enter the number of units, or delete the line."
+            return FileLine(row.line, sku_of(row), problems=[stock.Invalid(self.column, detail)])
+        return line
 
 
 def _with_own_sku(row: Row, products: Mapping[str, Product]) -> Row:
@@ -96,17 +100,9 @@ class Receive(Entry):
     submit = "Receive"
     help = "Adds the units of a delivery to the stock on hand."
     permissions = ("products.view_product", "products.operate_stock")
-    operation = "add"
     amount_label = "Received"
     entry_form = ReceiveForm
     templates = ("deliveries",)
-
-    def _line(self, row: Row, columns: Columns, options: Options) -> FileLine:
-        line = super()._line(row, columns, options)
-        if line.passed_over == WITHOUT_AMOUNT:
-            detail = "Enter the number of units, or delete the line."
-            return FileLine(row.line, sku_of(row), problems=[stock.Invalid("add", detail)])
-        return line
 
     def done(self, lines: Sequence[FileLine]) -> str:
         units = sum(cast(stock.Add, line.change).amount for line in lines)
@@ -126,7 +122,6 @@ class Count(Entry):
         "a count stays unchanged."
     )
     permissions = ("products.view_product", "products.adjust_stock")
-    operation = "adjust"
     amount_label = "Counted"
     entry_form = CountForm
     templates = ("counts",)

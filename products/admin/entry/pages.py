@@ -3,22 +3,20 @@
 A page sends its lines as text. They are read, previewed and confirmed like those of a file.
 """
 
-from urllib.parse import urlencode
 from uuid import uuid4
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST
 
 from products.admin.base import actor_of
-from products.admin.entry.check import check_lines
-from products.admin.entry.forms import EntryForm, LinesForm
+from products.admin.entry.check import checked_response
+from products.admin.entry.forms import LinesForm
 from products.admin.entry.kinds import ENTRIES, Entry
 from products.admin.imports.pages import ImportAdmin, claim_key_of
-from products.files.cells import Row, UnreadableFile, hash_of
-from products.files.entered import MAX_LINES, read_entered
+from products.files.cells import Row, hash_of
 from products.models import IdempotencyKey
 
 
@@ -56,11 +54,7 @@ class EntryAdmin(ImportAdmin):
         form = kind.entry_form(request.POST)
         if not form.is_valid():
             return self.entry_page(request, kind, form, is_sent=True)
-        try:
-            rows, columns = read_entered(form.cleaned_data["lines"], operation=kind.operation)
-        except UnreadableFile as error:
-            form.add_error("lines", str(error))
-            return self.entry_page(request, kind, form, is_sent=True)
+        rows, columns = form.cleaned_data["lines"]
         lines = kind.lines(rows, columns, form.cleaned_data)
         if all(line.passed_over for line in lines):
             form.add_error("lines", "Enter a number of units on at least one line.")
@@ -96,27 +90,13 @@ class EntryAdmin(ImportAdmin):
 
     def check_view(self, request: HttpRequest, name: str) -> JsonResponse:
         """Return the products and the errors of lines while they are entered, as JSON."""
-        kind = entry_of(request, name)
-        form = LinesForm(request.POST)
-        if not form.is_valid():
-            return JsonResponse({"error": " ".join(map(str, form.errors["lines"])), "lines": []})
-        try:
-            rows, columns = read_entered(form.cleaned_data["lines"], operation=kind.operation)
-        except UnreadableFile as error:
-            return JsonResponse({"error": str(error), "lines": []})
-        lines = check_lines(kind, rows, columns, by=actor_of(request))
-        if self.has_add_permission(request):
-            page = reverse("admin:products_product_add")
-            for line in lines:
-                if line["is_unknown"]:
-                    line["create"] = f"{page}?{urlencode({'sku': line['sku']})}"
-        return JsonResponse({"error": "", "lines": lines})
+        return checked_response(request, entry_of(request, name))
 
     def entry_page(
-        self, request: HttpRequest, kind: Entry, form: EntryForm, *, is_sent: bool = False
+        self, request: HttpRequest, kind: Entry, form: LinesForm, *, is_sent: bool = False
     ) -> HttpResponse:
         """Show a form. `is_sent` says that its lines come from the user, not from a draft."""
-        return self.show_page(request, kind, form=form, is_sent=is_sent, max_lines=MAX_LINES)
+        return self.show_page(request, kind, form=form, is_sent=is_sent)
 
 
 def entry_of(request: HttpRequest, name: str) -> Entry:

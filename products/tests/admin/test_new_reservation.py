@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from products import stock
-from products.admin.lines import MAX_LINES
+from products.files.entered import MAX_LINES
 from products.models import Product, Reservation, StockEvent
 from products.tests.admin.browsers import browser_of
 from products.tests.checks import levels_of, stored
@@ -19,6 +19,7 @@ from products.tests.factories import ACTOR, ProductFactory
 pytestmark = pytest.mark.django_db
 
 URL = reverse("admin:products_reservation_new_reservation")
+CHECK = reverse("admin:products_reservation_check")
 CLERK = ("view_product", "view_reservation", "view_reservationline", "operate_stock")
 
 
@@ -29,23 +30,20 @@ def clerk() -> Client:
 
 def order(*lines: tuple[str, object], **fields: object) -> dict[str, object]:
     """Return the fields of the page with these SKUs and amounts."""
-    sent: dict[str, object] = {
-        "form-TOTAL_FORMS": len(lines),
-        "form-INITIAL_FORMS": 0,
+    return {
+        "lines": "\n".join(f"{sku}\t{amount}" for sku, amount in lines),
         "reference": "",
         "minutes": "",
         "until": "",
         "opening": uuid4().hex,
         **fields,
     }
-    for index, (sku, amount) in enumerate(lines):
-        sent |= {f"form-{index}-sku": sku, f"form-{index}-amount": amount}
-    return sent
 
 
-def errors(response: Any) -> list[dict[str, list[str]]]:
-    """Return the errors of each line."""
-    return [dict(line.errors) for line in response.context["lines"]]
+def errors(response: Any) -> list[tuple[int, str]]:
+    """Return the number and the error of each refused line."""
+    refused = response.context["form"].refused
+    return [(line.number, problem.detail) for line in refused for problem in line.problems]
 
 
 def lines_of(reservation: Reservation) -> list[tuple[str, int]]:
@@ -66,15 +64,22 @@ def test_an_order_of_several_lines_is_reserved(clerk: Client) -> None:
     assert (event.actor, event.source) == ("Grace", "admin")
 
 
-def test_a_line_that_was_removed_is_ignored(clerk: Client) -> None:
-    """The numbers of the lines then have a gap."""
+def test_the_amounts_of_a_repeated_sku_are_added_up(clerk: Client) -> None:
     ProductFactory.create(sku="CUP")
-    sent = order(("CUP", 1), ("POT", 1), ("CUP", 2))
-    del sent["form-1-sku"], sent["form-1-amount"]
 
-    clerk.post(URL, {**sent, "form-INITIAL_FORMS": 3})
+    clerk.post(URL, order(("CUP", 1), ("cup", 2)))
 
     assert lines_of(Reservation.objects.get()) == [("CUP", 3)]
+
+
+def test_lines_are_typed_without_javascript(clerk: Client) -> None:
+    for sku in ("CUP", "POT"):
+        ProductFactory.create(sku=sku)
+
+    assert '<textarea name="lines"' in clerk.get(URL).content.decode()
+    clerk.post(URL, order(lines="CUP 1\r\n\r\nPOT 2\r\n"))
+
+    assert lines_of(Reservation.objects.get()) == [("CUP", 1), ("POT", 2)]
 
 
 def test_every_short_line_is_named_and_nothing_is_lost(clerk: Client) -> None:
@@ -98,44 +103,56 @@ def test_every_short_line_is_named_and_nothing_is_lost(clerk: Client) -> None:
     )
 
     assert errors(response) == [
-        {"amount": ["2 of CUP requested, 1 available."]},
-        {},
-        {},
-        {"sku": ["Product NONE does not exist."]},
-        {"amount": ["3 of PAN requested, 0 available."]},
-        {"sku": ["OLD is archived. Restore it to add or reserve units."]},
+        (1, "2 of CUP requested, 1 available."),
+        (4, "Product NONE does not exist."),
+        (5, "3 of PAN requested, 0 available."),
+        (6, "OLD is archived. Restore it to add or reserve units."),
     ]
     page = response.content.decode()
-    for value in ("CUP", "POT", "NONE", "PAN", "phone-7", "45"):
+    for value in ("phone-7", "45"):
         assert f'value="{value}"' in page
+    assert "CUP\t2\nPOT\t5\n\t\nNONE\t1\nPAN\t3\nOLD\t1" in page
+    assert "<li>Line 5: 3 of PAN requested, 0 available.</li>" in page
     assert "Nothing was reserved" in page
     assert stored() == before
 
 
+def test_lines_that_only_the_stock_refuses_are_named(clerk: Client) -> None:
+    ProductFactory.create(sku="CUP", quantity=1)
+    ProductFactory.create(sku="OLD", quantity=9)
+    stock.edit(sku="OLD", archived=True, by=ACTOR)
+    before = stored()
+
+    response = clerk.post(URL, order(("CUP", 2), ("OLD", 1)))
+
+    assert [number for number, _ in errors(response)] == [1, 2]
+    assert stored() == before
+
+
 @pytest.mark.parametrize(
-    ("sku", "amount", "field"),
+    ("sku", "amount", "detail"),
     [
-        ("CUP", "", "amount"),
-        ("", "1", "sku"),
-        ("CUP", "0", "amount"),
-        ("CUP", "-1", "amount"),
-        ("CUP", "1.5", "amount"),
-        ("CUP", "1_000", "amount"),
-        ("CUP", "1000000001", "amount"),
-        ("CUP", "9" * 5_000, "amount"),
-        ("CUP", "\u0665", "amount"),
-        ("CUP\0", "1", "sku"),
-        ("C" * 51, "1", "sku"),
-        ("=CUP()", "1", "sku"),
+        ("CUP", "", "Enter the number of units"),
+        ("", "1", "The SKU is missing."),
+        ("CUP", "0", "At least 1 unit"),
+        ("CUP", "-1", "negative"),
+        ("CUP", "1.5", "1.5"),
+        ("CUP", "1_000", "not a whole number"),
+        ("CUP", "1000000001", "At most 1000000000 units"),
+        ("CUP", "9" * 5_000, "999"),
+        ("CUP", "\u0665", "not a whole number"),
+        ("C" * 51, "1", "At most 50"),
+        ("=CUP()", "1", "=CUP()"),
     ],
 )
-def test_a_wrong_line_is_named(clerk: Client, sku: str, amount: str, field: str) -> None:
+def test_a_wrong_line_is_named(clerk: Client, sku: str, amount: str, detail: str) -> None:
     ProductFactory.create(sku="CUP")
     before = stored()
 
     response = clerk.post(URL, order(("CUP", 1), (sku, amount)))
 
-    assert [list(found) for found in errors(response)] == [[], [field]]
+    [(number, found)] = errors(response)
+    assert (number, detail in found) == (2, True), found
     assert stored() == before
 
 
@@ -151,9 +168,10 @@ def test_a_wrong_line_is_named(clerk: Client, sku: str, amount: str, field: str)
         ({"reference": "x" * 256}, "at most 255 characters"),
         ({"reference": "\0"}, "Null characters"),
         ({"opening": "x"}, "Enter a valid UUID"),
-        ({"form-TOTAL_FORMS": "x"}, "Enter at least one line."),
-        ({"form-TOTAL_FORMS": "0"}, "Enter at least one line."),
-        ({"form-TOTAL_FORMS": "999999999"}, "A page has at most 1,000 lines."),
+        ({"lines": ""}, "Enter at least one line."),
+        ({"lines": " \n\t\n"}, "Enter at least one line."),
+        ({"lines": "CUP\0 1"}, "Null characters"),
+        ({"lines": "CUP 1 2\tx\ty"}, "more than a SKU and a number"),
     ],
 )
 def test_wrong_fields_are_refused(clerk: Client, fields: dict[str, str], message: str) -> None:
@@ -173,7 +191,7 @@ def test_an_order_may_have_a_thousand_lines_and_no_more(clerk: Client) -> None:
     full = [(f"P-{number}", 1) for number in range(MAX_LINES)]
 
     refused = clerk.post(URL, order(*full, ("P-1", 1)))
-    assert "A page has at most 1,000 lines." in refused.content.decode()
+    assert "1,001 lines are too many: this page takes 1,000." in refused.content.decode()
     assert not Reservation.objects.exists()
     accepted = clerk.post(URL, order(*full, ("", "")))
 
@@ -220,8 +238,7 @@ def test_the_lines_of_an_expired_reservation_can_be_copied(clerk: Client) -> Non
     response = clerk.get(URL, {"like": held.pk})
 
     assert response.context["form"]["reference"].value() == "order-1"
-    filled = [line for line in response.context["lines"] if line["sku"].value()]
-    assert [(line["sku"].value(), line["amount"].value()) for line in filled] == [("CUP", 3)]
+    assert response.context["form"]["lines"].value() == "CUP\t3"
 
 
 @pytest.mark.parametrize("like", ["", "x", "0", "9" * 18, "9" * 5_000, "\u00b2", "\0"])
@@ -229,7 +246,7 @@ def test_an_unknown_reservation_to_copy_is_ignored(clerk: Client, like: str) -> 
     response = clerk.get(URL, {"like": like})
 
     assert response.status_code == 200
-    assert not any(line["sku"].value() for line in response.context["lines"])
+    assert response.context["form"]["lines"].value() == ""
 
 
 @pytest.mark.parametrize("permissions", [(), CLERK[:-1], ("operate_stock",)])
@@ -252,6 +269,47 @@ def test_only_users_who_may_operate_stock_reserve(permissions: tuple[str, ...]) 
     else:
         assert (opened.status_code, sent.status_code, dialog.status_code) == (403, 403, 403)
         assert stored() == before
+
+
+# ------------------------------------------------------------------------------------ while typing
+
+
+def check(client: Client, lines: str) -> list[dict[str, Any]]:
+    """Send lines as the page does while they are entered, and return the checked lines."""
+    response = client.post(CHECK, {"lines": lines})
+    found: list[dict[str, Any]] = response.json()["lines"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("lines", "problems", "wrong"),
+    [
+        ("cup\t", [], []),
+        ("cup\t3", [], []),
+        ("CUP\t4", ["4 of CUP requested, 3 available."], "amount"),
+        ("OLD\t1", ["OLD is archived. Restore it to add or reserve units."], "sku"),
+        ("NONE\t", ["Product NONE does not exist."], "sku"),
+    ],
+)
+def test_a_line_is_checked_as_it_is_typed(
+    clerk: Client, lines: str, problems: list[str], wrong: object
+) -> None:
+    for sku in ("CUP", "OLD"):
+        ProductFactory.create(sku=sku, quantity=5)
+    stock.reserve(sku="CUP", amount=2, by=ACTOR)
+    stock.edit(sku="OLD", archived=True, by=ACTOR)
+
+    [line] = check(clerk, lines)
+
+    assert (line["problems"], line["wrong"]) == (problems, wrong)
+
+
+def test_lines_are_checked_for_users_who_may_see_products() -> None:
+    ProductFactory.create(sku="CUP")
+
+    response = browser_of("Eve", "operate_stock").post(CHECK, {"lines": "CUP\t1"})
+
+    assert response.status_code == 403
 
 
 # ------------------------------------------------------------------------------------ one product

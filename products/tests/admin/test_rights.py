@@ -183,10 +183,6 @@ FORGED = {
     "note": "forged",
     "reference": "forged",
     "minutes": "60",
-    "form-TOTAL_FORMS": "1",
-    "form-INITIAL_FORMS": "0",
-    "form-0-sku": "CUP",
-    "form-0-amount": "1",
     "role": "manage",
     "revoked": "on",
     "expiry_date_0": "2000-01-01",
@@ -266,6 +262,8 @@ def forge(browser: Client, rows: dict[type[Model], Model]) -> dict[str, Any]:
         sent = {**FORGED, **counts(), **files(), **opened}
         if model_of(route) is User:
             sent["role"] = ADMINISTRATOR
+        if model_of(route) is Reservation:
+            sent["lines"] = "CUP\t1"
         responses[path] = read(browser.post(path, sent))
         for action in actions_of(route):
             chosen = {"action": action, "_selected_action": str(row.pk), "index": "0"}

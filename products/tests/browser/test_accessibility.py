@@ -346,7 +346,7 @@ def test_lines_that_were_checked(page: Page, ada: User, check: Check) -> None:
     page.get_by_label("Counted, line 1").press("Enter")
     page.get_by_label("SKU, line 2").fill("NOTHING")
     page.get_by_label("SKU, line 2").press("Enter")
-    expect(page.get_by_role("row", name="NOTHING")).to_contain_text("no product")
+    expect(page.get_by_role("row", name="NOTHING")).to_contain_text("does not exist")
     check("Count, a line with an error")
     with page.expect_popup() as opened:
         page.get_by_role("button", name="Print a sheet").click()
@@ -368,7 +368,7 @@ def test_new_reservation(page: Page, ada: User, check: Check) -> None:
     check("New reservation, SKUs offered")
     page.get_by_role("option", name="CUP").click()
     page.get_by_label("Amount").first.fill("1000")
-    page.get_by_role("button", name="Reserve", exact=True).click()
+    follow(page.get_by_role("button", name="Reserve", exact=True))
     expect(page.get_by_text("1000 of CUP requested")).to_be_visible()
     check("New reservation, refused")
 

@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 
 from products import stock
 from products.models import Product, StockEvent
-from products.tests.browser.entry import open_page, scan, values, wait_for_focus
+from products.tests.browser.entry import open_page, paste, scan, values, wait_for_focus
 from products.tests.browser.steps import log_in, make_staff
 from products.tests.factories import ACTOR, ProductFactory
 
@@ -77,6 +77,25 @@ def test_ticked_products_are_counted_and_a_sale_meanwhile_is_shown(
 
     expect(page.get_by_text("Counted 2 products.")).to_be_visible()
     assert counted() == [("CUP-02", 9), ("CUP-05", 8)]
+
+
+def test_a_column_of_counts_is_pasted_beside_its_products(
+    page: Page, ada: User, products: list[Product]
+) -> None:
+    log_in(page, ada)
+    page.get_by_role("link", name="Products").first.click()
+    page.get_by_role("link", name="Count this list").click()
+    wait_for_focus(page, "Counted, line 1")
+
+    paste(page, "9\n\n7\n")
+
+    wait_for_focus(page, "Counted, line 3")
+    assert values(page)[:4] == [
+        ("CUP-01", "9"),
+        ("CUP-02", ""),
+        ("CUP-03", "7"),
+        ("CUP-04", ""),
+    ]
 
 
 def test_an_unfinished_count_is_found_again(page: Page, ada: User, products: list[Product]) -> None:

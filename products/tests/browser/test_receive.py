@@ -112,10 +112,12 @@ def test_products_are_suggested_by_words_of_their_name(
 
     page.keyboard.type("mug")
 
-    options = page.locator("#entry-skus option")
-    expect(options).to_have_count(2)
-    assert [option.get_attribute("value") for option in options.all()] == ["MUG-1", "MUG-2"]
-    assert [option.text_content() for option in options.all()] == ["Blue mug", "Red mug"]
+    options = page.get_by_role("listbox", name="Products").get_by_role("option")
+    expect(options).to_have_text(["MUG-1 Blue mug (10 available)", "MUG-2 Red mug (10 available)"])
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    wait_for_focus(page, "Received, line 1")
+    assert values(page)[0] == ("MUG-2", "")
 
 
 def test_rows_are_pasted_from_a_spreadsheet(page: Page, ada: User, products: list[Product]) -> None:
@@ -158,7 +160,7 @@ def test_nothing_is_lost_by_a_reload_or_an_error(
     page.get_by_role("button", name="Preview").click()
     expect(page.get_by_text("1 line must be corrected")).to_be_visible()
     page.get_by_role("button", name="Change lines").click()
-    wait_for_focus(page, "SKU, line 3")
+    wait_for_focus(page, "SKU, line 2")  # The wrong line.
     assert values(page) == [("CUP", "5"), ("NOPE", "1"), ("", "")]
 
     page.get_by_role("button", name="Delete line 2").click()

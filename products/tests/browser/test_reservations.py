@@ -128,12 +128,14 @@ def test_the_last_of_many_suggestions_is_chosen_with_the_mouse(page: Page, grace
 
 def test_enter_in_a_line_never_sends_half_an_order(page: Page, grace: User) -> None:
     """A scanner ends each SKU with Enter."""
-    ProductFactory.create(sku="CUP", quantity=10)
+    skus = [f"CUP-{number}" for number in range(5)]
+    for sku in skus:
+        ProductFactory.create(sku=sku, quantity=10)
     log_in(page, grace)
     open_new_reservation(page)
 
-    for _ in range(5):  # The page has three lines at first.
-        page.keyboard.type("CUP")
+    for sku in skus:
+        page.keyboard.type(sku)
         page.keyboard.press("Enter")
         page.keyboard.type("1")
         page.keyboard.press("Enter")
@@ -142,7 +144,24 @@ def test_enter_in_a_line_never_sends_half_an_order(page: Page, grace: User) -> N
     assert not Reservation.objects.exists()
     page.get_by_role("button", name="Reserve", exact=True).click()
     expect(page.get_by_text("Reserved 5 units.")).to_be_visible()
-    assert Reservation.objects.get().lines.get().amount == 5
+    assert Reservation.objects.get().lines.count() == 5
+
+
+def test_each_scan_reserves_a_unit(page: Page, grace: User) -> None:
+    for sku in ("CUP", "POT"):
+        ProductFactory.create(sku=sku, quantity=10)
+    log_in(page, grace)
+    open_new_reservation(page)
+    page.get_by_label("Each scan is one unit").check()
+    page.get_by_label("SKU, line 1").focus()
+
+    for sku in ("CUP", "POT", "CUP"):
+        page.keyboard.type(sku)
+        page.keyboard.press("Enter")
+    expect(page.get_by_text("2 lines, 3 units")).to_be_visible()
+    page.get_by_role("button", name="Reserve", exact=True).click()
+
+    expect(page.get_by_text("Reserved 3 units.")).to_be_visible()
 
 
 def test_short_lines_are_corrected_without_typing_the_others_again(page: Page, grace: User) -> None:
@@ -157,11 +176,12 @@ def test_short_lines_are_corrected_without_typing_the_others_again(page: Page, g
         page.keyboard.press("Enter")
     page.get_by_role("button", name="Reserve", exact=True).click()
 
+    expect(page.get_by_text("Nothing was reserved.")).to_be_visible()
     expect(page.get_by_text("2 of CUP requested, 1 available.")).to_be_visible()
     expect(page.get_by_text("2 of PAN requested, 0 available.")).to_be_visible()
     wait_for_cursor(page.get_by_label("Amount").first)
     page.keyboard.type("1")
-    page.get_by_role("button", name="Remove this line").nth(2).click()
+    page.get_by_role("button", name="Delete line 3").click()
     page.get_by_role("button", name="Reserve", exact=True).click()
 
     expect(page.get_by_text("Reserved 3 units.")).to_be_visible()
