@@ -10,9 +10,10 @@ from django.urls import reverse
 from products import stock
 from products.admin.base import actor_of
 from products.admin.entry.kinds import UNSHARED, Entry
+from products.admin.imports.kinds import PreviewRow
 from products.files.cells import Row, text_of
 from products.files.columns import Columns
-from products.files.lines import FileLine, sku_of
+from products.files.lines import sku_of
 from products.files.products import products_of
 from products.models import Product
 
@@ -43,8 +44,7 @@ def check_lines(
         row if amount else row._replace(cells={**row.cells, kind.column: "1"})
         for row, amount in zip(rows, amounts, strict=True)
     ]
-    lines = kind.lines(filled, columns, UNSHARED)
-    kind.preview(lines, by=by)
+    lines = kind.preview(kind.lines(filled, columns, UNSHARED), by=by)
     products = products_of([*map(sku_of, rows), *filter(_may_be_scan, amounts)])
     return [
         _checked(row, line, amount, products)
@@ -63,12 +63,12 @@ def _is_about_sku(problem: stock.StockError) -> bool:
 
 
 def _checked(
-    row: Row, line: FileLine, amount: str, products: Mapping[str, Product]
+    row: Row, previewed: PreviewRow, amount: str, products: Mapping[str, Product]
 ) -> dict[str, Any]:
-    sku = sku_of(row)
+    sku, line = sku_of(row), previewed.line
     product = products.get(sku.upper())
     problems = [each.detail for each in line.problems if amount or _is_about_sku(each)]
-    warning = ""
+    warning = previewed.warning if amount else ""
     if _may_be_scan(amount) and amount.upper() in products and not problems:
         warning = f"{amount} is also a SKU. Check the number of units."
     is_sku_wrong = any(map(_is_about_sku, line.problems))

@@ -12,6 +12,7 @@ from django.template.defaultfilters import pluralize
 from django.urls import reverse
 
 from products import stock
+from products.admin.dialogs import is_unlikely
 from products.admin.entry.forms import CountForm, LinesForm, ReceiveForm
 from products.admin.imports.kinds import AdjustmentImport, Options, PreviewRow
 from products.files.adjustments import COLUMN_OF, WITHOUT_AMOUNT, adjustment_line
@@ -169,10 +170,21 @@ class Count(Entry):
             now = line.shown.get("quantity")
             if now is not None and now != seen.get(line.number, now):
                 line.moved = f"{now:,} on hand now, {seen[line.number]:,} when you saw it."
-        return rows
+        return [_with_warning(row) for row in rows]
 
     def done(self, lines: Sequence[FileLine]) -> str:
         return f"Counted {len(lines):,} product{pluralize(lines)}."
+
+
+def _with_warning(row: PreviewRow) -> PreviewRow:
+    """Point out a count that may be a typing mistake."""
+    match row.line.change, row.differences:
+        case stock.Adjust(quantity=counted), [on_hand, *_] if is_unlikely(
+            counted, on_hand=on_hand.before
+        ):
+            warning = f"{counted:,} counted, {on_hand.before:,} on hand. Check the count."
+            return row._replace(warning=warning)
+    return row
 
 
 COUNT = Count()

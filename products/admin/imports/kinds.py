@@ -72,6 +72,8 @@ class PreviewRow(NamedTuple):
     """What the preview counts."""
     name: str = ""
     """The name of the product, if it exists."""
+    warning: str = ""
+    """What the user should check. It does not prevent the change."""
 
 
 Options = Mapping[str, Any]

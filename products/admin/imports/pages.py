@@ -285,6 +285,7 @@ class ImportAdmin(InventoryAdmin):
             wrong_lines=wrong[:WRONG_LINES_NAMED],
             refused=refused is not None,
             moved=[line.number for line in lines if line.moved and not line.problems],
+            unlikely=[row.line.number for row in rows if row.warning],
             notes=notes,
             pending=pending,
             earlier=_last_event_of(kind, content_hash) if pending else None,

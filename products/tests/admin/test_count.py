@@ -147,6 +147,20 @@ def test_the_levels_of_a_typed_line_are_known_at_once(counter: Client, cup: Prod
     assert line["moved"] == "10 on hand now, 12 when you saw it."
 
 
+@pytest.mark.parametrize(("counted", "asks"), [(5_950, True), (59, True), (590, False)])
+def test_an_unlikely_count_is_pointed_out(counter: Client, counted: int, asks: bool) -> None:
+    ProductFactory.create(sku="POT", quantity=595)
+
+    preview = enter(counter, "count", f"POT\t{counted}")
+    [line] = check(counter, "count", f"POT\t{counted}")["lines"]
+
+    warning = f"{counted:,} counted, 595 on hand. Check the count."
+    assert (line["warning"] == warning) is asks
+    assert (warning in preview.content.decode()) is asks
+    assert ("Unlikely count on line 1" in preview.content.decode()) is asks
+    assert preview.context["pending"]
+
+
 # ------------------------------------------------------------------------------------------- begin
 
 

@@ -79,6 +79,23 @@ def test_ticked_products_are_counted_and_a_sale_meanwhile_is_shown(
     assert counted() == [("CUP-02", 9), ("CUP-05", 8)]
 
 
+def test_an_unlikely_count_is_pointed_out(page: Page, ada: User, products: list[Product]) -> None:
+    ProductFactory.create(sku="POT", name="Pot", quantity=595)
+    log_in(page, ada)
+    open_page(page, "Count")
+    scan(page, "POT")
+    scan(page, "5950")
+
+    warning = "5,950 counted, 595 on hand. Check the count."
+    expect(page.get_by_role("row", name="Pot")).to_contain_text(warning)
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_text("Unlikely count on line 1. Check it before you save.")).to_be_visible()
+    expect(page.get_by_role("row", name="Pot")).to_contain_text(warning)
+    page.get_by_role("button", name="Save counts").click()
+
+    expect(page.get_by_text("Counted 1 product.")).to_be_visible()
+
+
 def test_a_column_of_counts_is_pasted_beside_its_products(
     page: Page, ada: User, products: list[Product]
 ) -> None:
