@@ -24,7 +24,7 @@ function say(words) {
 }
 
 function plural(number, noun) {
-  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 // -------------------------------------------------------------------------------------------- rows
@@ -88,7 +88,7 @@ function number(row, index) {
 function showSum(filled) {
   const amounts = filled.map((row) => amountOf(row).value.trim()).filter((amount) => /^[0-9]{1,10}$/.test(amount));
   const units = amounts.reduce((sum, amount) => sum + Number(amount), 0);
-  const sum = isCount ? `${amounts.length} counted` : plural(units, "unit");
+  const sum = isCount ? `${amounts.length.toLocaleString("en")} counted` : plural(units, "unit");
   form.querySelector(".entry-sum").textContent = `${plural(filled.length, "line")}, ${sum}`;
 }
 

@@ -12,7 +12,7 @@ let slot = key + form.elements.start.value;
 let timer = null;
 
 function plural(number, noun) {
-  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 function sharedFields() {
