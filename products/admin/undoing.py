@@ -3,12 +3,15 @@
 from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import prefetch_related_objects
+from django import forms
+from django.db.models import QuerySet, prefetch_related_objects
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
+from django.template.defaultfilters import pluralize
 from django.urls import reverse
 from django.utils.html import format_html
 from unfold.decorators import display
+from unfold.widgets import UnfoldBooleanWidget
 
 from products import stock
 from products.admin.base import InventoryAdmin, link_to
@@ -18,18 +21,34 @@ from products.models import StockEvent
 
 
 class UndoDialog(Dialog):
-    """A dialog that undoes an event. The button of a success message sends it without opening."""
+    """A dialog that undoes an event, or all events that were saved together with it.
+
+    The button of a success message sends it without opening.
+    """
 
     title = submit = "Undo"
     head_template = "admin/products/undo_dialog_head.html"
 
     note = NoteField()
+    together = forms.BooleanField(required=False, widget=UnfoldBooleanWidget)
 
     def load(self) -> None:
         events = StockEvent.objects.select_related("product")
         self.event = get_object_or_404(events, pk=number(self.object_id))
         self.words = in_words(self.event)
         self.quantity_after = self.event.product.quantity - self.event.quantity_change
+        self.saved_together = self._saved_together()
+        number_of_all = len(self.saved_together)
+        if number_of_all > 1:
+            label = f"Undo all {number_of_all:,} changes that were saved together"
+            self.fields["together"].label = label
+        else:
+            self.fields.pop("together", None)
+
+    def _saved_together(self) -> list[StockEvent]:
+        """Return the events of the request, or none if the user may not undo each of them."""
+        events = list(undoable_events(self.event.request_id, self.event.actor))
+        return events if all(may_undo(self.request, event) for event in events) else []
 
     def warning(self) -> str:
         """Return why the undo may be wrong, for the template."""
@@ -41,14 +60,34 @@ class UndoDialog(Dialog):
 
     def apply(self, by: stock.Actor) -> str:
         reason = joined("undo", self.cleaned_data["note"])
+        if self.cleaned_data.get("together"):
+            products: Any = stock.undo_all(self.saved_together, reason=reason, by=by)
+            changed = len({product.pk for product in products})
+            return f"Undone: {len(products):,} changes of {changed:,} product{pluralize(changed)}."
         product: Any = stock.undo(self.event, reason=reason, by=by)
         return f"Undone: {self.words}. On hand of {product.sku}: {product.quantity:,}."
 
     def refuse(self, error: stock.StockError) -> None:
         super().refuse(error)
-        if isinstance(error, stock.InsufficientStock):
+        if error.lines:
+            self.errors.clear()
+            self.add_error(None, f"Nothing was undone. {error.detail}")
+        elif isinstance(error, stock.InsufficientStock):
             self.errors.clear()
             self.add_error(None, f"Cannot undo “{self.words}”. {error.detail} The rest is gone.")
+
+
+def undoable_events(request_id: str, actor: str) -> QuerySet[StockEvent]:
+    """Return the events of a request to the back office that can still be undone."""
+    events = StockEvent.objects.of_request(request_id)
+    own = events.filter(source=StockEvent.Source.ADMIN, actor=actor, undone_by=None)
+    return own.filter(type__in=stock.UNDOABLE, undoes=None).exclude(quantity_change=0)
+
+
+def tag_of_request(by: stock.Actor) -> str:
+    """Return the tag that lets a success message offer to undo all changes of this request."""
+    first = undoable_events(by.request_id, by.name).first()
+    return f"undo-all-{first.pk}" if first else ""
 
 
 def may_undo(request: HttpRequest, event: StockEvent) -> bool:

@@ -40,7 +40,16 @@ from products.stock.errors import (
     StockLimitExceeded,
 )
 from products.stock.expiry import expire, expire_overdue, reserve_again
-from products.stock.levels import ApplyPossible, add, adjust, apply, preview, remove, undo
+from products.stock.levels import (
+    ApplyPossible,
+    add,
+    adjust,
+    apply,
+    preview,
+    remove,
+    undo,
+    undo_all,
+)
 from products.stock.once import Once, StoredResponse
 from products.stock.requests import (
     UNDOABLE,
@@ -131,5 +140,6 @@ __all__ = [
     "run_batches",
     "save_products",
     "undo",
+    "undo_all",
     "why_not_undone",
 ]

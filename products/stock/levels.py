@@ -103,6 +103,14 @@ def undo(
     return run(_ApplyOne(Undo.of(event, reason=reason)), by=by, once=once)
 
 
+def undo_all(events: Sequence[StockEvent], *, reason: str = "", by: Actor) -> list[Product]:
+    """Take back the changes of several events, all or none, the latest first.
+
+    Raises the errors of `undo`, with every refused line.
+    """
+    return run(_Apply(Undo.of_all(events, reason=reason)), by=by)
+
+
 def apply(
     operations: Sequence[Operation], *, by: Actor, once: Once[S] | None = None
 ) -> list[Product] | S:

@@ -1,7 +1,8 @@
 """Requests to change stock. Each checks its values on construction, by the rules of their types."""
 
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -307,6 +308,19 @@ class Undo(Operation):
             reason=reason,
             reference=event.reference,
         )
+
+    @classmethod
+    def of_all(cls, events: Sequence[StockEvent], *, reason: str = "") -> "list[Undo]":
+        """Return the requests that undo several events together, the latest event first.
+
+        Their levels have existed before, in this order. Raises `CannotUndo`.
+        """
+        undos = [cls.of(event, reason=reason) for event in events]
+        totals: Counter[str] = Counter()
+        for undo in undos:
+            totals[undo.sku] += undo.change
+        latest_first = sorted(undos, key=lambda undo: undo.event_id, reverse=True)
+        return [replace(undo, total_change=totals[undo.sku]) for undo in latest_first]
 
     def quantity_change(self, product: Product) -> int:
         if self.event_id in product.undone:

@@ -463,7 +463,7 @@ class Machine(RuleBasedStateMachine):
     @rule(name=st.sampled_from("ABC"), quantity=few)
     def count_twice(self, name: str, quantity: int) -> None:
         """Send two counts of a product in one request."""
-        count = "adjust", name, quantity, {}
+        count: Any = ("adjust", name, quantity, {})
         self.operations([count, count], position=0, keyed=False)
 
     @rule(

@@ -95,6 +95,8 @@ class Import:
     is_file: ClassVar[bool] = True
     """Whether the rows are those of a file. Otherwise a user enters them on a page."""
     form_template: ClassVar[str] = "products/admin/import_form.html"
+    can_be_undone: ClassVar[bool] = False
+    """Whether the success message offers to undo all lines."""
     templates: ClassVar[Sequence[str]]
     """The names of the empty files to fill in, in `TEMPLATES`."""
     has_names: ClassVar[bool] = False
@@ -227,7 +229,7 @@ def _shown(value: Any) -> Any:
 
 class AdjustmentImport(Import):
     name = "adjustments"
-    has_names = True
+    has_names = can_be_undone = True
     title = "Import stock changes"
     help = (
         "Each row fills in one of these columns: add (units received), remove (units taken out), "

@@ -21,6 +21,7 @@ from django.views.decorators.http import require_POST
 from products import stock
 from products.admin.base import InventoryAdmin, actor_of, once_for
 from products.admin.imports.kinds import IMPORTS, TEMPLATES, Import
+from products.admin.undoing import tag_of_request
 from products.db.clock import SecondsFromNow
 from products.files.adjustments import OPERATION_TYPES
 from products.files.cells import Row, UnreadableFile, hash_of
@@ -233,7 +234,8 @@ class ImportAdmin(InventoryAdmin):
         pending.delete()
         if response.is_replay:
             return self._not_pending(request, kind)
-        messages.success(request, str(response.body, "utf-8"))
+        tag = tag_of_request(by) if kind.can_be_undone else ""
+        messages.success(request, str(response.body, "utf-8"), extra_tags=tag)
         return redirect(kind.url_after(draft))
 
     def _not_pending(self, request: HttpRequest, kind: Import) -> HttpResponse:

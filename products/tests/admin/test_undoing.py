@@ -12,7 +12,9 @@ from django.urls import reverse
 from products import stock
 from products.models import Product, StockEvent
 from products.tests.admin.browsers import browser_of
+from products.tests.admin.entry import confirm, enter
 from products.tests.admin.test_dialogs import send, url
+from products.tests.admin.test_import import confirm_url, upload
 from products.tests.checks import stored
 from products.tests.factories import ACTOR, ProductFactory
 
@@ -266,3 +268,101 @@ def test_the_history_page_of_a_product_is_its_ledger(manager: Client, cup: Produ
     response = manager.get(url(cup, "history"))
 
     assert response["Location"] == f"{LEDGER}?q=CUP"
+
+
+# ------------------------------------------------------------------------- changes saved together
+
+
+@pytest.fixture
+def mug() -> Product:
+    """A product with no units on hand."""
+    return ProductFactory.create(sku="MUG", quantity=0)
+
+
+def receive(client: Client) -> Any:
+    """Receive 5 units of CUP and 7 of MUG, and return the next page."""
+    return confirm(client, enter(client, "receive", "CUP\t5\nMUG\t7\n", reference="po-7"))
+
+
+def press_undo_all(client: Client, page: Any) -> Any:
+    """Send the form of the success message on this page."""
+    forms = re.findall(
+        r'<form method="post" action="([^"]+/undo/)".*?</form>', page.content.decode(), re.DOTALL
+    )
+    [form] = forms
+    assert 'name="together" value="on"' in page.content.decode()
+    sent = {"_form_submitted": "True", "together": "on", "next": LEDGER}
+    return client.post(form, sent, follow=True)
+
+
+@pytest.mark.usefixtures("cup", "mug")
+def test_the_message_undoes_all_lines_once(clerk: Client) -> None:
+    page = receive(clerk)
+
+    undone = press_undo_all(clerk, page)
+
+    assert "Undone: 2 changes of 2 products." in undone.content.decode()
+    assert quantities() == {"CUP": 25, "MUG": 0}
+    undos = StockEvent.objects.exclude(undoes=None)
+    assert {(event.reason, event.reference) for event in undos} == {("undo", "po-7")}
+    before = stored()
+    again = press_undo_all(clerk, page)
+    assert "was already undone. Nothing was changed." in again.content.decode()
+    assert stored() == before
+
+
+def quantities() -> dict[str, int]:
+    return dict(Product.objects.order_by("sku").values_list("sku", "quantity"))
+
+
+@pytest.mark.usefixtures("cup", "mug")
+def test_no_line_is_undone_if_units_of_one_are_gone(clerk: Client) -> None:
+    page = receive(clerk)
+    stock.remove(sku="MUG", amount=3, by=ACTOR)
+    before = stored()
+
+    refused = press_undo_all(clerk, page)
+
+    assert "Nothing was undone. 7 of MUG requested, 4 available." in refused.content.decode()
+    assert stored() == before
+
+
+@pytest.mark.usefixtures("cup", "mug")
+def test_a_dialog_offers_to_undo_all_that_was_saved_together(clerk: Client) -> None:
+    receive(clerk)
+    event = StockEvent.objects.get(sku="MUG", type=StockEvent.Type.ADDED)
+
+    dialog = send(clerk, event, "undo", _form_submitted="").content.decode()
+    send(clerk, event, "undo", note="wrong shelf")
+
+    assert "Undo all 2 changes that were saved together" in dialog
+    assert quantities() == {"CUP": 30, "MUG": 0}
+    other = StockEvent.objects.get(sku="CUP", type=StockEvent.Type.ADDED)
+    assert "saved together" not in clerk.get(url(other, "undo")).content.decode()
+
+
+@pytest.mark.usefixtures("cup", "mug")
+def test_all_is_undone_only_by_those_who_may_undo_each(manager: Client, clerk: Client) -> None:
+    preview = upload(
+        manager, "adjustments", "sku,add,quantity\nCUP,5,\nMUG,,7\n", reason="stocktake"
+    )
+    page = manager.post(confirm_url(preview), follow=True)
+    event = StockEvent.objects.get(sku="CUP", type=StockEvent.Type.ADDED)
+
+    assert "saved together" not in clerk.get(url(event, "undo")).content.decode()
+    clerk.post(url(event, "undo"), {"_form_submitted": "True", "together": "on"})
+    assert quantities() == {"CUP": 25, "MUG": 7}
+    assert "Imported 2 rows." in page.content.decode()
+
+
+@pytest.mark.usefixtures("cup", "mug")
+def test_requests_of_others_with_the_same_id_are_not_undone(clerk: Client) -> None:
+    receive(clerk)
+    event = StockEvent.objects.get(sku="CUP", type=StockEvent.Type.ADDED)
+    stock.add(
+        sku="CUP", amount=9, by=stock.Actor("webshop", StockEvent.Source.API, event.request_id)
+    )
+
+    send(clerk, event, "undo", together="on")
+
+    assert quantities() == {"CUP": 34, "MUG": 0}
