@@ -44,18 +44,24 @@ def status_of(reservation: Reservation) -> str:
     return "Overdue" if reservation.is_overdue else reservation.get_status_display()
 
 
-def actions_for(reservation: Reservation) -> tuple[str, ...]:
-    """Return the names of the actions that are possible for a reservation."""
+def dialogs_for(reservation: Reservation) -> tuple[str, ...]:
+    """Return the names of the dialogs that are possible for a reservation."""
     match status_of(reservation):
         case "Overdue":
             return ("give_back", "reserve_again")
         case "Open":
-            end = "extend" if reservation.expires_at else "set_end"
-            open_lines = reservation.lines.filter(open__gt=0)
-            is_long = open_lines[: MAX_LINES_IN_DIALOG + 1].count() > MAX_LINES_IN_DIALOG
-            by_line = ("fulfill_lines", "release_lines") if is_long else ()
-            return ("fulfill", "release", end, *by_line)
+            return ("fulfill", "release", "extend" if reservation.expires_at else "set_end")
     return ()
+
+
+def actions_for(reservation: Reservation) -> tuple[str, ...]:
+    """Return the names of the dialogs and the pages that are possible for a reservation."""
+    dialogs = dialogs_for(reservation)
+    if "fulfill" not in dialogs:
+        return dialogs
+    open_lines = reservation.lines.filter(open__gt=0)
+    is_long = open_lines[: MAX_LINES_IN_DIALOG + 1].count() > MAX_LINES_IN_DIALOG
+    return (*dialogs, "fulfill_lines", "release_lines") if is_long else dialogs
 
 
 def units_in_words(reservation: Reservation) -> str:
@@ -138,16 +144,8 @@ class ReservationAdmin(NewReservationAdmin, ReservationExportAdmin, ReadOnlyAdmi
     list_per_page = 50
     inlines = (ReservationLineInline,)
 
-    actions_row = ("fulfill", "release", "extend")
-    actions_detail = (
-        *actions_row,
-        "set_end",
-        "fulfill_lines",
-        "release_lines",
-        "give_back",
-        "reserve_again",
-        "return_units",
-    )
+    actions_row = ("fulfill", "release", "extend", "set_end", "give_back", "reserve_again")
+    actions_detail = (*actions_row, "fulfill_lines", "release_lines", "return_units")
     fulfill = dialog_action("fulfill", FulfillDialog, permission="operate", icon="local_shipping")
     release = dialog_action("release", ReleaseDialog, permission="operate", icon="undo")
     extend = dialog_action("extend", ExtendDialog, permission="operate", icon="more_time")
@@ -190,6 +188,17 @@ class ReservationAdmin(NewReservationAdmin, ReservationExportAdmin, ReadOnlyAdmi
         if product := Product.objects.with_skus([search_term]).first():
             matches |= Q(pk__in=product.reservation_lines.values("reservation_id"))
         return queryset.filter(matches), False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Offer in each row what can be done with its reservation."""
+        response = super().changelist_view(request, extra_context)
+        shown: Any = getattr(response, "context_data", None) or {}
+        for reservation in shown["cl"].result_list if "cl" in shown else ():
+            names = dialogs_for(reservation)
+            reservation.offered = [f"admin:products_reservation_{name}" for name in names]
+        return response
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> Any:
         """Offer what can be done with the reservation in its state."""

@@ -1,5 +1,6 @@
 """Overdue reservations in the list and on the pages of the back office."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -9,13 +10,14 @@ from django.utils import timezone
 
 from products import stock
 from products.db.clock import Now, SecondsFromNow
-from products.models import Reservation
+from products.models import Product, Reservation
 from products.tests.admin.browsers import browser_of
 from products.tests.factories import ACTOR, ProductFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 LIST = reverse("admin:products_reservation_changelist")
+PRODUCTS = reverse("admin:products_product_changelist")
 FRONT_PAGE = reverse("admin:index")
 
 
@@ -102,3 +104,27 @@ def test_an_unknown_page_of_lines_is_the_first(viewer: Client, page: str) -> Non
     response = viewer.get(address, {"lines-page": page})
 
     assert (response.status_code, "CUP" in response.content.decode()) == (200, True)
+
+
+def test_each_row_offers_what_can_be_done_with_its_reservation() -> None:
+    clerk = browser_of("Grace", "view_reservation", "view_reservationline", "operate_stock")
+    product = ProductFactory.create(sku="CUP")
+    overdue, due, endless, over = map(
+        reserve_until, [SecondsFromNow(-60), SecondsFromNow(1800), None, None]
+    )
+    stock.release(reservation_id=over.pk, by=ACTOR)
+
+    page = clerk.get(LIST).content.decode()
+    products = browser_of("Mona", "view_product", "operate_stock").get(PRODUCTS).content.decode()
+
+    assert row_actions(page, overdue) == {"give-back", "reserve-again"}
+    assert row_actions(page, due) == {"fulfill", "release", "extend"}
+    assert row_actions(page, endless) == {"fulfill", "release", "set-end"}
+    assert row_actions(page, over) == set()
+    assert row_actions(products, product) == {"add-stock", "remove-stock", "reserve-stock"}
+
+
+def row_actions(page: str, row: Reservation | Product) -> set[str]:
+    """Return the actions in the menu of a row of a list."""
+    path = f"/admin/products/{row._meta.model_name}/{row.pk}/"
+    return set(re.findall(rf'hx-get="{path}([^/]+)/"', page))
