@@ -64,7 +64,7 @@ def open_product(page: Page, sku: str) -> None:
 
 def open_dialog(page: Page, title: str) -> Locator:
     """Open a dialog of the current page."""
-    _click_in_header(page, page.get_by_role("link", name=title))
+    _click_in_header(page, page.get_by_role("link", name=title, exact=True))
     dialog = page.locator("#dialog")
     expect(dialog.get_by_role("heading", name=title)).to_be_visible()
     return dialog
