@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, ClassVar
+from urllib.parse import urldefrag
 from uuid import uuid4
 
 from django import forms
@@ -173,6 +174,8 @@ def dialog_action(
 def _back(request: HttpRequest, model_admin: Any, object_id: str) -> HttpResponse:
     """Reload the page from which the dialog was opened or sent."""
     page = request.POST.get(NEXT) or request.headers.get("HX-Current-URL", "")
+    # With the fragment of the skip link, the browser would stay on the page, with the dialog open.
+    page = urldefrag(page).url
     if not url_has_allowed_host_and_scheme(page, {request.get_host()}, request.is_secure()):
         meta = model_admin.opts
         page = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[object_id])

@@ -268,7 +268,12 @@ def test_a_dialog_sent_by_htmx_reloads_the_page_it_was_opened_from(
 ) -> None:
     listed = "http://testserver/admin/products/product/?q=cup"
 
-    for page, shown in [(listed, listed), ("https://elsewhere.example/", url(cup, "change"))]:
+    pages = [
+        (listed, listed),
+        (f"{listed}#content-start", listed),
+        ("https://elsewhere.example/", url(cup, "change")),
+    ]
+    for page, shown in pages:
         headers = {"HX-Request": "true", "HX-Current-URL": page}
         response = send(manager, cup, "add_stock", amount=1, reason="found", headers=headers)
 
