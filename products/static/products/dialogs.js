@@ -63,13 +63,18 @@ function showError(text) {
   document.querySelector("#dialog-form")?.before(alert);
 }
 
-// Focus the first field when a dialog opens, and after an error. Without a field, focus the button.
+// Focus the first field when a dialog opens, and the first wrong field after an error. Without a field,
+// focus the button. Alpine shows the dialog in the next frame, and a hidden field takes no focus.
 document.addEventListener("htmx:afterSettle", (event) => {
-  if (!event.target.closest("#modal-content")) return;
-  const field = document.querySelector("#dialog :is(input:not([type=hidden]), select)");
+  if (event.target.closest("#modal-content")) requestAnimationFrame(focusField);
+});
+
+function focusField() {
+  const fields = "#dialog :is(input:not([type=hidden]), select)";
+  const field = document.querySelector(`${fields}[aria-invalid=true]`) ?? document.querySelector(fields);
   (field ?? document.querySelector("#dialog button[type=submit]:enabled"))?.focus();
   field?.select?.();
-});
+}
 
 // Send a form with data-send-once only once. Going back to the page allows it again.
 document.addEventListener("submit", (event) => {

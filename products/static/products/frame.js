@@ -15,7 +15,7 @@ function focusLayer(id, isOpen) {
     const others = elementsBesides(layer).filter((other) => !other.inert);
     openLayers.push({ layer, others, opener: document.activeElement });
     others.forEach((other) => (other.inert = true));
-    focusFirst(layer);
+    if (id !== "modal-content") focusFirst(layer); // dialogs.js chooses the field of a dialog.
   } else {
     const [{ others, opener }] = openLayers.splice(index, 1);
     others.forEach((other) => (other.inert = false));
@@ -38,7 +38,7 @@ function focusMenu(id, isOpen) {
   if (isOpen) focusFirst(document.getElementById(id));
 }
 
-// Alpine shows a menu in the next frame. Dialogs choose their first field themselves.
+// Alpine shows a menu in the next frame.
 function focusFirst(element) {
   const focus = () => {
     if (element.contains(document.activeElement)) return;

@@ -113,6 +113,22 @@ def test_a_dialog_is_closed_with_its_button(page: Page) -> None:
 
 
 @pytest.mark.usefixtures("_ada_logged_in")
+def test_the_field_with_an_error_has_the_focus(page: Page) -> None:
+    open_page(page, "Products")
+    open_page(page, "CUP")
+    press_link(page, "Reserve stock")
+    dialog = page.get_by_role("dialog", name="Reserve stock")
+    wait_for_focus(dialog.get_by_label("Amount"))
+    page.keyboard.type("2")
+    press_tabs_to(page, dialog.get_by_label("Minutes from now"))
+    page.keyboard.type("0")
+    page.keyboard.press("Enter")
+
+    expect(dialog.get_by_text("Ensure this value is greater")).to_be_visible()
+    wait_for_focus(dialog.get_by_label("Minutes from now"))
+
+
+@pytest.mark.usefixtures("_ada_logged_in")
 def test_the_actions_of_a_row(page: Page) -> None:
     open_page(page, "Products")
     button = page.get_by_role("row", name="CUP").get_by_role("button", name="Actions")
