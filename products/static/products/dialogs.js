@@ -88,9 +88,14 @@ window.addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-send-once]")) delete form.dataset.sent;
 });
 
-// Unfold hides the page until Alpine has started, so the browser may not have focused this field.
+// Unfold hides the page until Alpine has started, and a hidden field takes no focus. This repeats what
+// the browser does for `autofocus`, and what Django does for the first field of a form that adds a row.
+const ADD_FORM = "form:has(#django-admin-form-add-constants[data-model-name])";
+
 document.addEventListener("alpine:initialized", () => {
   Alpine.nextTick(() => {
-    if (document.activeElement === document.body) document.querySelector("[autofocus]")?.focus();
+    if (document.activeElement !== document.body) return;
+    const first = document.querySelector(`${ADD_FORM} :is(input:not([type=hidden]), select, textarea)`);
+    (document.querySelector("[autofocus]") ?? first)?.focus();
   });
 });
