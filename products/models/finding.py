@@ -60,7 +60,7 @@ def find(products: Products, text: str, order: str | None) -> Found:
         return _both(matching)
     in_index = matching.filter(search_terms__in_index=search.query)
     if head >= FREQUENT:
-        return Found(matching, in_index) if order else _both(in_index)
+        return Found(matching, in_index) if order else Found(in_index, matching)
     start = search.start
     # SQLite cannot use an index for `__startswith`. SKUs are ASCII.
     at_start = products.filter(capitals__gte=start, capitals__lt=f"{start}\x7f")
