@@ -64,9 +64,12 @@ function showError(text) {
 }
 
 // Focus the first field when a dialog opens, and the first wrong field after an error. Without a field,
-// focus the button. Alpine shows the dialog in the next frame, and a hidden field takes no focus.
+// focus the button. A hidden field takes no focus, and Alpine shows a new dialog in the next frame. The
+// user may already be in a field then.
 document.addEventListener("htmx:afterSettle", (event) => {
-  if (event.target.closest("#modal-content")) requestAnimationFrame(focusField);
+  if (!event.target.closest("#modal-content")) return;
+  if (document.querySelector("#dialog")?.checkVisibility()) focusField();
+  else requestAnimationFrame(() => document.querySelector("#dialog :focus") || focusField());
 });
 
 function focusField() {
