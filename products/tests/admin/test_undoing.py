@@ -366,3 +366,15 @@ def test_requests_of_others_with_the_same_id_are_not_undone(clerk: Client) -> No
     send(clerk, event, "undo", together="on")
 
     assert quantities() == {"CUP": 34, "MUG": 0}
+
+
+@pytest.mark.usefixtures("cup", "mug")
+def test_a_viewer_and_nobody_cannot_undo_all(clerk: Client) -> None:
+    receive(clerk)
+    event = StockEvent.objects.get(sku="CUP", type=StockEvent.Type.ADDED)
+    viewer = browser_of("Vera", *VIEW)
+    before = stored()
+
+    for client, status in ((viewer, 403), (Client(), 302)):
+        forged = client.post(url(event, "undo"), {"_form_submitted": "True", "together": "on"})
+        assert (forged.status_code, stored()) == (status, before)
