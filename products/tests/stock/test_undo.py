@@ -193,6 +193,24 @@ def test_of_several_undos_at_once_one_is_applied() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_changes_are_undone_together_or_one_by_one_but_once() -> None:
+    """On PostgreSQL, `--plant no-lock` fails it in most runs."""
+    for sku in ("CUP", "MUG"):
+        ProductFactory.create(sku=sku, quantity=25)
+        stock.add(sku=sku, amount=5, by=ACTOR)
+    events = list(StockEvent.objects.filter(type=StockEvent.Type.ADDED).select_related("product"))
+
+    all_at_once = partial(stock.undo_all, events, by=ACTOR)
+    outcomes = at_once(
+        [*[all_at_once] * 4, *(partial(stock.undo, each, by=ACTOR) for each in events)]
+    )
+
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+    assert {type(error).__name__ for error in refused} == {"AlreadyUndone"}
+    assert set(Product.objects.values_list("quantity", "version")) == {(25, 3)}
+
+
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite locks the whole database")
 def test_an_undo_that_waited_for_the_lock_sees_the_other() -> None:
     cup = ProductFactory.create(sku="CUP", quantity=25)
