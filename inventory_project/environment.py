@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from zoneinfo import ZoneInfo
 
 import environ
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import validate_email
 from dotenv.parser import parse_stream
 from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo
@@ -55,6 +56,16 @@ _POSTGRESQL_URL = re.compile(
     r"[^/?#@\s]*/[^?#@\s]*(?:\?[^#@\s]*)?"  # Hosts, name and options.
 )
 _SQLITE_URL = re.compile(r"sqlite:///[^?#]+(?:\?[^#]*)?")
+# Both user and password or none. `smtplib` sends them in ASCII.
+_SMTP_URL = re.compile(
+    r"(?P<scheme>smtp|smtp\+tls|smtp\+ssl)://"
+    r"(?:(?P<user>[^/?:]+:[^/?]+)@)?"
+    r"(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\])(?::(?P<port>[0-9]{1,5}))?/?",
+    re.ASCII,
+)
+_SMTP_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
+_CONSOLE_URL = "consolemail://"
+_SENDER = re.compile(r"(?:[^<>@,;:\"\\]*<([^<>\s]+)>|([^<>\s]+))")
 _SKU_CHARACTERS = re.compile(r"(?:A-Z|a-z|0-9|[_. -])*")
 
 
@@ -262,6 +273,59 @@ def _is_postgresql_option(option: str) -> bool:
     except ProgrammingError:
         # Options of Django's own.
         return option in ("assume_role", "isolation_level", "server_side_binding")
+    return True
+
+
+def email(name: str) -> dict[str, Any]:
+    """Return Django's settings of the mail server at a URL, or none without a URL.
+
+    Errors do not repeat the URL, which may contain a password.
+    """
+    url = _given(name)
+    if not url:
+        return _understood(name, {}, shown="none")
+    if url == _CONSOLE_URL:
+        return _understood(name, environ.Env.email_url_config(url), shown=url)
+    match = _SMTP_URL.fullmatch(url)
+    is_valid = match and unquote(url).isascii() and 1 <= int(match["port"] or 1) <= 65535
+    if match is None or not is_valid:
+        raise ImproperlyConfigured(
+            f"{name} must look like smtp+tls://user:password@smtp.example.com:587, smtp+ssl://..., "
+            f"smtp://localhost:25 or {_CONSOLE_URL}. "
+            "In a password, write / as %2F, ? as %3F and % as %25."
+        )
+    port = int(match["port"] or _SMTP_PORTS[match["scheme"]])
+    place = f"{match['host']}:{port}"
+    # `email_url_config` would read a plus as a blank.
+    user = f"{quote(match['user'], safe='%:')}@" if match["user"] else ""
+    found = environ.Env.email_url_config(f"{match['scheme']}://{user}{place}")
+    user = f"{found['EMAIL_HOST_USER']}:***@" if match["user"] else ""
+    return _understood(name, found, shown=f"{match['scheme']}://{user}{place}")
+
+
+def email_addresses(name: str) -> list[str]:
+    description = "e-mail addresses such as ada@example.com, separated by commas"
+    values = [_unquoted(value) for value in _given(name).split(",") if value.strip()]
+    for value in values:
+        if not _is_email_address(value):
+            raise wrong(name, description, value)
+    return _understood(name, values)
+
+
+def sender(name: str, *, default: str) -> str:
+    """Return an e-mail address, maybe with a name: `Inventory <stock@example.com>`."""
+    value = _given(name) or default
+    match = _SENDER.fullmatch(value)
+    if match is None or not value.isprintable() or not _is_email_address(match[1] or match[2]):
+        raise wrong(name, "an e-mail address, or Inventory <stock@example.com>")
+    return _understood(name, value)
+
+
+def _is_email_address(text: str) -> bool:
+    try:
+        validate_email(text)
+    except ValidationError:
+        return False
     return True
 
 

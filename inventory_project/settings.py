@@ -340,6 +340,23 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_FAILURES_PER_NAME = (10, 60)
 LOGIN_FAILURES_PER_ADDRESS = (30, 60)
 
+# --------------------------------------------------------------------------------------- e-mail
+
+_email = environment.email("EMAIL_URL")
+SENDS_EMAIL = bool(_email)
+EMAIL_BACKEND = _email.get("EMAIL_BACKEND", "django.core.mail.backends.dummy.EmailBackend")
+EMAIL_HOST = _email.get("EMAIL_HOST") or ""
+EMAIL_PORT = _email.get("EMAIL_PORT") or 0
+EMAIL_HOST_USER = _email.get("EMAIL_HOST_USER") or ""
+EMAIL_HOST_PASSWORD = _email.get("EMAIL_HOST_PASSWORD") or ""
+EMAIL_USE_TLS = _email.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = _email.get("EMAIL_USE_SSL", False)
+# For each answer of the mail server, in seconds.
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = environment.sender("DEFAULT_FROM_EMAIL", default="inventory@localhost")
+# Who gets the digests of low stock and other alerts.
+ALERT_EMAILS = environment.email_addresses("ALERT_EMAILS")
+
 # ---------------------------------------------------------------------------------- back office
 
 # "To order" is what a low product needs to have this many times its minimum.

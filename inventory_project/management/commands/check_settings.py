@@ -49,6 +49,12 @@ def _advice() -> Iterator[str]:
             "NUM_PROXIES: it is 0, but there is a proxy. All clients share its address in the "
             "limits for wrong passwords and keys."
         )
+    if settings.ALERT_EMAILS and not settings.SENDS_EMAIL:
+        yield "EMAIL_URL: it is not set, so no e-mail is sent to ALERT_EMAILS."
+    if settings.SENDS_EMAIL and not settings.ALERT_EMAILS:
+        yield "ALERT_EMAILS: it is not set, so alerts have no recipients."
+    if settings.SENDS_EMAIL and _is_default("DEFAULT_FROM_EMAIL"):
+        yield "DEFAULT_FROM_EMAIL: it is not set. Most mail servers refuse inventory@localhost."
     if not settings.DEBUG:
         for name in ("SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE"):
             if not getattr(settings, name):

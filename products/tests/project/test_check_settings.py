@@ -50,6 +50,7 @@ def rows(stdout: str) -> dict[str, list[str]]:
 def test_settings_are_listed_with_their_sources_and_without_secrets() -> None:
     url = "postgres://shop:s%2Fcret@db.example.com:5433/stock?sslmode=require&sslpassword=s-cret"
     environment = {**PRODUCTION, "DATABASE_URL": url, "ALLOWED_HOSTS": "a.example, b.example"}
+    environment["EMAIL_URL"] = "smtp+tls://stock@a.example:s%2Fcret@smtp.a.example"
 
     ended = run("manage.py", "check_settings", **environment, DATABASE_STATEMENT_TIMEOUT="40")
 
@@ -59,6 +60,10 @@ def test_settings_are_listed_with_their_sources_and_without_secrets() -> None:
     assert listed["DATABASE_URL"] == [
         "environment",
         "postgres://shop:***@db.example.com:5433/stock?sslmode=require&sslpassword=***",
+    ]
+    assert listed["EMAIL_URL"] == [
+        "environment",
+        "smtp+tls://stock@a.example:***@smtp.a.example:587",
     ]
     assert listed["ALLOWED_HOSTS"] == ["environment", "a.example, b.example"]
     assert listed["SESSION_COOKIE_SECURE"] == ["default", "on"]
@@ -82,6 +87,9 @@ def test_settings_are_listed_with_their_sources_and_without_secrets() -> None:
         ({"TRUSTED_PROXY_SSL_HEADER": ""}, "Look at TRUSTED_PROXY_SSL_HEADER: it is not set"),
         ({"NUM_PROXIES": "0"}, "Look at NUM_PROXIES: it is 0, but there is a proxy."),
         ({"CSRF_COOKIE_SECURE": "off"}, "Look at CSRF_COOKIE_SECURE: it is off."),
+        ({"ALERT_EMAILS": "a@b.example"}, "Look at EMAIL_URL: it is not set"),
+        ({"EMAIL_URL": "smtp://h"}, "Look at ALERT_EMAILS: it is not set"),
+        ({"EMAIL_URL": "smtp://h"}, "Look at DEFAULT_FROM_EMAIL: it is not set"),
         ({"HOST": "x86_64-conda-linux-gnu"}, "Look at HOST: the server will not start."),
     ],
 )

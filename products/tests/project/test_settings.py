@@ -82,6 +82,11 @@ def test_defaults_are_safe_in_production(name: str, expected: str) -> None:
         ("LOG_LEVEL", '""', "INFO"),
         ("LOG_FORMAT", "Plain", "plain"),
         ("HOST", "", "127.0.0.1"),
+        ("ALERT_EMAILS", "'Ada@a.example', bo@b.example,", "['Ada@a.example', 'bo@b.example']"),
+        ("ALERT_EMAILS", "", "[]"),
+        ("DEFAULT_FROM_EMAIL", "", "inventory@localhost"),
+        ("DEFAULT_FROM_EMAIL", "Our shop <a@b.example>", "Our shop <a@b.example>"),
+        ("DEFAULT_FROM_EMAIL", "a@b.example", "a@b.example"),
     ],
 )
 def test_values_are_read_as_people_write_them(name: str, value: str, expected: str) -> None:
@@ -111,6 +116,41 @@ def test_the_name_of_an_sqlite_file_is_kept() -> None:
     url = "sqlite:////srv/a@b+c.sqlite3?timeout=5"
 
     assert setting("DATABASES['default']['NAME']", DATABASE_URL=url) == "/srv/a@b+c.sqlite3"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("smtp://localhost", ["", "", "localhost", "25", "False", "False"]),
+        ("smtp://[::1]:2525/", ["", "", "::1", "2525", "False", "False"]),
+        (
+            '"smtp+tls://stock@shop.example:s%2F+:@c#@smtp.shop.example"',
+            ["stock@shop.example", "s/+:@c#", "smtp.shop.example", "587", "True", "False"],
+        ),
+        ("smtp+ssl://u:p@h:4650", ["u", "p", "h", "4650", "False", "True"]),
+    ],
+)
+def test_the_parts_of_an_e_mail_url_are_read(url: str, expected: list[str]) -> None:
+    parts = [
+        setting(f"EMAIL_{part}", EMAIL_URL=url)
+        for part in ("HOST_USER", "HOST_PASSWORD", "HOST", "PORT", "USE_TLS", "USE_SSL")
+    ]
+
+    assert parts == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "backend"), [("", "dummy"), ("consolemail://", "console"), ("smtp://h", "smtp")]
+)
+def test_without_an_e_mail_url_no_e_mail_is_sent(url: str, backend: str) -> None:
+    assert setting("EMAIL_BACKEND", EMAIL_URL=url) == (
+        f"django.core.mail.backends.{backend}.EmailBackend"
+    )
+    assert setting("SENDS_EMAIL", EMAIL_URL=url) == str(bool(url))
+
+
+def test_a_mail_server_gets_ten_seconds_for_each_answer() -> None:
+    assert setting("EMAIL_TIMEOUT") == "10"
 
 
 def test_sqlite_locks_before_it_reads_and_keeps_commits() -> None:
