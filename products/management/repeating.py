@@ -1,10 +1,15 @@
 """Commands that repeat their work until they are stopped."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event
 from types import FrameType
+
+from django.core.management.base import OutputWrapper
+from django.db import Error, connection
+
+from products.management.base import ExitCode, database_failure
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -33,3 +38,22 @@ def stop_signal() -> Iterator[Event]:
         yield stopped
     finally:
         restore()
+
+
+def repeat(work: Callable[[], None], *, every: int, stderr: OutputWrapper) -> None:
+    """Do the work again after `every` seconds, until Ctrl-C or SIGTERM.
+
+    If the database is busy or unavailable, print the failure and go on.
+    """
+    with stop_signal() as stopped:
+        while not stopped.is_set():
+            try:
+                work()
+            except Error as error:
+                failure = database_failure(error, retry="Trying again.")
+                if failure is None or failure.returncode != ExitCode.DATABASE:
+                    raise
+                stderr.write(str(failure))
+            finally:
+                connection.close()
+            stopped.wait(max(every, 1))

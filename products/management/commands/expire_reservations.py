@@ -1,17 +1,12 @@
 from argparse import ArgumentParser
+from functools import partial
 from typing import Any
 
-from django.db import Error, connection
 from django.template.defaultfilters import pluralize
 
 from products import stock
-from products.management.base import (
-    ExitCode,
-    InventoryCommand,
-    database_failure,
-    whole_number,
-)
-from products.management.repeating import stop_signal
+from products.management.base import InventoryCommand, whole_number
+from products.management.repeating import repeat
 from products.models import Reservation, StockEvent
 
 BATCH = 1_000
@@ -41,24 +36,13 @@ class Command(InventoryCommand):
     def handle(self, *args: Any, batch: int, every: int | None, **options: Any) -> None:
         if every is None:
             self._expire(batch)
-            return
-        with stop_signal() as stopped:
-            while not stopped.is_set():
-                self._try_to_expire(batch)
-                stopped.wait(max(every, 1))
+        else:
+            repeat(partial(self._expire_overdue, batch), every=every, stderr=self.stderr)
 
-    def _try_to_expire(self, batch: int) -> None:
-        """Expire once, and report only if there was work. A busy database only delays it."""
-        try:
-            if Reservation.objects.overdue().exists():
-                self._expire(batch)
-        except Error as error:
-            failure = database_failure(error, retry="Trying again.")
-            if failure is None or failure.returncode != ExitCode.DATABASE:
-                raise
-            self.stderr.write(str(failure))
-        finally:
-            connection.close()
+    def _expire_overdue(self, batch: int) -> None:
+        """Expire, and report only if there was work."""
+        if Reservation.objects.overdue().exists():
+            self._expire(batch)
 
     def _expire(self, batch: int) -> None:
         by = stock.Actor("expire_reservations", StockEvent.Source.COMMAND)
