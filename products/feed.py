@@ -56,7 +56,7 @@ def read(*, after: str = START, limit: int) -> FeedPage:
     The events of each product come in the order of their versions. Must not be called in a
     transaction with a single snapshot (REPEATABLE READ). Raises `UnknownCursor`.
     """
-    last_id = 0 if after == START else _id_in(after)
+    last_id = id_in(after)
     # A slow writer may lock an id after its event was committed and read. The cursor stays valid.
     settled = max(last_settled_id(), last_id)
     # Two more rows than the page: the event of the cursor, and one to tell whether more follow.
@@ -82,7 +82,10 @@ def cursor_after(event: StockEvent) -> str:
     return f"{event.pk}-{microseconds}"
 
 
-def _id_in(cursor: str) -> int:
+def id_in(cursor: str) -> int:
+    """Return the id of the last event before a cursor, or 0. Raises `UnknownCursor`."""
+    if cursor == START:
+        return 0
     match = _CURSOR.fullmatch(cursor)
     if match is None:
         raise UnknownCursor(cursor)

@@ -36,6 +36,8 @@ class ExitCode(IntEnum):
     """An argument or a file is invalid. argparse uses the same status."""
     DATABASE = 3
     """The database is busy or unavailable."""
+    MAIL = 4
+    """The mail server is unavailable, or refuses an e-mail."""
     INTERRUPTED = 128 + signal.SIGINT
     BROKEN_PIPE = 128 + signal.SIGPIPE
     """The reader of the output has closed it, as `head` does."""

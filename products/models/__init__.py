@@ -20,6 +20,7 @@ from products.models.events import (
     REPAIR_ACTOR,
     DailyTotal,
     DailyTotalsCursor,
+    LowStockCursor,
     StockEvent,
 )
 from products.models.fields import MomentField, SkuField, TermsField, WordsField
@@ -61,6 +62,7 @@ __all__ = [
     "IdempotencyKey",
     "ImportedFile",
     "Levels",
+    "LowStockCursor",
     "MomentField",
     "PastLevel",
     "PendingImport",

@@ -174,6 +174,23 @@ class DailyTotal(models.Model):
         return f"{self.day}: +{self.units_in} -{self.units_out}"
 
 
+class LowStockCursor(models.Model):
+    """How far the digests of low stock have been sent (`products.low_stock_digest`). One row."""
+
+    # Cursors of the change feed. Blank: before the first event, and no digest that is being sent.
+    cursor = models.CharField(max_length=40, blank=True, default="")
+    sending_up_to = models.CharField(max_length=40, blank=True, default="")
+    # The run that is sending. Once the time has passed, another one may repeat the digest.
+    claim = models.UUIDField(null=True)
+    claimed_until = MomentField(null=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.cursor
+
+
 class DailyTotalsCursor(models.Model):
     """The last event in the daily totals, and the time zone of their days.
 
