@@ -225,6 +225,12 @@ BORROWED = [
         "long lists are not fully counted, and keys are linked by their prefix",
     ),
     Borrowed(
+        "products.admin.rows",
+        "django.contrib.admin.templatetags.admin_urls",
+        "add_preserved_filters",
+        "the page of a row leads back to the filtered list",
+    ),
+    Borrowed(
         "products.admin.todo",
         "django.utils.timesince",
         "timesince timeuntil",
@@ -408,6 +414,24 @@ BORROWED = [
     # Unfold
     Borrowed("products.admin", "unfold.views.ChangeList", "", "the list that Unfold renders"),
     Borrowed(
+        "products.admin.rows",
+        "unfold.templatetags.unfold_list",
+        "CHECKBOX_CLASSES LINK_CLASSES ROW_CLASSES result_headers",
+        "the rows of long lists look like Unfold's",
+    ),
+    Borrowed(
+        "products.tests.admin.test_rows",
+        "unfold.templatetags.unfold_list",
+        "results",
+        "a test compares the rows of long lists with Unfold's",
+    ),
+    Borrowed(
+        "products.admin.rows",
+        "unfold.utils",
+        "display_for_field display_for_label display_for_value",
+        "the cells of long lists look like Unfold's",
+    ),
+    Borrowed(
         "products.admin.dialogs", "unfold.dataclasses.ActionDialog", "", "the texts of a dialog"
     ),
     Borrowed(
@@ -467,11 +491,17 @@ DOCUMENTED = {
     *("django.db.models.functions", "django.db.models.lookups.GreaterThan"),
     *("django.db.models.lookups.GreaterThanOrEqual", "django.db.models.lookups.LessThan"),
     *("django.db.models.lookups.LessThanOrEqual", "django.db.models.signals"),
-    *("django.shortcuts", "django.template.loader", "django.template.response"),
+    *(
+        "django.shortcuts",
+        "django.template.Library",
+        "django.template.loader",
+        "django.template.response",
+    ),
     *("django.templatetags.static", "django.test", "django.test.utils", "django.urls.include"),
     *("django.urls.Resolver404", "django.urls.get_script_prefix", "django.urls.resolve"),
     *("django.urls.path", "django.urls.reverse", "django.urls.reverse_lazy", "django.utils"),
-    *("django.utils.functional", "django.utils.html", "django.views.decorators.csrf"),
+    *("django.utils.functional", "django.utils.html", "django.utils.safestring"),
+    "django.views.decorators.csrf",
     *("django.views.decorators.debug", "django.views.decorators.http", "django.views.generic"),
     "granian.constants",
     *("psycopg", "psycopg.abc.Buffer", "psycopg.adapt.Loader", "psycopg.errors"),
@@ -688,7 +718,6 @@ def test_a_template_uses_only_existing_tags_templates_and_blocks(name: str) -> N
 # The templates of Unfold that ours replace, and the start of the SHA-256 of each.
 REPLACED = {
     "admin/base.html": "2ce9250b3c64",
-    "unfold/helpers/actions_row.html": "a322f5b53d77",
     "unfold/helpers/command.html": "ae6ce324d853",
     "unfold/helpers/dialog.html": "e961b19a9a2f",
     "unfold/helpers/messages/success.html": "815e51eab41f",
@@ -702,6 +731,12 @@ REPLACED = {
     "unfold/templatetags/preserve_changelist_filters.html": "b31da3521a20",
 }
 
+# Our templates that look like those of Unfold, and the start of the SHA-256 of each of theirs.
+ALIKE = {
+    "products/admin/row_menu.html": ("unfold/helpers/actions_row.html", "a322f5b53d77"),
+    "products/admin/rows.html": ("admin/change_list_results.html", "1a2a072727ae"),
+}
+
 
 @pytest.mark.parametrize("name", REPLACED)
 def test_a_replaced_template_of_unfold_is_unchanged(name: str) -> None:
@@ -710,6 +745,17 @@ def test_a_replaced_template_of_unfold_is_unchanged(name: str) -> None:
     assert (PROJECT / "inventory_project" / "templates" / name).exists()
     assert hashlib.sha256(theirs).hexdigest().startswith(REPLACED[name]), (
         f"Unfold has changed {name}. Compare it with our copy, then correct the table."
+    )
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_the_template_of_unfold_that_ours_looks_like_is_unchanged(name: str) -> None:
+    theirs, digest = ALIKE[name]
+    text = Path(unfold.__path__[0], "templates", theirs).read_bytes()
+
+    assert (TEMPLATES / name).exists()
+    assert hashlib.sha256(text).hexdigest().startswith(digest), (
+        f"Unfold has changed {theirs}. Compare it with {name}, then correct the table."
     )
 
 
