@@ -105,7 +105,10 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
-            "libraries": {"list_rows": "products.admin.rows"},
+            "libraries": {
+                "list_rows": "products.admin.rows",
+                "undo_button": "products.admin.undo_button",
+            },
         },
     },
 ]

@@ -30,6 +30,7 @@ from unfold.widgets import (
 
 from products import stock
 from products.admin.base import actor_of, in_time_zone, once_for
+from products.admin.undo_button import undo_tag
 from products.models import Product, StockEvent
 from products.validators import MAX_NOTE_LENGTH, MAX_UNITS
 
@@ -206,11 +207,6 @@ class ProductDialog(Dialog):
         return own.filter(type__in=stock.UNDOABLE).order_by("-pk").first()
 
 
-def tag_of(event: StockEvent | None) -> str:
-    """Return the tag that lets a success message offer to undo an event."""
-    return "" if event is None or stock.why_not_undone(event) else f"undo-{event.pk}"
-
-
 class MoveDialog(ProductDialog):
     """A dialog that adds or removes units, at most once each time it is opened.
 
@@ -249,7 +245,7 @@ class MoveDialog(ProductDialog):
         )
         if response.is_replay:
             return "This change was already saved. Nothing was changed again."
-        self.undo_tag = tag_of(self.event_of(by))
+        self.undo_tag = undo_tag(self.event_of(by))
         return str(response.body, "utf-8")
 
 
@@ -328,7 +324,7 @@ class AdjustDialog(ProductDialog):
             by=by,
         )
         event = self.event_of(by)
-        self.undo_tag = tag_of(event)
+        self.undo_tag = undo_tag(event)
         return _describe_count(product, event.quantity_change if event else 0)
 
     def refuse(self, error: stock.StockError) -> None:

@@ -16,6 +16,7 @@ from unfold.widgets import UnfoldBooleanWidget
 from products import stock
 from products.admin.base import InventoryAdmin, link_to
 from products.admin.dialogs import Dialog, NoteField, dialog_action, joined, number
+from products.admin.undo_button import undo_tag
 from products.admin.wording import in_words, undone_in_words
 from products.models import StockEvent
 
@@ -86,8 +87,7 @@ def undoable_events(request_id: str, actor: str) -> QuerySet[StockEvent]:
 
 def tag_of_request(by: stock.Actor) -> str:
     """Return the tag that lets a success message offer to undo all changes of this request."""
-    first = undoable_events(by.request_id, by.name).first()
-    return f"undo-all-{first.pk}" if first else ""
+    return undo_tag(undoable_events(by.request_id, by.name).first(), together=True)
 
 
 def may_undo(request: HttpRequest, event: StockEvent) -> bool:
