@@ -109,11 +109,15 @@ class NewReservationAdmin(InventoryAdmin):
 
     def check_view(self, request: HttpRequest) -> JsonResponse:
         """Return the products and the problems of lines while they are entered, as JSON."""
-        if not request.user.has_perms(ORDER.permissions):
+        if not self.has_order_permission(request):
             raise PermissionDenied
         return checked_response(request, ORDER)
 
-    @action(description="New reservation", url_path="new", permissions=["operate"], icon="add")
+    def has_order_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may reserve lines. The page shows names and levels of products."""
+        return request.user.has_perms(ORDER.permissions)
+
+    @action(description="New reservation", url_path="new", permissions=["order"], icon="add")
     def new_reservation(self, request: HttpRequest) -> HttpResponse:
         """Show the page, or reserve its lines. `?like=` copies a reservation."""
         if request.method == "POST":

@@ -231,7 +231,7 @@ class ReservationAdmin(NewReservationAdmin, ReservationExportAdmin, ReadOnlyAdmi
                 "This reservation is overdue and can no longer be fulfilled. Give its units back, "
                 "or reserve them again. Until then, another order that needs them gets them.",
             )
-        elif status == "Expired" and self.has_operate_permission(request):
+        elif status == "Expired" and self.has_order_permission(request):
             url = reverse("admin:products_reservation_new_reservation")
             link = format_html('<a class="underline" href="{}?like={}">', url, reservation.pk)
             messages.info(

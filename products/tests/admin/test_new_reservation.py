@@ -249,26 +249,45 @@ def test_an_unknown_reservation_to_copy_is_ignored(clerk: Client, like: str) -> 
     assert response.context["form"]["lines"].value() == ""
 
 
-@pytest.mark.parametrize("permissions", [(), CLERK[:-1], ("operate_stock",)])
-def test_only_users_who_may_operate_stock_reserve(permissions: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("permissions", "page", "dialog"),
+    [
+        ((), False, False),
+        (CLERK[:-1], False, False),
+        (("operate_stock",), False, True),
+        (("operate_stock", "view_reservation"), False, True),
+        (("operate_stock", "view_product"), True, True),
+    ],
+)
+def test_only_users_who_may_operate_stock_reserve(
+    permissions: tuple[str, ...], page: bool, dialog: bool
+) -> None:
+    """The page also shows names and levels of products, so its users must be able to see them."""
     product = ProductFactory.create(sku="CUP")
     before = stored()
-    allowed = "operate_stock" in permissions
     browser = browser_of("Eve", *permissions)
 
     opened = browser.get(URL)
     sent = browser.post(URL, order(("CUP", 1)))
-    dialog = browser.post(
+    in_dialog = browser.post(
         reverse("admin:products_product_reserve_stock", args=[product.pk]),
         {"_form_submitted": "1", "amount": 1, "opening": uuid4().hex},
     )
 
-    if allowed:
-        assert (opened.status_code, sent.status_code, dialog.status_code) == (200, 302, 302)
-        assert Reservation.objects.count() == 2
-    else:
-        assert (opened.status_code, sent.status_code, dialog.status_code) == (403, 403, 403)
+    assert opened.status_code == (200 if page else 403)
+    assert sent.status_code == (302 if page else 403)
+    assert in_dialog.status_code == (302 if dialog else 403)
+    assert Reservation.objects.count() == page + dialog
+    if not dialog:
         assert stored() == before
+
+
+def test_the_list_links_to_the_page_for_users_who_may_use_it(clerk: Client) -> None:
+    page = reverse("admin:products_reservation_changelist")
+    other = browser_of("Eve", "operate_stock", "view_reservation", "view_reservationline")
+
+    assert f'href="{URL}"' in clerk.get(page).content.decode()
+    assert f'href="{URL}"' not in other.get(page).content.decode()
 
 
 # ------------------------------------------------------------------------------------ while typing
