@@ -5,10 +5,16 @@ Each verb changes the model or raises `Refused`. A refused verb may have changed
 so the caller works on a copy.
 """
 
+from collections import Counter
 from copy import deepcopy
 from typing import Any
 
 LIMIT = 1_000_000_000
+_OPPOSITES = {
+    "InventoryAdded": "InventoryRemoved",
+    "InventoryRemoved": "InventoryAdded",
+    "InventoryAdjusted": "InventoryAdjusted",
+}
 LACK_OF_STOCK = {"insufficient_stock", "below_reserved"}
 
 
@@ -249,26 +255,46 @@ class Model:
 
     def undo(self, sku: str, version: int, *, reason: str) -> dict[str, Any]:
         """Take back the event with this version of a product."""
+        change = self._opposite(sku, version)
+        self._undo(sku, version, total=change, reason=reason)
+        return self.product(sku)
+
+    def undo_all(self, events: list[tuple[str, int]], *, reason: str) -> dict[str, Any]:
+        """Take back events, the latest first. Each has its SKU and its version."""
+        changes = [self._opposite(sku, version) for sku, version in events]
+        totals: Counter[str] = Counter()
+        for (sku, _), change in zip(events, changes, strict=True):
+            totals[sku] += change
+        refused = []
+        for index, (sku, version) in enumerate(events):
+            try:
+                self._undo(sku, version, total=totals[sku], reason=reason)
+            except Refused as refusal:
+                refused.append((index, refusal))
+        _refuse_any(refused)
+        return {}
+
+    def _opposite(self, sku: str, version: int) -> int:
+        """Return the change that takes an event back."""
         event = self.products[sku]["events"][version - 1]
-        opposite = {
-            "InventoryAdded": "InventoryRemoved",
-            "InventoryRemoved": "InventoryAdded",
-            "InventoryAdjusted": "InventoryAdjusted",
-        }
-        change = -event["quantity_change"]
-        is_undo = event["undoes__version"] is not None
-        if event["type"] not in opposite or is_undo or not change:
+        change = -int(event["quantity_change"])
+        if event["type"] not in _OPPOSITES or event["undoes__version"] is not None or not change:
             raise Refused(409, "cannot_undo", sku=sku)
+        return change
+
+    def _undo(self, sku: str, version: int, *, total: int, reason: str) -> None:
+        """Take back an event. `total` is the change of all events that are undone with it."""
+        event = self.products[sku]["events"][version - 1]
+        change = -event["quantity_change"]
         if self._is_undone(sku, event):
             raise Refused(409, "already_undone", sku=sku)
         self._need(sku, -change)
-        if change > 0:
+        if change > 0 and total > 0:
             self._refuse_archived(sku, change)
         if self.products[sku]["quantity"] + change > LIMIT:
             raise Refused(409, "stock_limit_exceeded", sku=sku, requested=change)
         why: dict[str, Any] = {"reference": event["reference"], "undoes__version": version}
-        self._record(sku, opposite[event["type"]], quantity_change=change, reason=reason, **why)
-        return self.product(sku)
+        self._record(sku, _OPPOSITES[event["type"]], quantity_change=change, reason=reason, **why)
 
     def _refuse_archived(self, sku: str, amount: int) -> None:
         if self.products[sku]["archived"]:

@@ -156,7 +156,9 @@ class Machine(RuleBasedStateMachine):
         if request["key"]:
             (self.done if is_done else self.refused).append({**request, "response": response})
 
-    def call(self, verb: Callable[[], Any], expect: Expect, note: str) -> None:
+    def call(
+        self, verb: Callable[[], Any], expect: Expect, note: str, *, one_line: bool = True
+    ) -> None:
         """Call a function of `stock` that only the back office uses, and compare its effect."""
         code = ""
         try:
@@ -164,7 +166,7 @@ class Machine(RuleBasedStateMachine):
         except stock.StockError as error:
             code = f" {error.code}"
             found = _body_of(error)
-        outcomes, self.model = self._predict(expect, one_line=True)
+        outcomes, self.model = self._predict(expect, one_line=one_line)
         if isinstance(outcomes, dict):
             assert not code, (code, outcomes)
         else:
@@ -621,6 +623,37 @@ class Machine(RuleBasedStateMachine):
         for position in (0, 1):
             self.undo(name, position)
 
+    @rule(
+        chosen=st.lists(st.integers(0, 5), min_size=1, max_size=3, unique=True),
+        any_type=st.sampled_from([False, False, False, True]),
+    )
+    def undo_together(self, chosen: list[int], any_type: bool) -> None:
+        """Undo up to three of the latest events of all products, all or none."""
+        events = StockEvent.objects.filter(product__sku__startswith=self.prefix)
+        if not any_type:
+            events = events.filter(type__in=stock.UNDOABLE, undoes=None).exclude(quantity_change=0)
+        latest = events.select_related("product").order_by("-pk")[:6]
+        wanted = [event for index, event in enumerate(latest) if index in chosen]
+        if wanted:
+            versions = [(event.product.sku, event.version) for event in wanted]
+            self.call(
+                lambda: stock.undo_all(wanted, reason="wrong", by=ACTOR),
+                lambda model: model.undo_all(versions, reason="wrong"),
+                "undo together",
+                one_line=False,
+            )
+
+    @rule(
+        operations=st.lists(
+            st.tuples(st.sampled_from(["add", "remove"]), names, few), min_size=2, max_size=3
+        )
+    )
+    def change_and_undo_together(self, operations: list[tuple[str, str, int]]) -> None:
+        for operation, name, amount in operations:
+            self.add_or_remove(operation, "POST", name, amount, {}, keyed=False, condition=None)
+        for _ in range(2):
+            self.undo_together([0, 1], any_type=False)
+
     @rule(position=reservations, wanted=lines)
     def take_back(self, position: int | None, wanted: Any) -> None:
         number = self.pick(position)
@@ -942,6 +975,8 @@ OUTCOMES = {
     "overdue units expired",
     "expired by the command",
     *("undo", "undo cannot_undo", "undo already_undone"),
+    *("undo together", "undo together cannot_undo", "undo together already_undone"),
+    "undo together insufficient_stock",
     *("return", "return insufficient_fulfilled"),
     *("give back", "give back invalid", "give back reservation_expired"),
     *("reserve again", "reserve again invalid"),
