@@ -11,10 +11,6 @@ const KEPT_DAYS = 7;
 let slot = key + form.elements.start.value;
 let timer = null;
 
-function plural(number, noun) {
-  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
-}
-
 function sharedFields() {
   return [...form.querySelectorAll(".entry-shared :is(input, select)")];
 }
@@ -70,9 +66,9 @@ function offerOther() {
   const [name, draft] = [...drafts()].sort(([, one], [, two]) => two.at - one.at)[0] ?? [];
   if (!draft || name === slot) return;
   const box = form.querySelector(".entry-other");
-  const lines = plural(draft.lines.split("\n").length - 1, "line");
+  const lines = draft.lines.split("\n").length - 1;
   box.querySelector(".entry-other-text").textContent =
-    `You have not finished ${lines} of ${new Date(draft.at).toLocaleString()}.`;
+    `You have not finished your lines of ${new Date(draft.at).toLocaleString()} (${lines.toLocaleString("en")}).`;
   box.querySelector(".entry-continue").onclick = () => {
     box.hidden = true;
     form.elements.start.value = name.slice(key.length);

@@ -130,7 +130,7 @@ def test_an_unfinished_count_is_found_again(page: Page, ada: User, products: lis
     expect(page.get_by_label("Counted, line 1")).to_have_value("4")
 
     page.get_by_role("link", name="Count", exact=False).first.click()
-    expect(page.get_by_text("You have not finished 1 line")).to_be_visible()
+    expect(page.get_by_text("You have not finished your lines")).to_be_visible()
     page.get_by_role("button", name="Continue it").click()
 
     expect(page.get_by_label("Counted, line 1")).to_have_value("4")
