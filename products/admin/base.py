@@ -91,7 +91,7 @@ def product_link(product: Product) -> str:
     name = Truncator(product.name).chars(MAX_QUOTED)
     return format_html(
         '<a class="text-link" href="{}">{}</a> '
-        '<span class="block text-subtle" style="min-width: 9rem">{}</span>',
+        '<span class="block product-name text-subtle">{}</span>',
         *(url, product.sku, name),
     )
 

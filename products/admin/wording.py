@@ -22,7 +22,7 @@ def linked_words(event: StockEvent) -> str:
     words = link_to(event, _what(event))
     if event.reservation is not None:
         words = format_html("{} for {}", words, link_to(event.reservation, _order_of(event)))
-    return format_html('<span style="display: inline-block; min-width: 11rem">{}</span>', words)
+    return format_html('<span class="event-words">{}</span>', words)
 
 
 def explanation(event: StockEvent) -> str:

@@ -89,6 +89,7 @@ function makeAccessible(root) {
 
 document.addEventListener("DOMContentLoaded", () => {
   makeAccessible(document);
+  document.getElementById("result_list")?.setAttribute("tabindex", "-1"); // A link skips to it.
   const filters = document.getElementById("changelist-filter");
   filters?.setAttribute("role", "dialog");
   filters?.setAttribute("aria-label", "Filters");

@@ -5,7 +5,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Locator, Page, expect
 
 from products.tests.browser.steps import PASSWORD
-from products.tests.factories import ProductFactory
+from products.tests.factories import ApiKeyFactory, ProductFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -76,6 +76,25 @@ def test_a_link_skips_the_navigation(page: Page) -> None:
     page.keyboard.press("Tab")
 
     assert page.get_by_role("main").evaluate(HAS_FOCUS)
+
+
+@pytest.mark.usefixtures("_ada_logged_in")
+@pytest.mark.parametrize(("title", "first"), [("Products", "Select all"), ("API keys", "Name")])
+def test_a_second_link_skips_the_filters_of_a_list(page: Page, title: str, first: str) -> None:
+    ApiKeyFactory.create()
+    open_page(page, title)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the rows")).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+
+    wait_for_focus(
+        page.locator("#result_list")
+        .get_by_label(first)
+        .or_(page.locator("#result_list").get_by_role("link", name=first, exact=True))
+        .first
+    )
 
 
 @pytest.mark.usefixtures("_ada_logged_in")

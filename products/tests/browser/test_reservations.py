@@ -281,6 +281,21 @@ def test_a_part_of_a_long_order_is_shipped_on_its_page(page: Page, grace: User) 
     assert held.lines.get(product__sku="P-07").fulfilled == 1
 
 
+def test_a_dialog_that_is_higher_than_the_window_scrolls(page: Page, grace: User) -> None:
+    for number in range(8):
+        ProductFactory.create(sku=f"P-{number}")
+    lines = [stock.Line(f"P-{number}", 2) for number in range(8)]
+    stock.reserve_lines(lines=lines, reference="order-1", by=ACTOR)
+    log_in(page, grace)
+    open_reservation(page, "order-1")
+    page.set_viewport_size({"width": 1280, "height": 500})
+
+    dialog = open_dialog(page, "Fulfill")
+    for part in (dialog.get_by_role("button", name="Fulfill"), dialog.get_by_role("heading")):
+        part.scroll_into_view_if_needed()
+        expect(part).to_be_in_viewport(ratio=1)
+
+
 @pytest.mark.usefixtures("_orders")
 def test_an_overdue_reservation_is_given_back_on_its_page(page: Page, grace: User) -> None:
     log_in(page, grace)
