@@ -3,6 +3,8 @@
 from playwright.sync_api import Locator, Page, Position, expect
 
 MOST_TABS = 60
+SPARE_KEYS = 3
+"""Keys that a task may take beyond its limit. A new link in the sidebar costs one or two."""
 START_OF_TEXT = Position(x=16, y=16)
 """The first digit of a number in a field."""
 
@@ -70,8 +72,8 @@ class Hands:
         self.fields += 1
 
     def took(self, *, clicks: int, fields: int, keys: int) -> None:
-        """Print what the task took. It may not take more than these numbers."""
-        most = {"clicks": clicks, "keys": keys}[self.pointing]
+        """Print what the task took. It may take no more than this, and some spare keys."""
+        most = {"clicks": clicks, "keys": keys + SPARE_KEYS}[self.pointing]
         counts = f"{self.pointing:6} {self.presses:3}  fields {self.fields:2}"
         print(f"{self.task:42}  {counts}")  # noqa: T201
         assert self.presses <= most, f"at most {most} {self.pointing} are allowed"
