@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from io import StringIO
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, unquote
@@ -167,6 +168,47 @@ def time_zone(name: str, *, default: str) -> str:
     except (ValueError, KeyError, OSError):
         raise wrong(name, "a time zone such as Europe/Berlin or UTC") from None
     return _understood(name, value)
+
+
+def networks(name: str) -> list[IPv4Network | IPv6Network]:
+    """Return networks such as 10.1.0.0/16. A single address is a network, too."""
+    description = "networks such as 10.1.0.0/16, separated by commas"
+    found = []
+    for value in _several(name, re.compile("[0-9a-f.:]+(/[0-9]+)?"), description):
+        try:
+            found.append(ip_network(value))
+        except ValueError:
+            raise wrong(name, description, value) from None
+    return found
+
+
+def publisher(name: str, *, default: str) -> str:
+    """Return the URL of a publisher. A broker needs the package kombu.
+
+    Errors do not repeat the URL, which may contain a password.
+    """
+    url = _given(name) or default
+    scheme, colon, rest = url.partition(":")
+    if url not in ("webhook:", "log:", "memory:") and not (colon and rest.startswith("//")):
+        raise ImproperlyConfigured(
+            f"{name} must be webhook:, log:, memory: or the URL of a broker such as "
+            "amqp://user:password@host."
+        )
+    if rest and not _has_transport(scheme):
+        raise ImproperlyConfigured(
+            f"{name} needs the packages in requirements/brokers.txt, or {scheme} is no kind of "
+            "broker that kombu knows."
+        )
+    _, at, place = url.rpartition("@")
+    return _understood(name, url, shown=f"{scheme}://***@{place}" if at else url)
+
+
+def _has_transport(scheme: str) -> bool:
+    try:
+        from kombu.transport import TRANSPORT_ALIASES
+    except ImportError:
+        return False
+    return scheme in TRANSPORT_ALIASES
 
 
 def sku_characters(name: str) -> str:

@@ -292,6 +292,16 @@ CORS_ALLOW_HEADERS = [
 # The characters of SKUs, as in the brackets of a regular expression.
 SKU_CHARACTERS = environment.sku_characters("SKU_CHARACTERS")
 
+# ------------------------------------------------------------------------------------ publishing
+
+# Where events go besides webhooks: a broker such as amqp://host, log: or memory:.
+PUBLISHER_URL = environment.publisher("PUBLISHER_URL", default="webhook:")
+# Networks of the inside to which webhooks may be sent, also by plain HTTP.
+WEBHOOK_ALLOWED_NETWORKS = environment.networks("WEBHOOK_ALLOWED_NETWORKS")
+# The time for the whole of a request to a webhook, and the longest wait after its first failure.
+WEBHOOK_TIMEOUT_SECONDS = 15
+WEBHOOK_RETRY_SECONDS = 5
+
 # --------------------------------------------------------------------------------- static files
 
 STATIC_URL = f"{PATH_PREFIX}/static/"

@@ -8,7 +8,7 @@ the lowest locked id are settled: their events are committed and visible, or wil
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection
 from django.db.models import Max
@@ -48,6 +48,8 @@ class FeedPage(NamedTuple):
     cursor: str
     more: bool
     """Whether more settled events follow."""
+    settled: int
+    """The highest settled id when the page was read."""
 
 
 def read(*, after: str = START, limit: int) -> FeedPage:
@@ -66,14 +68,15 @@ def read(*, after: str = START, limit: int) -> FeedPage:
         raise UnknownCursor(after)
     page = events[:limit]
     cursor = cursor_after(page[-1]) if page else after
-    return FeedPage(page, cursor, more=len(events) > limit)
+    return FeedPage(page, cursor, more=len(events) > limit, settled=settled)
 
 
 def latest() -> FeedPage:
     """Return an empty page with the cursor after the last settled event."""
-    settled = StockEvent.objects.filter(pk__lte=last_settled_id())
-    last = settled.order_by("-pk").first()
-    return FeedPage([], START if last is None else cursor_after(last), more=False)
+    settled = last_settled_id()
+    last = StockEvent.objects.filter(pk__lte=settled).order_by("-pk").first()
+    cursor = START if last is None else cursor_after(last)
+    return FeedPage([], cursor, more=False, settled=settled)
 
 
 def cursor_after(event: StockEvent) -> str:
@@ -92,14 +95,54 @@ def id_in(cursor: str) -> int:
     return int(match[1])
 
 
-def last_settled_id() -> int:
-    """Return the highest settled id: all events up to it are visible, or will never exist."""
+def time_of(cursor: str) -> datetime:
+    """Return the time of the last event that a reader with this cursor has read."""
+    _, _, microseconds = cursor.partition("-")
+    return _EPOCH + timedelta(microseconds=int(microseconds))
+
+
+def data_of(event: StockEvent) -> dict[str, Any]:
+    """Return the form of an event in JSON, in which all consumers get it."""
+    data = {
+        "id": event.pk,
+        "sku": event.sku,
+        "version": event.version,
+        "type": event.type,
+        "quantity_change": event.quantity_change,
+        "reserved_change": event.reserved_change,
+        "quantity": event.quantity,
+        "reserved_quantity": event.reserved_quantity,
+        "available_quantity": event.available_quantity,
+        "reservation": event.reservation_id,
+        "reason": event.reason,
+        "reference": event.reference,
+        "actor": event.actor,
+        "source": event.source,
+        "request_id": event.request_id,
+        "occurred_at": event.occurred_at,
+        "details": event.details,
+    }
+    if event.undoes_id is not None:
+        data["undoes"] = event.undoes_id
+    return data
+
+
+def last_id_drawn() -> int:
+    """Return the highest id of an event so far. The event may not be committed yet."""
     if is_sqlite():
-        # SQLite has one writer at a time, so ids are in the order of the commits.
         return StockEvent.objects.aggregate(last=Max("pk"))["last"] or 0
     with connection.cursor() as cursor:
         cursor.execute(_LAST_ID_DRAWN)
         (last,) = cursor.fetchone()
+    return int(last)
+
+
+def last_settled_id() -> int:
+    """Return the highest settled id: all events up to it are visible, or will never exist."""
+    last = last_id_drawn()
+    if is_sqlite():
+        return last  # SQLite has one writer at a time, so ids are in the order of the commits.
+    with connection.cursor() as cursor:
         cursor.execute(_LOWEST_ID_LOCKED, [ANNOUNCEMENT_TAG])
         (lowest_locked,) = cursor.fetchone()
     return last if lowest_locked is None else min(last, lowest_locked - 1)

@@ -15,7 +15,7 @@ from drf_spectacular.utils import (
 )
 from rest_framework import serializers
 
-from products import stock
+from products import feed, stock
 from products.api.drf import FieldWithoutValidators, singleton
 from products.api.fields import (
     AmountField,
@@ -526,28 +526,7 @@ class StockEventSerializer(serializers.Serializer):
     )
 
     def to_representation(self, instance: StockEvent) -> dict[str, Any]:
-        event = {
-            "id": instance.pk,
-            "sku": instance.sku,
-            "version": instance.version,
-            "type": instance.type,
-            "quantity_change": instance.quantity_change,
-            "reserved_change": instance.reserved_change,
-            "quantity": instance.quantity,
-            "reserved_quantity": instance.reserved_quantity,
-            "available_quantity": instance.available_quantity,
-            "reservation": instance.reservation_id,
-            "reason": instance.reason,
-            "reference": instance.reference,
-            "actor": instance.actor,
-            "source": instance.source,
-            "request_id": instance.request_id,
-            "occurred_at": instance.occurred_at,
-            "details": instance.details,
-        }
-        if instance.undoes_id is not None:
-            event["undoes"] = instance.undoes_id
-        return event
+        return feed.data_of(instance)
 
 
 @extend_schema_serializer(many=False)

@@ -41,14 +41,29 @@ from products.models.reservations import (
     ReservationQuerySet,
 )
 from products.models.search import terms_of
+from products.models.subscriptions import (
+    ATTEMPTS_KEPT,
+    MAX_ANSWER_LENGTH,
+    MAX_CURSOR_LENGTH,
+    MAX_URL_LENGTH,
+    OLD_SECRET_HOURS,
+    DeliveryAttempt,
+    Subscription,
+    new_secret,
+)
 
 __all__ = [
+    "ATTEMPTS_KEPT",
     "AVAILABLE",
     "MAX_ACTOR_LENGTH",
+    "MAX_ANSWER_LENGTH",
+    "MAX_CURSOR_LENGTH",
     "MAX_IDEMPOTENCY_KEY_LENGTH",
     "MAX_REQUEST_ID_LENGTH",
+    "MAX_URL_LENGTH",
     "MIN_CLAIM_HOURS",
     "NAME_ORDER",
+    "OLD_SECRET_HOURS",
     "REPAIR_ACTOR",
     "SURPLUS",
     "TO_ORDER",
@@ -59,6 +74,7 @@ __all__ = [
     "BulkRun",
     "DailyTotal",
     "DailyTotalsCursor",
+    "DeliveryAttempt",
     "IdempotencyKey",
     "ImportedFile",
     "Levels",
@@ -74,8 +90,10 @@ __all__ = [
     "Role",
     "SkuField",
     "StockEvent",
+    "Subscription",
     "TermsField",
     "ThrottleBucket",
     "WordsField",
+    "new_secret",
     "terms_of",
 ]
