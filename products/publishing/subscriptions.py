@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -179,7 +180,8 @@ def redeliver(subscription: Subscription, *, event_id: int) -> Receipt | Deliver
 
 
 def _send_now(subscription: Subscription, envelope: envelopes.Envelope) -> Receipt | DeliveryError:
-    publisher = WebhookPublisher(subscription, seconds=TEST_SECONDS)
+    seconds = min(TEST_SECONDS, settings.WEBHOOK_TIMEOUT_SECONDS)
+    publisher = WebhookPublisher(subscription, seconds=seconds)
     try:
         return publisher.publish([envelope])
     except DeliveryError as error:

@@ -9,6 +9,7 @@ import requests
 from django.conf import settings
 from requests_hardened.ip_filter import InvalidIPAddress
 from standardwebhooks.webhooks import Webhook
+from urllib3.exceptions import HTTPError
 
 from products.models import MAX_ANSWER_LENGTH, Subscription
 from products.publishing import guard
@@ -19,7 +20,7 @@ BATCH_BYTES = 20_000
 MAX_RETRY_AFTER = 24 * 60 * 60
 
 _NOT_FOLLOWED = "The receiver redirects. Change the URL of the webhook."
-_TOO_SLOW = "The receiver did not answer within {seconds:g} seconds."
+_NOT_ALLOWED = "Requests to this address are not allowed. See WEBHOOK_ALLOWED_NETWORKS."
 _GONE = "The receiver wants no more events (410)."
 
 
@@ -56,17 +57,29 @@ class WebhookPublisher(Publisher):
         }
         with guard.deadline(self.seconds) as limit:
             try:
-                return self._answer(body, headers)
+                status, answer, wait = self._request(body, headers)
             except InvalidIPAddress:
-                raise DeliveryError(
-                    "Requests to this address are not allowed. See WEBHOOK_ALLOWED_NETWORKS."
-                ) from None
-            except (requests.RequestException, OSError, ValueError) as error:
+                raise DeliveryError(_NOT_ALLOWED) from None
+            except (requests.RequestException, HTTPError, OSError, ValueError) as error:
                 is_slow = limit.is_over or isinstance(error, requests.Timeout)
-                slow = _TOO_SLOW.format(seconds=self.seconds)
-                raise DeliveryError(slow if is_slow else _reason(error)) from None
+                raise DeliveryError(self._too_slow if is_slow else _reason(error)) from None
+        if limit.is_over:
+            raise DeliveryError(self._too_slow)
+        if 200 <= status < 300:
+            return Receipt(status, answer)
+        if status == 410:
+            raise DeliveryError(_GONE, status=status, answer=answer, is_gone=True)
+        if 300 <= status < 400:
+            raise DeliveryError(_NOT_FOLLOWED, status=status)
+        reason = f"The receiver answered {status}."
+        raise DeliveryError(reason, status=status, answer=answer, retry_after=wait)
 
-    def _answer(self, body: bytes, headers: dict[str, str]) -> Receipt:
+    @property
+    def _too_slow(self) -> str:
+        return f"The receiver did not answer within {self.seconds:g} s."
+
+    def _request(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, float | None]:
+        """Send a request, and return the status, the start of the answer, and `Retry-After`."""
         with self._session.post(
             self.subscription.url,
             data=body,
@@ -75,22 +88,11 @@ class WebhookPublisher(Publisher):
             allow_redirects=False,
             stream=True,
         ) as response:
-            status = response.status_code
-            # The rest of the answer is not read. Then the connection cannot be used again.
+            # The connection is used again if nothing is left to read.
             raw = response.raw.read(4 * MAX_ANSWER_LENGTH)
-        answer = raw.decode(errors="replace").replace("\0", "")[:MAX_ANSWER_LENGTH]
-        if 200 <= status < 300:
-            return Receipt(status, answer)
-        if status == 410:
-            raise DeliveryError(_GONE, status=status, answer=answer, is_gone=True)
-        if 300 <= status < 400:
-            raise DeliveryError(_NOT_FOLLOWED, status=status)
-        raise DeliveryError(
-            f"The receiver answered {status}.",
-            status=status,
-            answer=answer,
-            retry_after=retry_after(response.headers.get("Retry-After")),
-        )
+            answer = raw.decode(errors="replace").replace("\0", "")[:MAX_ANSWER_LENGTH]
+            wait = retry_after(response.headers.get("Retry-After"))
+            return response.status_code, answer, wait
 
 
 def signature(secrets: Sequence[str], message_id: str, body: bytes) -> dict[str, str]:
