@@ -1,8 +1,8 @@
 """Requests to addresses that others have chosen: which networks, how long, how much is read.
 
-`requests-hardened` resolves each host once, refuses private networks, and connects to the address
-that it has checked. This module adds the networks of `WEBHOOK_ALLOWED_NETWORKS`, and a limit for
-the whole request: the timeouts of `requests` start anew with each byte.
+A host is looked up once, and connections go to the address that was checked. `requests-hardened`
+knows the private networks. The time of a request is limited as a whole: timeouts of sockets start
+anew with each byte.
 """
 
 import ipaddress
@@ -13,17 +13,15 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
+from certifi import where
 from django.conf import settings
-from requests.adapters import HTTPAdapter
 from requests_hardened.ip_filter import InvalidIPAddress, filter_host
-from requests_hardened.ip_filter_adapter import IPFilterAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from products.models import MAX_URL_LENGTH
 
-CONNECT_SECONDS = 5
+NOT_ALLOWED = "Requests to this address are not allowed. See WEBHOOK_ALLOWED_NETWORKS."
 
 
 class UnsafeUrl(Exception):
@@ -52,7 +50,7 @@ def check_url(url: str) -> None:
     if parts.fragment:
         raise UnsafeUrl("Leave out the part after #.")
     if (address := _literal(host)) and not _is_allowed(address, parts.scheme):
-        raise UnsafeUrl("Requests to this address are not allowed. See WEBHOOK_ALLOWED_NETWORKS.")
+        raise UnsafeUrl(NOT_ALLOWED)
 
 
 def _schemes() -> tuple[str, ...]:
@@ -61,67 +59,49 @@ def _schemes() -> tuple[str, ...]:
 
 def _literal(host: str) -> str | None:
     try:
-        return str(ipaddress.ip_address(host.partition("%")[0]))
+        return _plain(host)
     except ValueError:
         return None
 
 
 def _is_allowed(address: str, scheme: str) -> bool:
-    if _is_in_allowed_network(address):
+    ip = ipaddress.ip_address(address)
+    if any(ip in network for network in settings.WEBHOOK_ALLOWED_NETWORKS):
         return True
     if scheme != "https":
         return False
     try:
         filter_host(address, 443, allow_loopback=False)
-    except requests.RequestException:
+    except InvalidIPAddress:
         return False
     return True
 
 
-def _is_in_allowed_network(address: str) -> bool:
-    ip = ipaddress.ip_address(address)
-    return any(ip in network for network in settings.WEBHOOK_ALLOWED_NETWORKS)
+def open_pool(url: str, *, size: int) -> HTTPConnectionPool:
+    """Return a pool of connections to the address of a URL, which is looked up once and checked.
+
+    Raises `UnsafeUrl` if the address is not allowed, and `OSError` if the name has none.
+    """
+    parts = urlsplit(url)
+    host, is_tls = parts.hostname or "", parts.scheme == "https"
+    port = parts.port or (443 if is_tls else 80)
+    [*_, found] = next(iter(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
+    address = _plain(str(found[0]))
+    if not _is_allowed(address, parts.scheme):
+        raise UnsafeUrl(NOT_ALLOWED)
+    options: dict[str, Any] = {"maxsize": size, "block": True, "retries": False}
+    if is_tls:
+        # The certificate is that of the name, not of the address.
+        names = {"assert_hostname": host, "server_hostname": host}
+        return _TlsPool(address, port, cert_reqs="REQUIRED", ca_certs=where(), **names, **options)
+    return _Pool(address, port, **options)
 
 
-def session() -> requests.Session:
-    """Return a session that refuses unsafe addresses. It follows no redirects."""
-    guarded = requests.Session()
-    # Neither a proxy of the environment nor passwords of a .netrc file.
-    guarded.trust_env = False
-    guarded.mount("https://", _Adapter(is_https_proto=True))
-    guarded.mount("http://", _Adapter(is_https_proto=False))
-    return guarded
-
-
-class _Adapter(IPFilterAdapter):
-    """Connects to the address that was checked."""
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
-
-    def build_connection_pool_key_attributes(
-        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
-    ) -> tuple[Any, Any]:
-        try:
-            host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
-        except InvalidIPAddress as refusal:
-            [address] = refusal.args
-            if not _is_in_allowed_network(str(address)):
-                raise
-            host, pool = self._pinned(str(address), request, verify, cert)
-        if not self._is_https_proto and not _is_in_allowed_network(host["host"].strip("[]")):
-            raise InvalidIPAddress(host["host"])
-        return host, pool
-
-    def _pinned(self, address: str, request: Any, verify: Any, cert: Any) -> tuple[Any, Any]:
-        """Do what the library does for an address that it allows. It has set the Host header."""
-        host, pool = HTTPAdapter.build_connection_pool_key_attributes(self, request, verify, cert)
-        if self._is_https_proto:
-            names: Any = {"assert_hostname": host["host"], "server_hostname": host["host"]}
-            pool |= names
-        host["host"] = f"[{address}]" if ":" in address else address
-        return host, pool
+def _plain(address: str) -> str:
+    """Return an address without its zone, and an IPv4 address in its own form."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return str(mapped or ip)
 
 
 class _InUse(threading.local):

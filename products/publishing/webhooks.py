@@ -1,15 +1,23 @@
 """Deliver events by signed HTTP requests, as Standard Webhooks describes them."""
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
 
-import requests
 from django.conf import settings
-from requests_hardened.ip_filter import InvalidIPAddress
 from standardwebhooks.webhooks import Webhook
-from urllib3.exceptions import HTTPError
+from urllib3 import HTTPConnectionPool, Timeout
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+    SSLError,
+)
 
 from products.models import MAX_ANSWER_LENGTH, Subscription
 from products.publishing import guard
@@ -17,10 +25,10 @@ from products.publishing.envelopes import BATCH_CONTENT_TYPE, CONTENT_TYPE, Enve
 from products.publishing.publishers import DeliveryError, Publisher, Receipt
 
 BATCH_BYTES = 20_000
+CONNECT_SECONDS = 5
 MAX_RETRY_AFTER = 24 * 60 * 60
 
 _NOT_FOLLOWED = "The receiver redirects. Change the URL of the webhook."
-_NOT_ALLOWED = "Requests to this address are not allowed. See WEBHOOK_ALLOWED_NETWORKS."
 _GONE = "The receiver wants no more events (410)."
 
 
@@ -36,7 +44,12 @@ class WebhookPublisher(Publisher):
         if subscription.batch:
             self.max_events = self.window = 1_000
             self.max_bytes = BATCH_BYTES
-        self._session = guard.session()
+        parts = urlsplit(subscription.url)
+        self._host = parts.netloc
+        self._target = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
+        # Opened by the first request. Until it is closed, the address stays the same.
+        self._pool: HTTPConnectionPool | None = None
+        self._opening = threading.Lock()
 
     def publish(self, envelopes: Sequence[Envelope]) -> Receipt:
         if self.subscription.batch:
@@ -47,10 +60,13 @@ class WebhookPublisher(Publisher):
         return self._post(envelope.id, CONTENT_TYPE, envelope.body)
 
     def close(self) -> None:
-        self._session.close()
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
 
     def _post(self, message_id: str, content_type: str, body: bytes) -> Receipt:
         headers = {
+            "Host": self._host,
             "Content-Type": content_type,
             "User-Agent": "inventory-service",
             **signature(self.subscription.secrets, message_id, body),
@@ -58,11 +74,12 @@ class WebhookPublisher(Publisher):
         with guard.deadline(self.seconds) as limit:
             try:
                 status, answer, wait = self._request(body, headers)
-            except InvalidIPAddress:
-                raise DeliveryError(_NOT_ALLOWED) from None
-            except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-                is_slow = limit.is_over or isinstance(error, requests.Timeout)
-                raise DeliveryError(self._too_slow if is_slow else _reason(error)) from None
+            except guard.UnsafeUrl as error:
+                raise DeliveryError(str(error)) from None
+            except (HTTPError, OSError, ValueError) as error:
+                self.close()  # The next request looks the address up again.
+                reason = self._too_slow if limit.is_over or _is_slow(error) else _reason(error)
+                raise DeliveryError(reason) from None
         if limit.is_over:
             raise DeliveryError(self._too_slow)
         if 200 <= status < 300:
@@ -80,19 +97,31 @@ class WebhookPublisher(Publisher):
 
     def _request(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, float | None]:
         """Send a request, and return the status, the start of the answer, and `Retry-After`."""
-        with self._session.post(
-            self.subscription.url,
-            data=body,
+        response = self._connections().urlopen(
+            "POST",
+            self._target,
+            body=body,
             headers=headers,
-            timeout=(min(guard.CONNECT_SECONDS, self.seconds), self.seconds),
-            allow_redirects=False,
-            stream=True,
-        ) as response:
-            # The connection is used again if nothing is left to read.
-            raw = response.raw.read(4 * MAX_ANSWER_LENGTH)
-            answer = raw.decode(errors="replace").replace("\0", "")[:MAX_ANSWER_LENGTH]
+            timeout=Timeout(connect=min(CONNECT_SECONDS, self.seconds), read=self.seconds),
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
+        )
+        try:
+            answer = response.read(4 * MAX_ANSWER_LENGTH).decode(errors="replace")
             wait = retry_after(response.headers.get("Retry-After"))
-            return response.status_code, answer, wait
+            return response.status, answer.replace("\0", "")[:MAX_ANSWER_LENGTH], wait
+        finally:
+            if response.length_remaining != 0 and not response.closed:
+                # There is more to read, so no other answer can follow on this connection.
+                response.close()
+            response.release_conn()
+
+    def _connections(self) -> HTTPConnectionPool:
+        with self._opening:
+            if self._pool is None:
+                self._pool = guard.open_pool(self.subscription.url, size=self.parallel)
+            return self._pool
 
 
 def signature(secrets: Sequence[str], message_id: str, body: bytes) -> dict[str, str]:
@@ -122,12 +151,18 @@ def retry_after(value: str | None) -> float | None:
     return min(max(seconds, 0), MAX_RETRY_AFTER)
 
 
+def _is_slow(error: Exception) -> bool:
+    # urllib3 counts a refused connection as a timeout, too.
+    is_timeout = isinstance(error, ReadTimeoutError | ConnectTimeoutError | TimeoutError)
+    return is_timeout and not isinstance(error, NewConnectionError)
+
+
 def _reason(error: Exception) -> str:
     """Return the reason for a failed request, without addresses of the internal network."""
     match error:
-        case requests.exceptions.SSLError():
+        case SSLError():
             return "The certificate of the receiver is not valid, or TLS failed."
-        case requests.ConnectionError():
+        case ProtocolError() | NewConnectionError() | OSError():
             return "No connection to the receiver, or it closed the connection."
         case _:
             return "The answer of the receiver is not valid HTTP."

@@ -1,10 +1,12 @@
 """A receiver of webhooks on 127.0.0.1, which records what it gets."""
 
 import json
+import socket
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self
 
@@ -38,6 +40,7 @@ class Receiver:
         self.requests: list[Received] = []
         self.accepted: list[dict[str, Any]] = []
         """The events of requests that got a 2xx."""
+        self.ids: set[str] = set()
         self._changed = threading.Condition()
         self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.receiver = self
@@ -51,6 +54,14 @@ class Receiver:
     def __exit__(self, *error: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+        self._server.end_connections()
+
+    def restart(self) -> None:
+        """Stop, break all connections, and start again on the same port."""
+        self.__exit__()
+        self._server = _Server(("127.0.0.1", self.port), _Handler)
+        self._server.receiver = self
+        self.__enter__()
 
     def take(self, request: Received) -> Reply:
         with self._changed:
@@ -60,6 +71,7 @@ class Receiver:
         if 200 <= reply.status < 300:
             with self._changed:
                 self.accepted += request.events
+                self.ids.update(event["id"] for event in request.events)
                 self._changed.notify_all()
         return reply
 
@@ -70,10 +82,6 @@ class Receiver:
 
     def wait_for_events(self, number: int, seconds: float = END_SECONDS) -> None:
         self.wait_until(lambda: len(self.ids) >= number, seconds)
-
-    @property
-    def ids(self) -> set[str]:
-        return {event["id"] for event in self.accepted}
 
     @property
     def versions(self) -> dict[str, list[int]]:
@@ -91,6 +99,23 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 100
     receiver: Receiver
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._connections: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def end_connections(self) -> None:
+        for each in [*self._connections]:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: tests break connections on purpose."""

@@ -1,0 +1,6 @@
+"""The settings of the service, with shorter waits of the relay."""
+
+from inventory_project.settings import *  # noqa: F403
+
+WEBHOOK_TIMEOUT_SECONDS = 1
+WEBHOOK_RETRY_SECONDS = 0.2
