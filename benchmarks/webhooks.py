@@ -26,6 +26,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from benchmarks import load, processes
 from benchmarks.services import PROJECT, Ours, running_ours
@@ -230,9 +231,9 @@ class _Remote:
     """A receiver in a process of its own."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
-        assert process.stdout is not None
         self._process = process
-        self.url = process.stdout.readline().strip()
+        output: Any = process.stdout
+        self.url: str = output.readline().strip()
 
     def end(self) -> dict[str, list[float]]:
         """Stop the receiver and return what it has seen."""

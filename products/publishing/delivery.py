@@ -7,9 +7,8 @@ receiver that hangs holds up no other. No request runs inside a database transac
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
@@ -25,13 +24,12 @@ from products.models import ATTEMPTS_KEPT, MAX_CURSOR_LENGTH, DeliveryAttempt, S
 from products.publishing import envelopes, subscriptions
 from products.publishing.choosing import publisher_of
 from products.publishing.publishers import DeliveryError, Receipt
+from products.publishing.reading import Reader, database
 from products.publishing.window import Message, Window, retry_seconds
 from products.validators import MAX_NOTE_LENGTH
 
 logger = logging.getLogger(__name__)
 
-PAGE = 100
-"""Events that are read at once."""
 FAILURES_IN_A_ROW = 4
 """Failures without a success in between, after which the receiver is taken to be down."""
 PARKED_AFTER_DAYS = 5
@@ -43,15 +41,6 @@ POLL_SECONDS = 0.05
 def hold_seconds() -> float:
     """Return how long a relay works on a subscription before it gives it back."""
     return 2.0 * settings.WEBHOOK_TIMEOUT_SECONDS
-
-
-@contextmanager
-def database() -> Iterator[None]:
-    """Give the connection back after use. There are more threads than connections."""
-    try:
-        yield
-    finally:
-        connection.close()
 
 
 class LeaseLost(Exception):
@@ -71,13 +60,16 @@ class Outcome:
 class Delivery:
     """The work on one claimed subscription, until it fails or its time is over."""
 
-    def __init__(self, subscription: Subscription, *, until_id: int | None = None) -> None:
+    def __init__(
+        self, subscription: Subscription, reader: Reader, *, until_id: int | None = None
+    ) -> None:
         """Take a claimed subscription. With `until_id`, stop after this event."""
         self.subscription = subscription
         self.delivered = 0
         """The events that were delivered so far."""
         self.is_finished = False
         """Whether all events up to `until_id` have arrived."""
+        self._reader = reader
         self._until_id = until_id
         self._publisher = publisher_of(subscription)
         self._window = Window(
@@ -189,15 +181,14 @@ class Delivery:
 
     def _read(self) -> None:
         try:
-            with database():
-                page = feed.read(after=self._window.read_to, limit=PAGE)
+            page = self._reader.read(after=self._window.read_to, last_drawn=self._last_drawn)
         except feed.UnknownCursor:
             with database():
-                subscriptions.note_restore(self.subscription)
+                subscriptions.note_restore(self.subscription.pk, lease=self.subscription.lease)
             raise LeaseLost from None
-        for event in page.events:
-            is_wanted = self.subscription.wants(event)
-            self._window.add(event, envelopes.of_event(event) if is_wanted else None)
+        for entry in page.entries:
+            is_wanted = self.subscription.wants(entry.event)
+            self._window.add(entry.event, entry.envelope if is_wanted else None)
         self._has_more, self._settled = page.more, page.settled
 
     # -------------------------------------------------------------------------------------- sending

@@ -92,7 +92,7 @@ def open_pool(url: str, *, size: int) -> HTTPConnectionPool:
     options: dict[str, Any] = {"maxsize": size, "block": True, "retries": False}
     if is_tls:
         # The certificate is that of the name, not of the address.
-        names = {"assert_hostname": host, "server_hostname": host}
+        names: Any = {"assert_hostname": host, "server_hostname": host}
         return _TlsPool(address, port, cert_reqs="REQUIRED", ca_certs=where(), **names, **options)
     return _Pool(address, port, **options)
 

@@ -1,6 +1,7 @@
 """The relay: claim subscriptions, and deliver their events until it is stopped."""
 
 import logging
+import math
 import os
 import socket
 import threading
@@ -11,9 +12,10 @@ from django.conf import settings
 from django.db import Error
 
 from products import feed
-from products.publishing import subscriptions
+from products.publishing import parking, subscriptions
 from products.publishing.choosing import has_publisher
-from products.publishing.delivery import Delivery, database
+from products.publishing.delivery import Delivery
+from products.publishing.reading import Reader, database
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +24,8 @@ BUSY_SECONDS = 0.05
 IDLE_SECONDS = 0.5
 QUIET_SECONDS = 5.0
 """Without a new event for this long, the relay is idle."""
+REPORT_SECONDS = 60
+"""The pause between two reports of parked subscriptions."""
 CLAIMED_AT_ONCE = 4
 """Subscriptions that are claimed at once. Other relays can claim the next ones."""
 
@@ -39,11 +43,12 @@ class Relay:
         """The events that were delivered so far."""
         # Its own lease, so that it can go on after a failure of the database.
         self._lease = f"{socket.gethostname()[:20]}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        self._reader = Reader()
         self._running: dict[int, tuple[threading.Thread, Delivery]] = {}
         # The subscriptions that have all events that `run_once` delivers.
         self._finished: set[int] = set()
         self._last_drawn = 0
-        self._changed_at = self._claimed_at = 0.0
+        self._changed_at = self._claimed_at = self._reported_at = -math.inf
 
     def follow(self, stopped: threading.Event) -> None:
         """Deliver events until `stopped` is set. A failing database only delays it."""
@@ -68,6 +73,7 @@ class Relay:
             stopped.wait(BUSY_SECONDS)
             self._reap()
         self._stop()
+        parking.report()
 
     def _look(self) -> None:
         """Wake the deliveries if there are new events, and claim subscriptions."""
@@ -81,9 +87,14 @@ class Relay:
             for _, delivery in self._running.values():
                 delivery.wake(last_drawn)
         self._reap()
-        if time.monotonic() - self._claimed_at > IDLE_SECONDS:
-            self._claimed_at = time.monotonic()
+        now = time.monotonic()
+        if now - self._claimed_at > IDLE_SECONDS:
+            self._claimed_at = now
             self._claim()
+        if now - self._reported_at > REPORT_SECONDS:
+            self._reported_at = now
+            # A mail server that hangs must not hold up the events.
+            threading.Thread(target=parking.report, daemon=True).start()
 
     def _claim(self, until_id: int | None = None) -> None:
         """Claim subscriptions, and start to deliver their events."""
@@ -98,7 +109,7 @@ class Relay:
                 with_publisher=has_publisher(),
             )
         for subscription in claimed:
-            delivery = Delivery(subscription, until_id=until_id)
+            delivery = Delivery(subscription, self._reader, until_id=until_id)
             delivery.wake(self._last_drawn)
             thread = threading.Thread(target=delivery.run, name=f"subscription {subscription.pk}")
             self._running[subscription.pk] = thread, delivery

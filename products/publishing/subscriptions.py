@@ -5,7 +5,7 @@ older progress is not saved over the change.
 """
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -296,20 +296,19 @@ def claim(
     return found
 
 
-def note_restore(*subscriptions: Subscription) -> None:
-    """Let subscriptions go on in a ledger that was restored from a backup.
+def note_restore(subscription_id: int, *, lease: str | None = None) -> None:
+    """Let a subscription go on in a ledger that was restored from a backup.
 
-    Each receiver is told before it gets other events. A cursor whose event is gone moves back to
-    the last event before it.
+    The receiver is told before it gets other events. A cursor whose event is gone moves back to the
+    last event before it. With `lease`, do nothing if the subscription has another one by now.
     """
     last = StockEvent.objects.order_by("-pk").first()
     restored_to = last.occurred_at if last else timezone.now()
-    for subscription in subscriptions:
-        _change(
-            subscription.pk,
-            restored_to=restored_to,
-            **_moved_to(_surviving_cursor(subscription.cursor)),
-        )
+    with transaction.atomic():
+        subscription = _locked(subscription_id)
+        if lease in (None, subscription.lease):
+            cursor = _surviving_cursor(subscription.cursor)
+            _change(subscription_id, restored_to=restored_to, **_moved_to(cursor))
 
 
 def _surviving_cursor(cursor: str) -> str:
@@ -324,33 +323,9 @@ def _surviving_cursor(cursor: str) -> str:
     return cursor
 
 
-def restored_since(mark: str) -> bool:
-    """Return whether the ledger lacks the event of a cursor that it once had."""
-    try:
-        feed.read(after=mark, limit=1)
-    except feed.UnknownCursor:
-        return True
-    return False
-
-
 def note_restore_for_all() -> int:
     """Do `note_restore` for all subscriptions, and return their number."""
-    found = list(Subscription.objects.all())
-    note_restore(*found)
+    found = list(Subscription.objects.values_list("pk", flat=True))
+    for subscription_id in found:
+        note_restore(subscription_id)
     return len(found)
-
-
-def parking_to_report() -> list[Subscription]:
-    """Return parked subscriptions that nobody was told about, and take them as told."""
-    found = Subscription.objects.parked().filter(is_alerted=False)
-    return [
-        each
-        for each in found
-        if Subscription.objects.filter(pk=each.pk, is_alerted=False).update(is_alerted=True)
-    ]
-
-
-def oldest_waiting(subscription: Subscription) -> datetime | None:
-    """Return the time of the first event that the receiver has not accepted."""
-    waiting = StockEvent.objects.filter(pk__gt=feed.id_in(subscription.cursor))
-    return waiting.order_by("pk").values_list("occurred_at", flat=True).first()
