@@ -1,6 +1,6 @@
 # The commands of this project, for people and for CI. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install run serve test test-fast test-browser test-clients test-clients-node screenshots fuzz planted bench abuse lint format requirements clean
+.PHONY: help install run serve test test-fast test-browser test-brokers test-clients test-clients-node screenshots fuzz planted bench abuse lint format requirements clean
 
 # The first Python on the path that is new enough. PYTHON=... chooses another.
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14; do \
@@ -72,6 +72,9 @@ test-fast: install  ## Run the fast tests on SQLite
 
 test-browser: install  ## Test the back office in Chromium (CHROMIUM=path)
 	$(PYTEST) $(IN_PROCESSES) products/tests/browser
+
+test-brokers: install  ## Publish to RabbitMQ and Redis (needs rabbitmq-server and redis-server)
+	$(PYTEST) products/tests/brokers
 
 test-clients: install $(CLIENTS_VENV)/installed  ## Place orders with a generated Python client
 	$(ON_SQLITE) $(PYTEST) products/tests/clients/test_python.py

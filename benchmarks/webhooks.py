@@ -4,16 +4,20 @@
 
 Without a name, all four run.
 
-- `kills`: 8 writers make 10,000 changes. Two relays are killed ten times each, and the receivers
-  fail one request in ten, answer late, and restart twice. On PostgreSQL and SQLite. Prints the
-  events that are missing, out of order, repeated or wrongly signed.
-- `lag`: 200 changes per second. One receiver hangs, one always fails, and one is slow. Prints the
-  time between a change and its arrival at a fourth one.
-- `speed`: a backlog for one receiver that takes 100 ms for each answer, one by one and in batches.
-- `writers`: the latency of 200 changes per second through the server, with and without a relay that
-  has five receivers, in turn.
+`kills`: 8 writers make 10,000 changes, on each database. Two relays are killed ten times each. The
+receivers fail one request in ten, answer late, and restart twice. Prints the numbers of events that
+are missing, out of order, repeated or wrongly signed.
 
-The time of an event is that of its statement, and the arrival is that of the whole request.
+`lag`: 200 changes per second. One receiver hangs, one always fails, and one is slow. Prints the
+time between a change and its arrival at a fourth one.
+
+`speed`: a backlog for one receiver that takes 100 ms for each answer, one by one and in batches.
+
+`writers`: the latency of 200 changes per second through the server, with and without a relay that
+has five receivers, in turn.
+
+The relay has the lower priority that the documentation recommends. The time of an event is that of
+its statement. Its arrival is the end of its request.
 """
 
 import json
@@ -217,7 +221,7 @@ def _subscribe(ours: Ours, url: str, **fields: object) -> None:
 @contextmanager
 def _relay(ours: Ours) -> Iterator[None]:
     with TemporaryDirectory() as folder:
-        command = [sys.executable, "manage.py", "publish_events", "--follow"]
+        command = ["nice", "-n", "10", sys.executable, "manage.py", "publish_events", "--follow"]
         with processes.running(
             command,
             folder=PROJECT,
@@ -236,7 +240,7 @@ class _Remote:
         self.url: str = output.readline().strip()
 
     def end(self) -> dict[str, list[float]]:
-        """Stop the receiver and return what it has seen."""
+        """Stop the receiver and return its result."""
         output, _ = self._process.communicate("", timeout=60)
         seen: dict[str, list[float]] = json.loads(output)
         return seen
@@ -268,7 +272,7 @@ ANSWERS: dict[str, Callable[[], Reply]] = {
 
 
 def receive_here(kind: str) -> None:
-    """Receive until the standard input ends, and print what was seen as JSON."""
+    """Receive until the standard input ends, and print the result as JSON."""
     lags: list[float] = []
     arrivals: list[float] = []
 

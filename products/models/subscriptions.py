@@ -35,7 +35,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         return self.exclude(url="")
 
     def due(self, lease: str) -> "SubscriptionQuerySet":
-        """Return the active subscriptions that no other lease holds, and that need not wait."""
+        """Return active subscriptions without another lease, whose wait is over."""
         return self.filter(
             Q(lease_until=None) | Q(lease_until__lt=Now()) | Q(lease=lease),
             Q(next_attempt_at=None) | Q(next_attempt_at__lte=Now()),

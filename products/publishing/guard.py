@@ -1,8 +1,8 @@
 """Requests to addresses that others have chosen: which networks, how long, how much is read.
 
 A host is looked up once, and connections go to the address that was checked. `requests-hardened`
-knows the private networks. The time of a request is limited as a whole: timeouts of sockets start
-anew with each byte.
+knows the private networks. The time of a request is limited as a whole, because the timeout of a
+socket starts again with each byte.
 """
 
 import ipaddress

@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def report() -> None:
-    """Send an e-mail about each parked subscription that nobody was told of, once.
+    """Send one e-mail about each newly parked subscription.
 
     If the mail server refuses it, the next report tries again.
     """

@@ -299,8 +299,8 @@ def claim(
 def note_restore(subscription_id: int, *, lease: str | None = None) -> None:
     """Let a subscription go on in a ledger that was restored from a backup.
 
-    The receiver is told before it gets other events. A cursor whose event is gone moves back to the
-    last event before it. With `lease`, do nothing if the subscription has another one by now.
+    The receiver gets a message about it before other events. A cursor whose event is gone moves
+    back to the last event before it. With `lease`, do nothing if the subscription has another one by now.
     """
     last = StockEvent.objects.order_by("-pk").first()
     restored_to = last.occurred_at if last else timezone.now()

@@ -67,9 +67,7 @@ class Command(InventoryCommand):
     def _handle(self, options: dict[str, Any]) -> None:
         if options["restored"]:
             number = subscriptions.note_restore_for_all()
-            self.report(
-                f"{number} subscriber{pluralize(number)} will be told of the restore first."
-            )
+            self.report(f"{number} subscription{pluralize(number)} will report the restore first.")
         elif options["replay_from"] is not None:
             subscription = self._subscription(options)
             subscriptions.edit(subscription.pk, after=options["replay_from"])

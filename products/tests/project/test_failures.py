@@ -71,6 +71,23 @@ WRONG_SETTINGS = [
     ("EMAIL_URL", "smtp://u:/secret@h", "EMAIL_URL must look like smtp+tls://"),
     ("EMAIL_URL", "smtp://u:%C3%A9secret@h", "EMAIL_URL must look like smtp+tls://"),
     ("EMAIL_URL", "smtp://u:secret@h?use_tls=1", "EMAIL_URL must look like smtp+tls://"),
+    ("PUBLISHER_URL", "webhooks", "PUBLISHER_URL must be webhook:, log:, memory: or the URL "),
+    (
+        "PUBLISHER_URL",
+        "https://h",
+        "PUBLISHER_URL needs the packages in requirements/brokers.txt, or ",
+    ),
+    (
+        "PUBLISHER_URL",
+        "log://x",
+        "PUBLISHER_URL needs the packages in requirements/brokers.txt, or ",
+    ),
+    (
+        "WEBHOOK_ALLOWED_NETWORKS",
+        "10.0.0.1/8",
+        "WEBHOOK_ALLOWED_NETWORKS must be networks such as ",
+    ),
+    ("WEBHOOK_ALLOWED_NETWORKS", "shop", "WEBHOOK_ALLOWED_NETWORKS must be networks such as "),
     (
         "ALERT_EMAILS",
         "ada@shop.example, bo",

@@ -145,7 +145,7 @@ def _write(skus: list[str], operations: int, seed: int) -> None:
 
 
 def _disturb(receivers: list[Receiver], relays: Relays, operations: int, kills: int) -> None:
-    """Kill and restart at equal steps of what has arrived one by one."""
+    """Kill relays and restart receivers at equal steps of the progress."""
     steps = 2 * kills
     for step in range(1, steps + 1):
         receivers[0].wait_for_events(operations * step // (steps + 1), END_SECONDS)

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on 127.0.0.1, which records what it gets."""
+"""A receiver of webhooks on 127.0.0.1, which records its requests."""
 
 import json
 import socket
@@ -76,7 +76,7 @@ class Receiver:
         return reply
 
     def wait_until(self, condition: Callable[[], object], seconds: float = END_SECONDS) -> None:
-        """Wait until something that the receiver has got fulfils a condition."""
+        """Wait until a condition on the received requests is true."""
         with self._changed:
             assert self._changed.wait_for(condition, timeout=seconds), len(self.accepted)
 
