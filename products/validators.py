@@ -209,6 +209,18 @@ def validate_existing_sku(value: Any) -> None:
         validate_sku(value)
 
 
+SKU_PREFIX_PATTERN = f"(?:[A-Za-z0-9][{ALL_SKU_CHARACTERS}]{{0,{MAX_SKU_LENGTH - 1}}})?"
+"""The beginnings of SKUs by any value of `SKU_CHARACTERS`, and no text."""
+_SKU_PREFIX = re.compile(SKU_PREFIX_PATTERN)
+
+
+def validate_sku_prefix(value: Any) -> None:
+    """Refuse values that are not the beginning of a SKU. No text is the beginning of all."""
+    _sku_text(value)
+    if not _SKU_PREFIX.fullmatch(value):
+        raise ValidationError("No SKU starts like this.", code="not_a_sku_prefix")
+
+
 _TOO_MANY_UNITS = f"At most {MAX_UNITS} units are allowed."
 
 Rule = Callable[[Any], None]
@@ -219,6 +231,7 @@ Rules = tuple[Rule, ...]
 SKU: Rules = (validate_sku,)
 EXISTING_SKU: Rules = (validate_existing_sku,)
 """The SKU of a product that exists, or may exist."""
+SKU_PREFIX: Rules = (validate_sku_prefix,)
 NAME: Rules = (
     TextValidator(MAX_NAME_LENGTH),
     validate_not_blank,

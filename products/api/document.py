@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from drf_spectacular.openapi import AutoSchema
 
-from products.api.examples import SKU
+from products.api.examples import SKU, WEBHOOK_ID
 from products.api.problems import ERROR_KINDS
 from products.validators import SKU_DESCRIPTION
 
@@ -63,6 +63,12 @@ DESCRIPTIONS = {
         "fulfilled, else `expired` if any unit expired, else `released`. A reservation that was "
         "partly shipped and partly released ends as `fulfilled`."
     ),
+    "SettableWebhookState": "`active` delivers events. `paused` waits.",
+    "WebhookState": (
+        "`active`: events are delivered. `paused`: a user has stopped the delivery. `parked`: the "
+        "service has stopped it, because the receiver has failed for five days or has answered "
+        "410. Nothing is lost: set it to `active` again."
+    ),
 }
 
 _PAGE_ORDERS = {
@@ -70,6 +76,8 @@ _PAGE_ORDERS = {
     "/v1/products/low-stock": "sku",
     "/v1/products/{sku}/events": "-version",
     "/v1/reservations": "-id",
+    "/v1/webhooks": "-id",
+    "/v1/webhooks/{id}/attempts": "-id",
 }
 
 
@@ -100,7 +108,7 @@ def _next_page(path: str, results: list[dict[str, Any]]) -> str:
     order = _PAGE_ORDERS[path]
     position = f"{order} {results[-1][order.lstrip('-')]}"
     cursor = b64encode(urlencode({"p": position}).encode()).decode()
-    path = path.format(sku=SKU)
+    path = path.format(sku=SKU, id=WEBHOOK_ID)
     return f"https://inventory.example.com{path}?{urlencode({'cursor': cursor})}"
 
 

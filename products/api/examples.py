@@ -17,15 +17,20 @@ from products.api.problems import (
     database_unavailable,
     length_required,
     request_too_large,
+    subscription_problem,
 )
 from products.models import ApiKey, Levels, Product, Reservation, Role
+from products.publishing import subscriptions
 from products.validators import MAX_UNITS
 
 SKU = "TSHIRT-RED-L"
 OTHER_SKU = "MUG-BLUE"
 REQUEST_ID = "5f0c7a52e4c94b1c8f3f6f4f0d1f0a11"
 RESERVATION_ID = 42
+WEBHOOK_ID = 7
 _NOW = "2026-11-20T09:30:00.125000Z"
+CURSOR = "1234-1795167000125000"
+"""The cursor of the feed after `EVENT`."""
 
 
 def product(**fields: Any) -> dict[str, Any]:
@@ -90,6 +95,53 @@ EVENT = {
     "details": {},
 }
 
+WEBHOOK = {
+    "id": WEBHOOK_ID,
+    "url": "https://shop.example.com/stock-events",
+    "types": [],
+    "sku_prefix": "",
+    "batch": False,
+    "format_version": 1,
+    "state": "active",
+    "parked_because": "",
+    "cursor": CURSOR,
+    "waiting": 0,
+    "waiting_is_exact": True,
+    "waiting_since": None,
+    "failing_since": None,
+    "next_attempt_at": None,
+    "delivered": 1_226,
+    "failed": 3,
+    "delivered_at": _NOW,
+    "created_at": "2026-11-01T08:00:00.000000Z",
+    "created_by": "webshop",
+}
+NEW_WEBHOOK = {
+    **WEBHOOK,
+    "delivered": 0,
+    "failed": 0,
+    "delivered_at": None,
+    "created_at": _NOW,
+    "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwZz2ZDkGjGZk=",
+}
+ATTEMPT = {
+    "id": 1_230,
+    "event": CURSOR,
+    "event_count": 1,
+    "started_at": _NOW,
+    "milliseconds": 34,
+    "delivered": True,
+    "status": 204,
+    "error": "",
+}
+FAILED_ATTEMPT = {
+    **ATTEMPT,
+    "milliseconds": 5_001,
+    "delivered": False,
+    "status": None,
+    "error": "The receiver did not answer within 5 seconds.",
+}
+
 _LEVELS = Levels(quantity=25, reserved_quantity=3, minimum_stock_level=5)
 
 
@@ -116,6 +168,10 @@ RESERVATION_CLOSED = stock.ReservationClosed(
     Reservation(pk=RESERVATION_ID, status=Reservation.Status.FULFILLED)
 )
 RESERVATION_EXPIRED = stock.ReservationExpired(Reservation(pk=RESERVATION_ID))
+
+WEBHOOK_NOT_FOUND = subscription_problem(subscriptions.SubscriptionNotFound(WEBHOOK_ID))
+TOO_MANY_WEBHOOKS = subscription_problem(subscriptions.TooManySubscriptions())
+EVENT_NOT_FOUND = subscription_problem(subscriptions.EventNotFound(1_235))
 
 UNAVAILABLE: list[Exception] = [busy(), database_unavailable()]
 

@@ -6,10 +6,13 @@ from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError as ValueRefused
 from drf_spectacular.utils import extend_schema_field
-from rest_framework.serializers import ValidationError
+from rest_framework.exceptions import ErrorDetail
+from rest_framework.serializers import ChoiceField, ValidationError
 
 from products import validators
 from products.api.drf import FieldWithoutValidators
+from products.models import MAX_CURSOR_LENGTH, MAX_URL_LENGTH, StockEvent, Subscription
+from products.publishing import guard
 from products.validators import (
     MAX_DESCRIPTION_LENGTH,
     MAX_ID,
@@ -20,8 +23,11 @@ from products.validators import (
     NOT_BLANK_PATTERN,
     RESERVED_SKUS,
     SKU_PATTERN,
+    SKU_PREFIX_PATTERN,
     TEXT_PATTERN,
 )
+
+SETTABLE_STATES = [Subscription.State.ACTIVE.value, Subscription.State.PAUSED.value]
 
 _SKU_SCHEMA: dict[str, Any] = {"type": "string", "pattern": f"^{SKU_PATTERN}$"}
 if _reserved := sorted(sku for sku in RESERVED_SKUS if re.fullmatch(SKU_PATTERN, sku)):
@@ -30,6 +36,13 @@ if _reserved := sorted(sku for sku in RESERVED_SKUS if re.fullmatch(SKU_PATTERN,
 
 def _refused(error: ValueRefused) -> ValidationError:
     return ValidationError(error.messages[0], code=error.code)
+
+
+def _validate_receiver(url: str) -> None:
+    try:
+        guard.check_url(url)
+    except guard.UnsafeUrl as error:
+        raise ValueRefused(str(error), code="unsafe_url") from None
 
 
 class StrictField(FieldWithoutValidators):
@@ -49,6 +62,11 @@ class StrictField(FieldWithoutValidators):
 @extend_schema_field(_SKU_SCHEMA)
 class SkuField(StrictField):
     rules = validators.SKU
+
+
+@extend_schema_field({"type": "string", "pattern": f"^{SKU_PREFIX_PATTERN}$"})
+class SkuPrefixField(StrictField):
+    rules = validators.SKU_PREFIX
 
 
 @extend_schema_field(
@@ -121,3 +139,49 @@ class TimeField(FieldWithoutValidators):
 @extend_schema_field({"type": "boolean"})
 class BooleanField(StrictField):
     rules = validators.BOOLEAN
+
+
+@extend_schema_field({"type": "string", "format": "uri", "maxLength": MAX_URL_LENGTH})
+class UrlField(StrictField):
+    """A URL to which events may be sent."""
+
+    rules = (validators.TextValidator(MAX_URL_LENGTH), _validate_receiver)
+
+
+@extend_schema_field({"type": "string", "minLength": 1, "maxLength": MAX_CURSOR_LENGTH})
+class CursorField(StrictField):
+    """A cursor of the feed, as text. `products.publishing` checks it."""
+
+    rules = (validators.TextValidator(MAX_CURSOR_LENGTH),)
+
+
+@extend_schema_field(
+    {
+        "type": "array",
+        "items": {"$ref": "#/components/schemas/EventType"},
+        "uniqueItems": True,
+    }
+)
+class EventTypesField(FieldWithoutValidators):
+    """Different types of stock events."""
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        if not isinstance(data, list):
+            raise ValidationError("A list is required.", code="not_a_list")
+        known = StockEvent.Type.values
+        unknown = [index for index, each in enumerate(data) if each not in known]
+        if unknown:
+            detail = ErrorDetail(f"Send one of {', '.join(known)}.", "invalid_choice")
+            raise ValidationError({str(index): [detail] for index in unknown})
+        if len(set(data)) < len(data):
+            raise ValidationError("Send each type once.", code="duplicate")
+        return data
+
+
+class ChangedStateField(ChoiceField):
+    """The states that a user can give a webhook."""
+
+    default_error_messages = {"invalid_choice": f"Send one of {', '.join(SETTABLE_STATES)}."}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(SETTABLE_STATES, **kwargs)

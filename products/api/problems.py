@@ -20,6 +20,11 @@ from rest_framework.settings import api_settings
 
 from products.api.drf import JSONRenderer
 from products.db.errors import is_busy, is_unavailable
+from products.publishing.subscriptions import (
+    MAX_SUBSCRIPTIONS,
+    InvalidSubscription,
+    SubscriptionError,
+)
 from products.request_id import request_id
 from products.stock import BelowReserved, Invalid, StockError
 from products.validators import MAX_UNITS
@@ -47,6 +52,8 @@ ERROR_KINDS = {
     "not_found": ErrorKind(404, "No such path."),
     "product_not_found": ErrorKind(404, "No product has this SKU."),
     "reservation_not_found": ErrorKind(404, "No reservation has this id."),
+    "webhook_not_found": ErrorKind(404, "No webhook has this id."),
+    "event_not_found": ErrorKind(404, "The ledger has no event with this id."),
     "method_not_allowed": ErrorKind(405, "The path does not take this method. See `Allow`."),
     "insufficient_stock": ErrorKind(409, "`requested` is greater than `available`."),
     "insufficient_reserved": ErrorKind(
@@ -67,6 +74,7 @@ ERROR_KINDS = {
     ),
     "product_archived": ErrorKind(409, "Units of an archived product cannot be added or reserved."),
     "reservation_closed": ErrorKind(409, "The reservation has no open units left."),
+    "too_many_webhooks": ErrorKind(409, f"{MAX_SUBSCRIPTIONS} webhooks exist already."),
     "reservation_expired": ErrorKind(410, "The reservation has expired."),
     "length_required": ErrorKind(411, "The request body has no `Content-Length`."),
     "precondition_failed": ErrorKind(412, "The product has changed since the `If-Match` version."),
@@ -81,8 +89,8 @@ ERROR_KINDS = {
     "internal_error": ErrorKind(500, "A bug. Report it with its `request_id`."),
     "busy": ErrorKind(
         503,
-        "A lock or a statement took too long. Nothing has changed. Retry after `Retry-After` "
-        "seconds.",
+        "A lock or a statement took too long, or another test of a webhook is running. Nothing "
+        "has changed. Retry after `Retry-After` seconds.",
     ),
     "database_unavailable": ErrorKind(
         503,
@@ -205,6 +213,13 @@ def invalid_field(
     return exceptions.ValidationError({field: [error]} if field else [error])
 
 
+def subscription_problem(error: SubscriptionError) -> exceptions.APIException:
+    """Return the error for a refused change of a webhook."""
+    if isinstance(error, InvalidSubscription):
+        return invalid_field(error.field, error.detail)
+    return Problem(error.code, error.detail)
+
+
 class ProblemHandler(ExceptionHandler):
     """Converts the exceptions of views into problems."""
 
@@ -212,6 +227,8 @@ class ProblemHandler(ExceptionHandler):
         match exc:
             case StockError():
                 return Problem(exc.code, exc.detail)
+            case SubscriptionError():
+                return subscription_problem(exc)
             case RequestDataTooBig():
                 return request_too_large()
             case BadRequest():

@@ -17,11 +17,12 @@ from rest_framework.serializers import BaseSerializer
 
 from products import stock
 from products.api import examples
-from products.api.examples import OTHER_SKU, RESERVATION_ID, SKU
+from products.api.examples import OTHER_SKU, RESERVATION_ID, SKU, WEBHOOK_ID
 from products.api.filters import parse_time, unknown_parameter
 from products.api.pagination import MAX_PAGE_SIZE, PAGE_SIZE
 from products.api.problems import CONTENT_TYPE
 from products.api.serializers import (
+    DeliveryAttemptSerializer,
     EventFeedSerializer,
     HealthSerializer,
     OperationResultsSerializer,
@@ -37,14 +38,20 @@ from products.api.serializers import (
     ProductReserveSerializer,
     ProductSerializer,
     ProductWithReservationSerializer,
+    RedeliverSerializer,
     ReservationCreateSerializer,
     ReservationExtendSerializer,
     ReservationFulfillSerializer,
     ReservationReleaseSerializer,
     ReservationSerializer,
     StockEventSerializer,
+    WebhookCreateSerializer,
+    WebhookEditSerializer,
+    WebhookSerializer,
+    WebhookWithSecretSerializer,
 )
-from products.models import MAX_IDEMPOTENCY_KEY_LENGTH, Role
+from products.models import ATTEMPTS_KEPT, MAX_IDEMPOTENCY_KEY_LENGTH, OLD_SECRET_HOURS, Role
+from products.publishing.subscriptions import MAX_SUBSCRIPTIONS, TEST_SECONDS
 from products.validators import SKU_PATTERN
 
 View = TypeVar("View", bound=type[Any])
@@ -101,6 +108,12 @@ _RESERVATION_ID = OpenApiParameter(
     OpenApiParameter.PATH,
     description="The id of the reservation.",
 )
+_WEBHOOK_ID = OpenApiParameter(
+    "id",
+    {"type": "integer", "minimum": 1},
+    OpenApiParameter.PATH,
+    description="The id of the webhook.",
+)
 _AFTER = OpenApiParameter(
     "after",
     {"type": "string", "minLength": 1},
@@ -133,8 +146,8 @@ class Operation:
     """The serializer of the response."""
     success: str = ""
     """The description of the response. Lists have a common one."""
-    example: dict[str, Any]
-    """The response in the example. For a list, one row."""
+    example: dict[str, Any] | None
+    """The response in the example. For a list, one row. None without a body."""
     status: int = 200
     request: type[BaseSerializer[Any]] | None = None
     requests: Mapping[str, Any] = field(default_factory=dict)
@@ -155,6 +168,7 @@ class Operation:
         response = self.response
         if self.success:
             response = OpenApiResponse(response, self.success)
+        media_type = ("application/json",) if self.response else ()
         parameters = [_header_of("X-Request-ID"), *self.parameters]
         errors = [self.mistake, *examples.access_errors(role), *self.errors, *examples.UNAVAILABLE]
         if self.request:
@@ -174,12 +188,16 @@ class Operation:
             parameters=[*parameters, *_ERROR_HEADERS],
             request=self.request,
             responses={
-                (self.status, "application/json"): response,
+                (self.status, *media_type): response,
                 **(unchanged if self.is_conditional else {}),
                 **_error_responses(errors, self.path),
             },
             examples=[
-                OpenApiExample("response", self.example, response_only=True),
+                *(
+                    [OpenApiExample("response", self.example, response_only=True)]
+                    if self.example
+                    else []
+                ),
                 *(
                     OpenApiExample(title, body, request_only=True)
                     for title, body in self.requests.items()
@@ -702,10 +720,168 @@ events = described(
             success="The next events. There may be none.",
             example={
                 "results": [examples.EVENT],
-                "cursor": "1234-1795167000125000",
+                "cursor": examples.CURSOR,
                 "more": False,
             },
             parameters=[_AFTER, _PAGE_SIZE],
+        )
+    ],
+)
+
+
+# ----------------------------------------------------------------------------------------- webhooks
+
+_WEBHOOKS = "/v1/webhooks"
+_WEBHOOK = f"{_WEBHOOKS}/{WEBHOOK_ID}"
+_NO_KEY = (
+    "It takes no `Idempotency-Key`, because the service would have to store the secret with it."
+)
+_AT_ONCE = (
+    f"Waits up to {TEST_SECONDS} seconds for the receiver, and returns the outcome, also if it "
+    "failed. The cursor and the state stay the same. Each process of the service sends one such "
+    "request at a time: otherwise the response is 503 `busy`."
+)
+
+
+def _of_webhook(name: str, **known: Any) -> Operation:
+    """Return the description of an operation on one webhook."""
+    known = {
+        "path": f"{_WEBHOOK}/{name}",
+        "parameters": [_WEBHOOK_ID],
+        "response": WebhookSerializer,
+        **known,
+    }
+    known["errors"] = [examples.WEBHOOK_NOT_FOUND, *known.get("errors", ())]
+    return Operation(name=name, **known)
+
+
+webhooks = described(
+    "webhooks",
+    list=[
+        Operation(
+            name="list",
+            summary="List webhooks",
+            description=(
+                f"Returns all webhooks, newest first. There are at most {MAX_SUBSCRIPTIONS}."
+            ),
+            path=_WEBHOOKS,
+            response=WebhookSerializer(many=True),
+            example=examples.WEBHOOK,
+        )
+    ],
+    create=[
+        Operation(
+            name="create",
+            summary="Create a webhook",
+            description=(
+                "Sends stock events to a URL from now on, or from a cursor of the change feed. "
+                f"The response alone has the `secret` that signs the requests. {_NO_KEY} If the "
+                "response is lost, list the webhooks and delete the new one, or rotate its secret."
+            ),
+            path=_WEBHOOKS,
+            request=WebhookCreateSerializer,
+            requests={
+                "all events": {"url": examples.WEBHOOK["url"]},
+                "low stock of one brand": {
+                    "url": examples.WEBHOOK["url"],
+                    "types": ["LowStockDetected", "LowStockResolved"],
+                    "sku_prefix": "TSHIRT-",
+                },
+            },
+            mistake=examples.wrong_body(WebhookCreateSerializer, {"types": ["InventoryAdded"]}),
+            response=WebhookWithSecretSerializer,
+            success="The new webhook, with its secret.",
+            example=examples.NEW_WEBHOOK,
+            status=201,
+            errors=[examples.TOO_MANY_WEBHOOKS],
+            parameters=[_LOCATION],
+        )
+    ],
+    retrieve=[
+        _of_webhook(
+            "retrieve",
+            path=_WEBHOOK,
+            summary="Read a webhook",
+            description="Returns a webhook, and how far its receiver is.",
+            success="The webhook.",
+            example=examples.WEBHOOK,
+        )
+    ],
+    partial_update=[
+        _of_webhook(
+            "edit",
+            path=_WEBHOOK,
+            summary="Edit a webhook",
+            description=(
+                "Changes, pauses or resumes a webhook. While it is paused or parked, no event is "
+                "lost: it goes on at its cursor."
+            ),
+            request=WebhookEditSerializer,
+            requests={"pause": {"state": "paused"}, "resume": {"state": "active"}},
+            mistake=examples.wrong_body(WebhookEditSerializer, {"state": "parked"}),
+            success="The webhook after the change.",
+            example={**examples.WEBHOOK, "state": "paused"},
+        )
+    ],
+    destroy=[
+        _of_webhook(
+            "delete",
+            path=_WEBHOOK,
+            summary="Delete a webhook",
+            description="Deletes a webhook and its attempts. A request may still be on its way.",
+            response=None,
+            success="The webhook is deleted.",
+            example=None,
+            status=204,
+        )
+    ],
+    test=[
+        _of_webhook(
+            "test",
+            summary="Send a test",
+            description=f"Sends an event of the type `inventory.test`. {_AT_ONCE}",
+            response=DeliveryAttemptSerializer,
+            success="The outcome.",
+            example={**examples.ATTEMPT, "event": "test"},
+        )
+    ],
+    redeliver=[
+        _of_webhook(
+            "redeliver",
+            summary="Send an event again",
+            description=f"Sends one stock event again, with the same `id`. {_AT_ONCE}",
+            request=RedeliverSerializer,
+            requests={"event": {"event": examples.EVENT["id"]}},
+            mistake=examples.wrong_body(RedeliverSerializer, {"event": "1234"}),
+            response=DeliveryAttemptSerializer,
+            success="The outcome of the attempt.",
+            example=examples.FAILED_ATTEMPT,
+            errors=[examples.EVENT_NOT_FOUND],
+        )
+    ],
+    rotate=[
+        _of_webhook(
+            "rotate",
+            summary="Rotate the secret",
+            description=(
+                "Creates a new `secret`, which only this response has. The previous one signs each "
+                f"request, too, for {OLD_SECRET_HOURS} hours, so that the receiver can change it. "
+                f"{_NO_KEY}"
+            ),
+            response=WebhookWithSecretSerializer,
+            success="The webhook, with its new secret.",
+            example={**examples.WEBHOOK, "secret": examples.NEW_WEBHOOK["secret"]},
+        )
+    ],
+    attempts=[
+        _of_webhook(
+            "attempts",
+            summary="List the attempts of a webhook",
+            description=(
+                f"Returns the last {ATTEMPTS_KEPT} requests to the receiver in pages, newest first."
+            ),
+            response=DeliveryAttemptSerializer(many=True),
+            example=examples.ATTEMPT,
         )
     ],
 )

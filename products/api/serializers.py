@@ -20,18 +20,31 @@ from products.api.drf import FieldWithoutValidators, singleton
 from products.api.fields import (
     AmountField,
     BooleanField,
+    ChangedStateField,
+    CursorField,
     DescriptionField,
     DurationField,
+    EventTypesField,
     IdField,
     LevelField,
     NameField,
     NoteField,
     ReasonField,
     SkuField,
+    SkuPrefixField,
     TimeField,
+    UrlField,
 )
 from products.api.problems import ERROR_CODES, MAX_ERRORS
-from products.models import Product, Reservation, ReservationLine, StockEvent
+from products.models import (
+    DeliveryAttempt,
+    Product,
+    Reservation,
+    ReservationLine,
+    StockEvent,
+    Subscription,
+)
+from products.publishing.figures import MAX_WAITING, waiting
 from products.validators import is_sku
 
 MAX_LINES = 1_000
@@ -336,6 +349,71 @@ class OperationsSerializer(StrictSerializer):
     )
 
 
+class NoBodySerializer(StrictSerializer):
+    """No fields: the operation takes no body, or an empty object."""
+
+
+_URL = (
+    "Where to send the events: `https://` and a public host, without user, password and fragment. "
+    "The networks of `WEBHOOK_ALLOWED_NETWORKS` are allowed, too, and get plain `http://` as well."
+)
+
+
+class WebhookCreateSerializer(StrictSerializer):
+    """A receiver of stock events."""
+
+    url = UrlField(help_text=_URL)
+    types = EventTypesField(
+        required=False,
+        help_text="Only events of these types. Without it, or with an empty list, of all types.",
+    )
+    sku_prefix = SkuPrefixField(
+        required=False,
+        help_text="Only events of products whose SKU starts like this. Its case counts.",
+    )
+    batch = BooleanField(
+        required=False,
+        help_text="Whether a request may have several events: a CloudEvents batch of up to 20 kB. "
+        "`false` by default.",
+    )
+    after = CursorField(
+        required=False,
+        help_text="Send the events after this cursor of the change feed. `start` sends all. "
+        "`latest` is the default: it sends the events that follow.",
+    )
+
+
+class WebhookEditSerializer(WebhookCreateSerializer):
+    """The fields of the webhook to change. Fields that are left out stay the same."""
+
+    url = UrlField(required=False, help_text=_URL)
+    types = EventTypesField(
+        required=False, help_text="Only events of these types. An empty list: of all types."
+    )
+    batch = BooleanField(
+        required=False,
+        help_text="Whether a request may have several events: a CloudEvents batch of up to 20 kB.",
+    )
+    after = CursorField(
+        required=False,
+        help_text="Send the events after this cursor of the change feed, also those that were "
+        "delivered already: `start` for all, `latest` for those that follow.",
+    )
+    state = ChangedStateField(
+        required=False,
+        help_text="`paused` stops the delivery. `active` goes on at the cursor, also if the "
+        "webhook is parked.",
+    )
+
+
+class RedeliverSerializer(StrictSerializer):
+    """The event to send again."""
+
+    event = IdField(
+        source="event_id", help_text="The `id` of the stock event: its CloudEvent has it in `data`."
+    )
+
+
 # ---------------------------------------------------------------------------------------- responses
 #
 # The fields describe a response in the OpenAPI document. `to_representation` builds it, because
@@ -540,6 +618,123 @@ class EventFeedSerializer(serializers.Serializer):
         help_text="The position after these events. Send it as `after` with the next request."
     )
     more = serializers.BooleanField(help_text="Whether more events are ready to be read.")
+
+
+class WebhookSerializer(serializers.Serializer):
+    """A receiver of stock events, and how far it is."""
+
+    id = serializers.IntegerField(help_text="The id.")
+    url = serializers.CharField(help_text="Where the events are sent.")
+    types = serializers.ListField(
+        child=serializers.ChoiceField(StockEvent.Type.choices),
+        help_text="Only events of these types are sent. Empty: all types.",
+    )
+    sku_prefix = serializers.CharField(
+        help_text="Only events of products whose SKU starts like this are sent. May be empty."
+    )
+    batch = serializers.BooleanField(help_text="Whether a request may have several events.")
+    format_version = serializers.IntegerField(help_text="The version of the form of the events.")
+    state = serializers.ChoiceField(Subscription.State.choices, help_text="The state.")
+    parked_because = serializers.CharField(
+        help_text="Why the webhook is parked. Empty if it is not."
+    )
+    cursor = serializers.CharField(
+        help_text="The position in the change feed up to which the receiver has all events. It may "
+        "have some later ones, too."
+    )
+    waiting = serializers.IntegerField(
+        help_text="Events that the receiver has not accepted yet. Counted up to "
+        f"{MAX_WAITING:,} only. See `waiting_is_exact`."
+    )
+    waiting_is_exact = serializers.BooleanField(
+        help_text="`false` if more events than `waiting` may be waiting."
+    )
+    waiting_since = serializers.DateTimeField(
+        allow_null=True, help_text="The time of the oldest waiting event. Null if there is none."
+    )
+    failing_since = serializers.DateTimeField(
+        allow_null=True,
+        help_text="Since when the receiver has not accepted the next event. Null if it works.",
+    )
+    next_attempt_at = serializers.DateTimeField(
+        allow_null=True,
+        help_text="The time of the next attempt after a failure. Null if none has to wait.",
+    )
+    delivered = serializers.IntegerField(help_text="Events that were accepted so far.")
+    failed = serializers.IntegerField(help_text="Requests that failed so far.")
+    delivered_at = serializers.DateTimeField(
+        allow_null=True, help_text="The time of the last delivery. Null before the first."
+    )
+    created_at = serializers.DateTimeField(help_text="The time of creation.")
+    created_by = serializers.CharField(
+        help_text="The name of the API key or of the staff user that created it."
+    )
+
+    def to_representation(self, instance: Subscription) -> dict[str, Any]:
+        behind = waiting(instance)
+        return {
+            "id": instance.pk,
+            "url": instance.url,
+            "types": instance.types,
+            "sku_prefix": instance.sku_prefix,
+            "batch": instance.batch,
+            "format_version": instance.format_version,
+            "state": instance.state,
+            "parked_because": instance.parked_because,
+            "cursor": instance.cursor,
+            "waiting": behind.events,
+            "waiting_is_exact": behind.is_exact,
+            "waiting_since": behind.since,
+            "failing_since": instance.failing_since,
+            "next_attempt_at": instance.next_attempt_at,
+            "delivered": instance.delivered,
+            "failed": instance.failed,
+            "delivered_at": instance.delivered_at,
+            "created_at": instance.created_at,
+            "created_by": instance.created_by,
+        }
+
+
+class WebhookWithSecretSerializer(WebhookSerializer):
+    """A webhook with its secret, which is shown only once."""
+
+    secret = serializers.CharField(
+        help_text="The secret that signs each request, as in Standard Webhooks. Store it now: no "
+        "other response shows it."
+    )
+
+    def to_representation(self, instance: Subscription) -> dict[str, Any]:
+        return {**super().to_representation(instance), "secret": instance.secret}
+
+
+class DeliveryAttemptSerializer(serializers.Serializer):
+    """A request to a receiver, and its outcome."""
+
+    id = serializers.IntegerField(help_text="The id.")
+    event = serializers.CharField(
+        help_text="The `id` of the event that was sent. Of a batch, that of the first."
+    )
+    event_count = serializers.IntegerField(help_text="The number of events in the request.")
+    started_at = serializers.DateTimeField(help_text="The time of the request.")
+    milliseconds = serializers.IntegerField(help_text="How long the request took.")
+    delivered = serializers.BooleanField(help_text="Whether the receiver accepted the events.")
+    status = serializers.IntegerField(
+        allow_null=True, help_text="The HTTP status of the response. Null if there was none."
+    )
+    error = serializers.CharField(help_text="Why the request failed. Empty if it did not.")
+
+    def to_representation(self, instance: DeliveryAttempt) -> dict[str, Any]:
+        # Without the answer of the receiver: it may be a server that only this service can reach.
+        return {
+            "id": instance.pk,
+            "event": instance.event_id,
+            "event_count": instance.event_count,
+            "started_at": instance.started_at,
+            "milliseconds": instance.milliseconds,
+            "delivered": instance.is_success,
+            "status": instance.status,
+            "error": instance.error,
+        }
 
 
 class HealthSerializer(serializers.Serializer):

@@ -31,7 +31,9 @@ from products.api.problems import database_unavailable, invalid_field
 from products.api.responses import JSONResponse
 from products.api.retries import from_stored, once_of, product_etag, to_stored, versions_of
 from products.api.serializers import (
+    DeliveryAttemptSerializer,
     EventFeedSerializer,
+    NoBodySerializer,
     OperationsSerializer,
     ProductAddSerializer,
     ProductAdjustSerializer,
@@ -42,6 +44,7 @@ from products.api.serializers import (
     ProductRemoveSerializer,
     ProductReserveSerializer,
     ProductSerializer,
+    RedeliverSerializer,
     ReservationCreateSerializer,
     ReservationExtendSerializer,
     ReservationFulfillSerializer,
@@ -49,10 +52,23 @@ from products.api.serializers import (
     ReservationSerializer,
     StockEventSerializer,
     StrictSerializer,
+    WebhookCreateSerializer,
+    WebhookEditSerializer,
+    WebhookSerializer,
+    WebhookWithSecretSerializer,
 )
 from products.db.compiled import CompiledQuery
 from products.db.prepared import array
-from products.models import ApiKey, Product, Reservation, Role, StockEvent
+from products.models import (
+    ApiKey,
+    DeliveryAttempt,
+    Product,
+    Reservation,
+    Role,
+    StockEvent,
+    Subscription,
+)
+from products.publishing import manual, subscriptions
 from products.request_id import request_id
 from products.validators import MAX_ID, MAX_SKU_LENGTH, is_possible_sku
 
@@ -108,9 +124,13 @@ class InventoryViewSet(LeanViewMixin, GenericViewSet[Any]):
         sku = kwargs.get("sku")
         if sku is not None and not is_possible_sku(sku):
             raise stock.ProductNotFound(sku[:MAX_SKU_LENGTH])
-        reservation_id = int(kwargs.get("pk", 0))
-        if reservation_id > MAX_ID:
-            raise stock.ReservationNotFound(reservation_id)
+        number = int(kwargs.get("pk", 0))
+        if number > MAX_ID:
+            raise self.not_found(number)
+
+    def not_found(self, number: int) -> Exception:
+        """Return the error for an id in the path that does not exist."""
+        return stock.ReservationNotFound(number)
 
     def query_names(self) -> set[str]:
         """Return the query parameters of an action that returns no pages."""
@@ -442,6 +462,82 @@ class EventViewSet(InventoryViewSet):
         except feed.UnknownCursor:
             raise invalid_field("after", _UNKNOWN_CURSOR, "unknown") from None
         return JSONResponse(EventFeedSerializer(page).data)
+
+
+@schema.webhooks
+class WebhookViewSet(InventoryViewSet):
+    """Receivers of stock events. The publisher of the settings is not one of them."""
+
+    lookup_value_regex = "[0-9]{1,100}"
+    queryset = Subscription.objects.all()
+    required_roles = dict.fromkeys(
+        (
+            *("list", "create", "retrieve", "partial_update", "destroy"),
+            *("test", "redeliver", "rotate", "attempts"),
+        ),
+        Role.MANAGE,
+    )
+    filtersets = {"list": None, "attempts": None}
+
+    def not_found(self, number: int) -> Exception:
+        return subscriptions.SubscriptionNotFound(number)
+
+    def list(self, request: Request) -> Response:
+        return self.page(Subscription.objects.webhooks(), WebhookSerializer)
+
+    def create(self, request: Request) -> HttpResponse:
+        # Without `Idempotency-Key`: the response that it stores has the secret.
+        arguments = self.read(WebhookCreateSerializer)
+        webhook = subscriptions.create(**arguments, by=self.actor.name)
+        return JSONResponse(
+            self.represent(WebhookWithSecretSerializer, webhook),
+            status=201,
+            headers={"Location": f"{_path_of('webhook')}/{webhook.pk}"},
+        )
+
+    def retrieve(self, request: Request, pk: str) -> JSONResponse:
+        return JSONResponse(self.represent(WebhookSerializer, self._get()))
+
+    def partial_update(self, request: Request, pk: str) -> JSONResponse:
+        changes = self.read(WebhookEditSerializer)
+        webhook = subscriptions.edit(self._get().pk, **changes)
+        return JSONResponse(self.represent(WebhookSerializer, webhook))
+
+    def destroy(self, request: Request, pk: str) -> HttpResponse:
+        subscriptions.delete(self._get().pk)
+        response = HttpResponse(status=204)
+        del response["Content-Type"]
+        return response
+
+    @action(detail=True, methods=["post"])
+    def test(self, request: Request, pk: str) -> JSONResponse:
+        self.read(NoBodySerializer)
+        return self._attempted(manual.send_test(self._get()))
+
+    @action(detail=True, methods=["post"])
+    def redeliver(self, request: Request, pk: str) -> JSONResponse:
+        arguments = self.read(RedeliverSerializer)
+        return self._attempted(manual.redeliver(self._get(), **arguments))
+
+    @action(detail=True, methods=["post"])
+    def rotate(self, request: Request, pk: str) -> JSONResponse:
+        self.read(NoBodySerializer)
+        webhook = subscriptions.rotate(self._get().pk)
+        return JSONResponse(self.represent(WebhookWithSecretSerializer, webhook))
+
+    @action(detail=True)
+    def attempts(self, request: Request, pk: str) -> Response:
+        return self.page(self._get().attempts.all(), DeliveryAttemptSerializer)
+
+    def _get(self) -> Subscription:
+        number = int(self.kwargs["pk"])
+        webhook = Subscription.objects.webhooks().filter(pk=number).first()
+        if webhook is None:
+            raise subscriptions.SubscriptionNotFound(number)
+        return webhook
+
+    def _attempted(self, attempt: DeliveryAttempt) -> JSONResponse:
+        return JSONResponse(self.represent(DeliveryAttemptSerializer, attempt))
 
 
 class LiveView(AllowMixin, APIView):

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
@@ -23,7 +24,7 @@ from products.models import (
 from products.publishing import envelopes, guard
 from products.publishing.publishers import DeliveryError, Receipt
 from products.publishing.webhooks import WebhookPublisher
-from products.validators import MAX_NOTE_LENGTH
+from products.validators import MAX_NOTE_LENGTH, validate_sku_prefix
 
 MAX_SUBSCRIPTIONS = 100
 LATEST = "latest"
@@ -93,7 +94,7 @@ def create(
     subscription = Subscription(
         url=_checked_url(url),
         types=_checked_types(types),
-        sku_prefix=sku_prefix,
+        sku_prefix=_checked_prefix(sku_prefix),
         batch=batch,
         cursor=_checked_cursor(after),
         created_by=by,
@@ -116,6 +117,8 @@ def edit(subscription_id: int, **fields: Any) -> Subscription:
         changes["url"] = _checked_url(changes["url"])
     if "types" in changes:
         changes["types"] = _checked_types(changes["types"])
+    if "sku_prefix" in changes:
+        changes["sku_prefix"] = _checked_prefix(changes["sku_prefix"])
     if "after" in changes:
         changes |= _moved_to(_checked_cursor(changes.pop("after")))
     if "state" in changes:
@@ -211,6 +214,14 @@ def _checked_types(types: Sequence[str]) -> list[str]:
     return [] if len(wanted) == len(known) else wanted
 
 
+def _checked_prefix(prefix: str) -> str:
+    try:
+        validate_sku_prefix(prefix)
+    except ValidationError as error:
+        raise InvalidSubscription("sku_prefix", error.messages[0]) from None
+    return prefix
+
+
 def _checked_cursor(after: str) -> str:
     try:
         if after == LATEST:
@@ -231,9 +242,8 @@ def _moved_to(cursor: str) -> dict[str, Any]:
 
 
 def _in_state(state: str) -> dict[str, Any]:
-    if state == State.PAUSED:
-        return {"state": state}
-    return {"state": state, "parked_because": "", "parked_at": None, **_without_failures()}
+    changes = {"state": state, "parked_because": "", "parked_at": None}
+    return changes if state == State.PAUSED else {**changes, **_without_failures()}
 
 
 def _without_failures() -> dict[str, Any]:
@@ -300,7 +310,7 @@ def note_restore(subscription_id: int, *, lease: str | None = None) -> None:
     """Let a subscription go on in a ledger that was restored from a backup.
 
     The receiver gets a message about it before other events. A cursor whose event is gone moves
-    back to the last event before it. With `lease`, do nothing if the subscription has another one by now.
+    back to the last event before it. With `lease`, do nothing if the subscription has another one.
     """
     last = StockEvent.objects.order_by("-pk").first()
     restored_to = last.occurred_at if last else timezone.now()
