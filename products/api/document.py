@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from drf_spectacular.openapi import AutoSchema
 
+from products.api import receiving
 from products.api.examples import SKU, WEBHOOK_ID
 from products.api.problems import ERROR_KINDS
 from products.validators import SKU_DESCRIPTION
@@ -118,11 +119,13 @@ def only_canonical(endpoints: list[Endpoint]) -> list[Endpoint]:
 
 
 def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Add the guide, the headers, and the descriptions of components that have no class."""
+    """Add the guide, the headers, what receivers get, and the parts that have no class."""
     rows = [f"| {kind.status} | `{code}` | {kind.meaning} |" for code, kind in ERROR_KINDS.items()]
     guide = GUIDE.read_text().replace("{sku}", SKU_DESCRIPTION)
     result["info"]["description"] = guide.replace("{errors}", "\n".join(rows))
     result["components"]["headers"] = HEADERS
+    result["components"]["schemas"] |= receiving.SCHEMAS
+    result["webhooks"] = receiving.WEBHOOKS
     for name, description in DESCRIPTIONS.items():
         result["components"]["schemas"][name]["description"] = description
     return result

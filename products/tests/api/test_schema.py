@@ -5,9 +5,11 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from django.core.exceptions import ValidationError
 from django.db.models import Model
+from django.utils import timezone
 from rest_framework.renderers import JSONRenderer
 from rest_framework.serializers import Serializer
 from rest_framework.test import APIClient
@@ -20,8 +22,17 @@ from products.api.views import (
     OperationViewSet,
     ProductViewSet,
     ReservationViewSet,
+    WebhookViewSet,
 )
-from products.models import Product, Reservation, ReservationLine, Role, StockEvent
+from products.models import (
+    Product,
+    Reservation,
+    ReservationLine,
+    Role,
+    StockEvent,
+    Subscription,
+)
+from products.publishing import envelopes
 from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
 from products.validators import (
     NOT_BLANK_PATTERN,
@@ -33,7 +44,7 @@ from products.validators import (
 # UTF-8 has no surrogates, and some regular expressions cannot name them.
 CHARACTERS = [chr(code) for code in range(0x110000) if not 0xD800 <= code <= 0xDFFF]
 
-METHODS = ("get", "post", "patch")
+METHODS = ("get", "post", "patch", "delete")
 
 
 @pytest.fixture(scope="module")
@@ -110,19 +121,21 @@ def test_no_description_leaks_from_a_base_class(document: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize(
-    "view_set", [EventViewSet, OperationViewSet, ProductViewSet, ReservationViewSet]
+    "view_set",
+    [EventViewSet, OperationViewSet, ProductViewSet, ReservationViewSet, WebhookViewSet],
 )
 def test_each_operation_names_the_role_that_it_requires(
     document: dict[str, Any], view_set: type[InventoryViewSet]
 ) -> None:
     """The 403 response names it, too. A key that may only read gets none for reading."""
     tags = {ProductViewSet: "products", ReservationViewSet: "reservations"}
-    tags |= {OperationViewSet: "operations", EventViewSet: "events"}
+    tags |= {OperationViewSet: "operations", EventViewSet: "events", WebhookViewSet: "webhooks"}
     described = {
         operation["operationId"]: operation for operation in operations_of(document).values()
     }
     names = {("partial_update", "products"): "edit", ("create", "operations"): "apply"}
     names[("list", "events")] = "follow"
+    names |= {("partial_update", "webhooks"): "edit", ("destroy", "webhooks"): "delete"}
 
     for action, role in view_set.required_roles.items():
         tag = tags[view_set]
@@ -177,6 +190,8 @@ def test_components_have_names_that_say_what_they_are(document: dict[str, Any]) 
         "EventSource",
         "EventType",
         "ReservationStatus",
+        "SettableWebhookState",
+        "WebhookState",
     }
     assert {name for name in schemas if name.endswith("Request")} == {
         "AddOperationRequest",
@@ -191,11 +206,14 @@ def test_components_have_names_that_say_what_they_are(document: dict[str, Any]) 
         "ProductReleaseRequest",
         "ProductRemoveRequest",
         "ProductReserveRequest",
+        "RedeliverRequest",
         "RemoveOperationRequest",
         "ReservationCreateRequest",
         "ReservationExtendRequest",
         "ReservationFulfillRequest",
         "ReservationReleaseRequest",
+        "WebhookCreateRequest",
+        "WebhookEditRequest",
     }
 
 
@@ -274,7 +292,9 @@ def test_the_examples_of_errors_belong_to_their_operation(document: dict[str, An
         if int(status) < 400:
             continue
         path = name.split()[1]
-        pattern = re.escape(path).replace(r"\{sku\}", "TSHIRT-RED-L").replace(r"\{id\}", "42")
+        identifier = "7" if "webhooks" in path else "42"
+        pattern = re.escape(path).replace(r"\{sku\}", "TSHIRT-RED-L")
+        pattern = pattern.replace(r"\{id\}", identifier)
         for example in examples_of(response):
             assert str(example["status"]) == status
             assert f"`{example['code']}`" in response["description"]
@@ -297,6 +317,7 @@ def test_an_order_of_two_lines_shows_both_in_its_responses(document: dict[str, A
 def test_the_links_of_pages_in_examples_are_links_of_this_api(document: dict[str, Any]) -> None:
     client = APIClient(HTTP_AUTHORIZATION=f"Bearer {ApiKeyFactory.create().text}")
     ProductFactory.create(sku="TSHIRT-RED-L")
+    Subscription.objects.create(pk=7, url="https://shop.example.com/", cursor="start")
     followed = []
     for name, status, response in responses_of(document):
         for example in examples_of(response):
@@ -305,7 +326,7 @@ def test_the_links_of_pages_in_examples_are_links_of_this_api(document: dict[str
                 assert client.get(path).status_code == 200, path
                 followed.append(name)
 
-    assert len(followed) == 4
+    assert len(followed) == 6
 
 
 # ----------------------------------------------------------------------------- document and service
@@ -337,6 +358,33 @@ def test_a_pattern_matches_the_characters_that_the_service_accepts(
     matching = [character for character in CHARACTERS if re.search(pattern, character)]
 
     assert matching == accepted_by(*rules)
+
+
+@pytest.mark.django_db
+def test_what_receivers_get_is_described(document: dict[str, Any]) -> None:
+    ProductFactory.create(sku="CUP", minimum_stock_level=30)
+    stock.reserve(sku="CUP", amount=1, by=ACTOR)
+    stock.edit(sku="CUP", name="Mug", by=ACTOR)
+    sent = [envelopes.of_event(event) for event in StockEvent.objects.all()]
+    sent += [envelopes.of_restore(timezone.now(), "1-1"), envelopes.of_test()]
+
+    for envelope in sent:
+        is_stock = envelope.type in envelopes.TYPES.values()
+        request = document["webhooks"]["stock-event" if is_stock else envelope.type]["post"]
+        content = request["requestBody"]["content"]
+        one = content["application/cloudevents+json"]["schema"]
+        several = content["application/cloudevents-batch+json"]["schema"]
+        for schema, body in [(one, envelope.body), (several, envelopes.batch_of([envelope]))]:
+            rules = {**schema, "components": document["components"]}
+            jsonschema_rs.validator_for(rules, validate_formats=True).validate(json.loads(body))
+    assert len(sent) >= 5
+
+
+def test_the_examples_of_what_receivers_get_are_right(document: dict[str, Any]) -> None:
+    for item in document["webhooks"].values():
+        for content in item["post"]["requestBody"]["content"].values():
+            rules = {**content["schema"], "components": document["components"]}
+            jsonschema_rs.validator_for(rules, validate_formats=True).validate(content["example"])
 
 
 @pytest.mark.django_db

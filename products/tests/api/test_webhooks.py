@@ -12,6 +12,7 @@ from rest_framework.test import APIClient
 from standardwebhooks.webhooks import Webhook
 
 from products import feed, stock
+from products.api.serializers import DeliveryAttemptSerializer, WebhookSerializer
 from products.models import (
     ATTEMPTS_KEPT,
     DeliveryAttempt,
@@ -93,6 +94,11 @@ def test_a_new_webhook_shows_its_secret_once(api: APIClient) -> None:
     assert one.json() == {name: created[name] for name in FIELDS}
     [listed] = api.get(LIST).json()["results"]
     assert listed == one.json()
+
+
+def test_the_document_has_the_fields_of_the_responses() -> None:
+    assert list(WebhookSerializer().fields) == FIELDS
+    assert list(DeliveryAttemptSerializer().fields) == ATTEMPT_FIELDS
 
 
 def test_a_new_webhook_has_the_fields_that_were_sent(api: APIClient) -> None:
