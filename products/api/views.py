@@ -466,7 +466,7 @@ class EventViewSet(InventoryViewSet):
 
 @schema.webhooks
 class WebhookViewSet(InventoryViewSet):
-    """Receivers of stock events. The publisher of the settings is not one of them."""
+    """Receivers of stock events, without the publisher of the settings."""
 
     lookup_value_regex = "[0-9]{1,100}"
     queryset = Subscription.objects.all()

@@ -158,6 +158,7 @@ def test_the_guide_explains_each_subject_and_each_error_code(document: dict[str,
         "Retries and idempotency",
         "Pages",
         "Change feed",
+        "Webhooks",
         "Reservations and expiry",
     ]
     for code in document["components"]["schemas"]["ErrorCode"]["enum"]:

@@ -1,4 +1,4 @@
-"""Webhooks by the API: who may manage them, what they show, and what is refused."""
+"""Webhooks by the API: roles, secrets, strict input, tests and figures."""
 
 import json
 import threading
@@ -220,7 +220,7 @@ def test_an_unknown_webhook_is_not_found(api: APIClient, number: str) -> None:
 
 # ---------------------------------------------------------------------------------------- bad input
 
-WRONG = [
+WRONG: list[tuple[str, list[Any]]] = [
     ("url", [None, 5, "", "shop.example.com", "ftp://shop.example.com/", "https://"]),
     ("url", ["https://user@shop.example.com/", "https://shop.example.com/#x", "https://a b/"]),
     ("url", ["http://shop.example.com:0/", "https://10.0.0.1/", "https://169.254.169.254/"]),

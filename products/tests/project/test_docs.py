@@ -15,7 +15,7 @@ import pytest
 from django.conf import settings
 from rest_framework.test import APIClient
 
-from products.models import Reservation
+from products.models import Reservation, Subscription
 from products.tests.factories import ApiKeyFactory, ProductFactory
 from products.tests.live import running_server
 
@@ -85,6 +85,7 @@ def test_each_request_gets_the_response_shown(document: str) -> None:
         "AUTH": f"Authorization: Bearer {ApiKeyFactory.create().text}",
         "JSON": "Content-Type: application/json",
         "RESERVATION": "",
+        "WEBHOOK": "",
     }
     for line, status, shown in steps_of(document):
         answered, response = run(line, variables)
@@ -93,6 +94,8 @@ def test_each_request_gets_the_response_shown(document: str) -> None:
         assert shows(shown, response), (line, response)
         newest = Reservation.objects.order_by("pk").last()
         variables["RESERVATION"] = str(newest.pk) if newest else ""
+        webhook = Subscription.objects.first()
+        variables["WEBHOOK"] = str(webhook.pk) if webhook else ""
 
 
 def test_the_tour_has_eight_requests() -> None:
