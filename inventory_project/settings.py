@@ -483,6 +483,7 @@ UNFOLD = {
                 "separator": True,
                 "items": [
                     _page("API keys", "key", "products", "apikey"),
+                    _page("Webhooks", "webhook", "products", "subscription"),
                     _page("Staff", "person", "auth", "user"),
                     _page("Groups", "group", "auth", "group"),
                 ],

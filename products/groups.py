@@ -27,6 +27,10 @@ _MANAGER = (
     "view_apikey",
     "add_apikey",
     "change_apikey",
+    "view_subscription",
+    "add_subscription",
+    "change_subscription",
+    "delete_subscription",
 )
 
 PERMISSIONS = {"Stock viewer": _VIEWER, "Stock clerk": _CLERK, "Stock manager": _MANAGER}
@@ -35,7 +39,9 @@ PERMISSIONS = {"Stock viewer": _VIEWER, "Stock clerk": _CLERK, "Stock manager": 
 DESCRIPTIONS = {
     "Stock viewer": "sees products, reservations and the ledger, and exports them",
     "Stock clerk": "also adds and removes stock, and reserves, ships and releases units",
-    "Stock manager": "also counts stock, edits products, imports files and issues API keys",
+    "Stock manager": (
+        "also counts stock, edits products, imports files, issues API keys and manages webhooks"
+    ),
 }
 """What the members of each group may do."""
 

@@ -37,6 +37,8 @@ def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     cards: list[Card] = []
     sections: list[todo.Section] = []
     shown: dict[str, Any] = {"cards": cards, "sections": sections}
+    if request.user.has_perm("products.view_subscription"):
+        sections += todo.webhooks_to_mend()
     if request.user.has_perm("products.view_product"):
         shown["search_url"] = reverse("admin:products_product_changelist")
         cards += product_cards()

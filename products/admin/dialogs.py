@@ -100,8 +100,12 @@ class Dialog(BaseDialogForm):
     submit: ClassVar[str]
     head_template: ClassVar[str]
     data: Any
+    refusals: ClassVar[tuple[type[Exception], ...]] = (stock.StockError,)
+    """The errors of `apply` that the dialog shows. Each has a `detail`."""
     undo_tag = ""
     """The tag of the success message, if it offers to undo the change. Set by `apply`."""
+    page_after = ""
+    """The page to open after the change, if it is not the current one."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -112,10 +116,14 @@ class Dialog(BaseDialogForm):
         raise NotImplementedError
 
     def apply(self, by: stock.Actor) -> str:
-        """Apply the change and return a success message. Raises `StockError`."""
+        """Apply the change and return a success message. Raises one of `refusals`."""
         raise NotImplementedError
 
-    def refuse(self, error: stock.StockError) -> None:
+    def response(self) -> HttpResponse | None:
+        """Return what to show after the change, if it is not a page of the back office."""
+        return None
+
+    def refuse(self, error: Any) -> None:
         """Show the error next to the current levels."""
         self.load()
         field = getattr(error, "field", None)
@@ -151,7 +159,7 @@ def dialog_action(
     def run(model_admin: Any, request: HttpRequest, form: Dialog, object_id: str) -> HttpResponse:
         try:
             message = form.apply(actor_of(request))
-        except stock.StockError as error:
+        except form.refusals as error:
             form.refuse(error)
             if NEXT in request.POST:
                 messages.error(request, " ".join(form.non_field_errors()))
@@ -159,7 +167,7 @@ def dialog_action(
             context = {"dialog": dialog, "form": form, "form_submit_text": form_class.submit}
             return render(request, DIALOG_TEMPLATE, context)
         messages.success(request, message, extra_tags=form.undo_tag)
-        return _back(request, model_admin, object_id)
+        return form.response() or _back(request, model_admin, object_id, form.page_after)
 
     run.__name__ = name
     decorate = action(
@@ -172,9 +180,11 @@ def dialog_action(
     return decorate(run)
 
 
-def _back(request: HttpRequest, model_admin: Any, object_id: str) -> HttpResponse:
-    """Reload the page from which the dialog was opened or sent."""
-    page = request.POST.get(NEXT) or request.headers.get("HX-Current-URL", "")
+def _back(
+    request: HttpRequest, model_admin: Any, object_id: str, page_after: str = ""
+) -> HttpResponse:
+    """Open `page_after`, or reload the page from which the dialog was opened or sent."""
+    page = page_after or request.POST.get(NEXT) or request.headers.get("HX-Current-URL", "")
     # With the fragment of the skip link, the browser would stay on the page, with the dialog open.
     page = urldefrag(page).url
     if not url_has_allowed_host_and_scheme(page, {request.get_host()}, request.is_secure()):

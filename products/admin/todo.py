@@ -1,4 +1,4 @@
-"""What needs doing, for the front page: goods to order, reservations that are due, and counts."""
+"""What needs doing, for the front page: webhooks, goods to order, reservations, counts."""
 
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -7,10 +7,13 @@ from django.db.models import Count, Sum
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.text import Truncator
 from django.utils.timesince import timesince, timeuntil
 
-from products.admin.base import format_time, link_to, product_link
+from products.admin.base import MAX_QUOTED, format_time, link_to, product_link
 from products.admin.reservations import SOON_SECONDS
+from products.admin.webhook_dialogs import shown
+from products.admin.webhooks import age_in_words, name_of, state_of
 from products.models import SURPLUS, Product, Reservation, ReservationLine
 
 MAX_ROWS = 5
@@ -26,6 +29,26 @@ class Section(NamedTuple):
     """A link to the whole list."""
     to_count: list[int] = []
     """The ids of the products that a button takes to the form for counts."""
+
+
+def webhooks_to_mend() -> list[Section]:
+    """Return a section with the parked and the failing webhooks, if there are any."""
+    found = shown().parked() | shown().failing()
+    # Parked ones first.
+    rows = found.order_by("-state", "failing_since", "pk")
+    table = {
+        "headers": ["Webhook", "State", "Failing for"],
+        "rows": [
+            [
+                link_to(webhook, Truncator(name_of(webhook)).chars(MAX_QUOTED)),
+                state_of(webhook),
+                age_in_words(webhook.failing_since or webhook.parked_at),
+            ]
+            for webhook in rows[:MAX_ROWS]
+        ],
+    }
+    more = _list("All webhooks", "subscription")
+    return [Section("Webhooks to mend", table, more)] if table["rows"] else []
 
 
 def to_order() -> Section:

@@ -49,6 +49,7 @@ from products.models.subscriptions import (
     OLD_SECRET_HOURS,
     DeliveryAttempt,
     Subscription,
+    SubscriptionQuerySet,
     new_secret,
 )
 
@@ -91,6 +92,7 @@ __all__ = [
     "SkuField",
     "StockEvent",
     "Subscription",
+    "SubscriptionQuerySet",
     "TermsField",
     "ThrottleBucket",
     "WordsField",

@@ -45,6 +45,10 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
     def parked(self) -> "SubscriptionQuerySet":
         return self.filter(state=Subscription.State.PARKED)
 
+    def failing(self) -> "SubscriptionQuerySet":
+        """Return the active subscriptions whose next event has failed."""
+        return self.filter(state=Subscription.State.ACTIVE, failing_since__isnull=False)
+
 
 class Subscription(models.Model):
     """A receiver of stock events, with the cursor of the last event that it has.
@@ -104,13 +108,18 @@ class Subscription(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.url or "Publisher of the settings"
+        return self.url or "Broker"
 
     @property
     def secrets(self) -> list[str]:
         """The secrets that sign a request now, the current one first."""
         until = self.old_secret_until
         return [self.secret, self.old_secret] if until and until > timezone.now() else [self.secret]
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the subscription is active and its next event has failed."""
+        return self.state == self.State.ACTIVE and self.failing_since is not None
 
     def wants(self, event: StockEvent) -> bool:
         """Return whether the event is one that the receiver asked for."""

@@ -145,7 +145,7 @@ def delete(subscription_id: int) -> None:
 
 
 def skip(subscription_id: int, *, event_id: int, reason: str) -> Subscription:
-    """Take an event as delivered that the receiver can never accept. Parked ones go on.
+    """Take an event as delivered that the receiver can never accept. A parked webhook goes on.
 
     The attempts keep the reason. Raises `SubscriptionNotFound`, `EventNotFound`, and
     `InvalidSubscription` if the event was delivered already.
@@ -164,9 +164,9 @@ def skip(subscription_id: int, *, event_id: int, reason: str) -> Subscription:
             milliseconds=0,
             error=f"Skipped. {reason}"[:MAX_NOTE_LENGTH],
         )
-        return _change(
-            subscription_id, ahead=[*subscription.ahead, event_id], **_in_state(State.ACTIVE)
-        )
+        is_paused = subscription.state == State.PAUSED
+        state = _in_state(State.PAUSED if is_paused else State.ACTIVE)
+        return _change(subscription_id, ahead=[*subscription.ahead, event_id], **state)
 
 
 def send_test(subscription: Subscription) -> Receipt | DeliveryError:
