@@ -39,7 +39,14 @@ PERMISSIONS_OF_ROLES = {
     Role.READ: ["products.view_product", "products.view_reservation", "products.view_stockevent"],
     Role.OPERATE: ["products.operate_stock"],
     Role.COUNT: ["products.adjust_stock"],
-    Role.MANAGE: ["products.add_product", "products.change_product"],
+    Role.MANAGE: [
+        "products.add_product",
+        "products.change_product",
+        "products.view_subscription",
+        "products.add_subscription",
+        "products.change_subscription",
+        "products.delete_subscription",
+    ],
 }
 """The permissions of staff that each role adds to the roles before it."""
 
@@ -86,7 +93,8 @@ class KeyForm(forms.ModelForm):
             ),
             "role": (
                 "Read: view data. Operate: also add, remove, reserve, release, fulfill and extend. "
-                "Count: also set stock to a count. Manage: also create and edit products."
+                "Count: also set stock to a count. Manage: also create and edit products, and "
+                "manage webhooks."
             ),
             "expiry_date": (
                 f"{in_time_zone('The key stops working at this time')}. Leave empty for no expiry. "

@@ -1,8 +1,7 @@
 """Webhooks: their list, their pages, and the form that adds one. The secret is shown once."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -81,25 +80,26 @@ def state_of(subscription: Subscription) -> str:
     return "Failing" if subscription.is_failing else str(subscription.get_state_display())
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(NamedTuple):
     """The events that a receiver has not accepted yet."""
 
-    count: int
+    events: int
+    """Their number, up to `MAX_WAITING`."""
     is_exact: bool
-    """Whether there are no more than `count`."""
+    """Whether there are certainly no more."""
     since: datetime | None
     """The time of the oldest one."""
 
 
 def waiting(subscription: Subscription) -> Waiting:
-    """Count the events that wait for a receiver, up to `MAX_WAITING`."""
+    """Count the events that wait for a receiver."""
     events = StockEvent.objects.filter(pk__gt=feed.id_of(subscription.cursor))
-    events = events.exclude(pk__in=subscription.ahead).filter(
-        sku__startswith=subscription.sku_prefix
-    )
+    events = events.exclude(pk__in=subscription.ahead)
     if subscription.types:
         events = events.filter(type__in=subscription.types)
+    if prefix := subscription.sku_prefix:
+        # SQLite ignores case in `__startswith`. SKUs are ASCII.
+        events = events.filter(sku__gte=prefix, sku__lt=f"{prefix}\x7f")
     times = list(events.order_by("pk").values_list("occurred_at", flat=True)[: MAX_WAITING + 1])
     since = times[0] if times else None
     return Waiting(min(len(times), MAX_WAITING), len(times) <= MAX_WAITING, since)
@@ -107,17 +107,15 @@ def waiting(subscription: Subscription) -> Waiting:
 
 def count_in_words(found: Waiting) -> str:
     """Return the number of waiting events, such as `12` or `1,000+`."""
-    return f"{found.count:,}{'' if found.is_exact else '+'}"
+    return f"{found.events:,}{'' if found.is_exact else '+'}"
 
 
 def age_in_words(since: datetime | None) -> str:
     """Return the time since a moment, such as `2 hours`."""
-    return timesince(since, timezone.now(), depth=1) if since else ""
-
-
-def time_or(moment: datetime | None, otherwise: str) -> str:
-    """Return a time, or another text if there is none."""
-    return format_time(moment) if moment else otherwise
+    if since is None:
+        return ""
+    is_recent = timezone.now() - since < timedelta(minutes=1)
+    return "some seconds" if is_recent else timesince(since, timezone.now(), depth=1)
 
 
 def explanation(webhook: Subscription, found: Waiting) -> str:
@@ -242,7 +240,7 @@ class WebhookAdmin(InventoryAdmin, WithoutTransaction):
         "failing",
         "last_delivery",
         "deliveries",
-        "failures",
+        "failed_requests",
     )
     list_fullwidth = True
     list_filter = (StateFilter,)
@@ -250,7 +248,7 @@ class WebhookAdmin(InventoryAdmin, WithoutTransaction):
     search_fields = ("url",)
     search_help_text = "Part of a URL"
     ordering = ("url", "pk")
-    sortable_by = ("name", "last_delivery", "deliveries", "failures")
+    sortable_by = ("name", "last_delivery", "deliveries", "failed_requests")
     form = WebhookForm
     # Above the form, since most users come to see the state.
     change_form_outer_before_template = "admin/products/webhook_state.html"
@@ -290,7 +288,7 @@ class WebhookAdmin(InventoryAdmin, WithoutTransaction):
     @display(description="URL", ordering="url")
     def name(self, subscription: Subscription) -> str:
         text = Truncator(name_of(subscription)).chars(URL_QUOTED)
-        style = "display: inline-block; min-width: 14rem; overflow-wrap: anywhere"
+        style = "display: inline-block; min-width: 12rem; overflow-wrap: anywhere"
         return format_html('<span style="{}">{}</span>', style, text)
 
     @display(description="State", label=STATE_COLOURS)
@@ -301,7 +299,7 @@ class WebhookAdmin(InventoryAdmin, WithoutTransaction):
     def waiting(self, subscription: Any) -> str:
         return count_in_words(subscription.waiting)
 
-    @display(description="Oldest waiting")
+    @display(description="Oldest")
     def oldest(self, subscription: Any) -> str:
         return age_in_words(subscription.waiting.since)
 
@@ -311,14 +309,15 @@ class WebhookAdmin(InventoryAdmin, WithoutTransaction):
 
     @display(description="Last delivery", ordering="delivered_at")
     def last_delivery(self, subscription: Subscription) -> str:
-        return time_or(subscription.delivered_at, "never")
+        age = age_in_words(subscription.delivered_at)
+        return f"{age} ago" if age else "never"
 
     @display(description="Delivered", ordering="delivered")
     def deliveries(self, subscription: Subscription) -> str:
         return f"{subscription.delivered:,}"
 
     @display(description="Failed", ordering="failed")
-    def failures(self, subscription: Subscription) -> str:
+    def failed_requests(self, subscription: Subscription) -> str:
         return f"{subscription.failed:,}"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[BoundedChangeList]:

@@ -311,7 +311,10 @@ RIGHTS = {
     "read": ("view_product", "view_reservation", "view_stockevent"),
     "operate": ("operate_stock",),
     "count": ("adjust_stock",),
-    "manage": ("add_product", "change_product"),
+    "manage": (
+        *("add_product", "change_product"),
+        *("view_subscription", "add_subscription", "change_subscription", "delete_subscription"),
+    ),
 }
 
 

@@ -18,9 +18,9 @@ from django.db.models import Model
 from django.test import Client
 from django.urls import URLPattern, URLResolver, reverse
 
-from products import groups, stock
+from products import feed, groups, stock
 from products.admin.roles import ADMINISTRATOR
-from products.models import ApiKey, Product, Reservation, StockEvent
+from products.models import ApiKey, Product, Reservation, StockEvent, Subscription
 from products.tests.checks import stored
 from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
 
@@ -104,6 +104,9 @@ OPENED_BY = {
     "products_apikey_changelist": (302, 403, 403, 403, 200, 200),
     "products_apikey_add": (302, 403, 403, 403, 200, 200),
     "products_apikey_change": (302, 403, 403, 403, 200, 200),
+    "products_subscription_changelist": (302, 403, 403, 403, 200, 200),
+    "products_subscription_add": (302, 403, 403, 403, 200, 200),
+    "products_subscription_change": (302, 403, 403, 403, 200, 200),
     "auth_user_changelist": (302, 403, 403, 403, 403, 200),
     "auth_user_add": (302, 403, 403, 403, 403, 200),
     "auth_user_change": (302, 403, 403, 403, 403, 200),
@@ -123,6 +126,10 @@ def rows() -> dict[type[Model], Model]:
         Reservation: Reservation.objects.get(),
         StockEvent: StockEvent.objects.get(version=1),
         ApiKey: ApiKeyFactory.create(),
+        # The guard refuses this address, so a test sends nothing.
+        Subscription: Subscription.objects.create(
+            url="https://127.0.0.1/", cursor=feed.START, created_by="tester"
+        ),
         User: User.objects.create_user(username="somebody", is_staff=True),
         Group: Group.objects.get(name="Stock viewer"),
     }
@@ -148,8 +155,11 @@ def test_each_page_opens_for_users_with_its_permission(
         ("no group", set()),
         ("Stock viewer", {"product", "reservation", "stockevent"}),
         ("Stock clerk", {"product", "reservation", "stockevent"}),
-        ("Stock manager", {"product", "reservation", "stockevent", "apikey"}),
-        ("superuser", {"product", "reservation", "stockevent", "apikey", "user", "group"}),
+        ("Stock manager", {"product", "reservation", "stockevent", "apikey", "subscription"}),
+        (
+            "superuser",
+            {"product", "reservation", "stockevent", "apikey", "subscription", "user", "group"},
+        ),
     ],
 )
 def test_the_sidebar_links_only_to_permitted_pages(user_kind: str, links: set[str]) -> None:
@@ -187,6 +197,11 @@ FORGED = {
     "revoked": "on",
     "expiry_date_0": "2000-01-01",
     "expiry_date_1": "00:00:00",
+    "url": "https://forged.example.com/",
+    "types": "InventoryAdded",
+    "sku_prefix": "FORGED",
+    "batch": "on",
+    "start": "latest",
     "username": "somebody",
     "password": "x",
     "password1": "Pfiffikus-7",
@@ -315,7 +330,12 @@ def access_data() -> dict[str, Any]:
 
 def everything() -> dict[str, Any]:
     """Return all data that the back office can change."""
-    return {**stored(), **access_data(), "keys": list(ApiKey.objects.order_by("pk").values_list())}
+    return {
+        **stored(),
+        **access_data(),
+        "keys": list(ApiKey.objects.order_by("pk").values_list()),
+        "webhooks": list(Subscription.objects.order_by("pk").values_list()),
+    }
 
 
 def assert_no_fault(responses: dict[str, Any]) -> None:
@@ -372,6 +392,7 @@ def test_forged_requests_of_a_clerk_count_and_edit_nothing(rows: dict[type[Model
 
     assert_no_fault(responses)
     assert (access_data(), list(ApiKey.objects.values_list())) == (users, keys)
+    assert Subscription.objects.get().url == "https://127.0.0.1/"
     product = Product.objects.get()
     assert (product.name, product.levels.minimum_stock_level) == ("Product CUP", 0)
     assert not product.archived
@@ -418,7 +439,15 @@ def test_the_forged_requests_change_data_for_a_superuser(
     after = everything()
     assert_no_fault(responses)
     changed = {name for name in after if after[name] != before[name]}
-    assert changed >= {"Product", "StockEvent", "ReservationLine", "keys", "users", "groups"}
+    assert changed >= {
+        "Product",
+        "StockEvent",
+        "ReservationLine",
+        "keys",
+        "webhooks",
+        "users",
+        "groups",
+    }
     kinds = Counter(StockEvent.objects.values_list("type", flat=True))
     assert kinds.keys() >= {"InventoryAdded", "InventoryRemoved", "InventoryFulfilled"}
     assert kinds["InventoryReserved"] == 3  # The one before, by the dialog, and by the page.

@@ -15,9 +15,10 @@ from django.db import OperationalError
 from django.utils import timezone
 from playwright.sync_api import Locator, Page, expect
 
-from products import stock
+from products import feed, stock
 from products.admin.ending_dialogs import MAX_LINES_IN_DIALOG
-from products.models import Reservation
+from products.models import Reservation, StockEvent, Subscription
+from products.publishing import subscriptions
 from products.tests.browser.steps import (
     PASSWORD,
     log_in,
@@ -409,6 +410,50 @@ def test_api_keys(page: Page, ada: User, check: Check) -> None:
     check("API key")
     open_dialog(page, "Revoke key")
     check("API key, Revoke key")
+
+
+def test_webhooks(page: Page, ada: User, check: Check) -> None:
+    ProductFactory.create(sku="CUP")
+    failing = subscriptions.create(url="https://shop.example.com/", after="start", by="tester")
+    failing.attempts.create(
+        event_id=feed.cursor_after(StockEvent.objects.get()),
+        event_count=1,
+        started_at=timezone.now(),
+        milliseconds=12,
+        status=500,
+        error="The receiver answered 500.",
+        answer="Out of memory",
+    )
+    Subscription.objects.update(failing_since=timezone.now())
+    log_in(page, ada)
+    check("Front page, a webhook fails")
+    go(page, "Webhooks")
+    check("Webhooks")
+    follow(page.get_by_role("link", name="Add webhook"))
+    check("Add webhook")
+    follow(page.get_by_role("button", name="Save"))
+    check("Add webhook, refused")
+    page.get_by_label("URL").fill("https://search.example.com/")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Copy the secret now.")).to_be_visible()
+    check("Webhook added")
+    go(page, "Webhooks")
+    follow(page.get_by_role("link", name="https://shop.example.com/"))
+    check("Webhook")
+    for title in ("Send a test", "Pause", "Start again", "Delete", "Rotate secret"):
+        dialog = open_dialog(page, title)
+        check(f"Webhook, {title}")
+        if title != "Rotate secret":
+            close_dialog(page)
+    dialog.get_by_role("button", name="Rotate secret").click()
+    expect(page.get_by_role("dialog", name="New secret")).to_be_visible()
+    check("Webhook, new secret")
+    follow(page.get_by_role("link", name="I have copied the secret"))
+    for title in ("Redeliver", "Skip"):
+        page.get_by_role("link", name=title, exact=True).click()
+        expect(page.get_by_role("dialog", name=title)).to_be_visible()
+        check(f"Webhook, {title}")
+        close_dialog(page)
 
 
 def test_users_and_groups(page: Page, ada: User, check: Check) -> None:
