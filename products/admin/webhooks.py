@@ -288,8 +288,7 @@ class WebhookAdmin(InventoryAdmin, WithoutTransaction):
     @display(description="URL", ordering="url")
     def name(self, subscription: Subscription) -> str:
         text = Truncator(name_of(subscription)).chars(URL_QUOTED)
-        style = "display: inline-block; min-width: 12rem; overflow-wrap: anywhere"
-        return format_html('<span style="{}">{}</span>', style, text)
+        return format_html('<span class="webhook-url">{}</span>', text)
 
     @display(description="State", label=STATE_COLOURS)
     def shown_state(self, subscription: Subscription) -> str:
