@@ -258,30 +258,16 @@ class WebhookAdmin(InventoryAdmin, WithoutTransaction):
         *("send_test", "pause", "resume", "rotate_secret", "start_again", "remove"),
         *("redeliver", "skip"),
     )
-    pause = dialog_action(
-        "pause", PauseDialog, permission="products.change_subscription", icon="pause"
-    )
-    resume = dialog_action(
-        "resume", ResumeDialog, permission="products.change_subscription", icon="play_arrow"
-    )
-    send_test = dialog_action(
-        "send_test", SendTestDialog, permission="products.change_subscription", icon="send"
-    )
+    pause = dialog_action("pause", PauseDialog, permission="manage", icon="pause")
+    resume = dialog_action("resume", ResumeDialog, permission="manage", icon="play_arrow")
+    send_test = dialog_action("send_test", SendTestDialog, permission="manage", icon="send")
     rotate_secret = dialog_action(
-        "rotate_secret", RotateDialog, permission="products.change_subscription", icon="autorenew"
+        "rotate_secret", RotateDialog, permission="manage", icon="autorenew"
     )
-    start_again = dialog_action(
-        "start_again", StartAgainDialog, permission="products.change_subscription", icon="replay"
-    )
-    redeliver = dialog_action(
-        "redeliver", RedeliverDialog, permission="products.change_subscription", icon="send"
-    )
-    skip = dialog_action(
-        "skip", SkipDialog, permission="products.change_subscription", icon="skip_next"
-    )
-    remove = dialog_action(
-        "remove", DeleteDialog, permission="products.delete_subscription", icon="delete"
-    )
+    start_again = dialog_action("start_again", StartAgainDialog, permission="manage", icon="replay")
+    redeliver = dialog_action("redeliver", RedeliverDialog, permission="manage", icon="send")
+    skip = dialog_action("skip", SkipDialog, permission="manage", icon="skip_next")
+    remove = dialog_action("remove", DeleteDialog, permission="remove", icon="delete")
 
     # ------------------------------------------------------------------------------------- the list
 
@@ -334,6 +320,14 @@ class WebhookAdmin(InventoryAdmin, WithoutTransaction):
         """Whether the user may change the fields. The broker is set in `PUBLISHER_URL`."""
         is_webhook = obj is None or bool(obj.url)
         return is_webhook and request.user.has_perm("products.change_subscription")
+
+    def has_manage_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may pause, resume and test webhooks and the broker."""
+        return request.user.has_perm("products.change_subscription")
+
+    def has_remove_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may delete webhooks, by the dialog only."""
+        return request.user.has_perm("products.delete_subscription")
 
     # ---------------------------------------------------------------------------------------- pages
 
@@ -398,7 +392,7 @@ class WebhookAdmin(InventoryAdmin, WithoutTransaction):
 
     def _page(self, request: HttpRequest, subscription: Subscription) -> dict[str, Any]:
         found = waiting(subscription)
-        may_send = request.user.has_perm("products.change_subscription")
+        may_send = self.has_manage_permission(request)
         return {
             "subscription": subscription,
             "name": name_of(subscription),
