@@ -193,7 +193,7 @@ def test_see_what_happened_yesterday(page: Page, hands: Hands) -> None:
     rows = page.locator("#result_list")
     expect(rows).to_contain_text("delivery")
     expect(rows).not_to_contain_text("breakage")
-    hands.took(clicks=2, fields=0, keys=12)
+    hands.took(clicks=2, fields=0, keys=13)
 
 
 # ---------------------------------------------------------------------------------- reservations
@@ -239,7 +239,7 @@ def test_ship_one_line(page: Page, hands: Hands, order: Reservation) -> None:
 
     expect(page.get_by_text("3 of 8 open, 5 fulfilled")).to_be_visible()
     assert ended(order) == [(0, 5, 0), (3, 0, 0)]
-    hands.took(clicks=6, fields=1, keys=30)
+    hands.took(clicks=6, fields=1, keys=31)
 
 
 def test_release_the_rest(page: Page, hands: Hands, order: Reservation) -> None:
@@ -252,7 +252,7 @@ def test_release_the_rest(page: Page, hands: Hands, order: Reservation) -> None:
 
     expect(page.get_by_text("2 of 8 fulfilled, 6 released")).to_be_visible()
     assert ended(order) == [(0, 2, 3), (0, 0, 3)]
-    hands.took(clicks=4, fields=0, keys=31)
+    hands.took(clicks=4, fields=0, keys=32)
 
 
 @pytest.fixture
@@ -301,7 +301,7 @@ def test_set_an_end(page: Page, hands: Hands, order: Reservation) -> None:
     expect(page.get_by_text("Before: never.")).to_be_visible()
     order.refresh_from_db()
     assert order.expires_at is not None
-    hands.took(clicks=3, fields=1, keys=24)
+    hands.took(clicks=3, fields=1, keys=25)
 
 
 def test_extend_an_order_that_expires_soon(page: Page, hands: Hands) -> None:
@@ -332,7 +332,7 @@ def test_take_units_of_a_shipped_order_back(page: Page, hands: Hands, order: Res
 
     expect(page.get_by_text("Returned 2 units of reservation")).to_be_visible()
     assert levels_of(Product.objects.get(sku="CUP")) == (7, 0)
-    hands.took(clicks=5, fields=1, keys=30)
+    hands.took(clicks=5, fields=1, keys=31)
 
 
 # ------------------------------------------------------------------------------------ many lines
@@ -368,7 +368,7 @@ def test_reserve_an_order_of_5_lines(page: Page, hands: Hands, products: list[Pr
     made = Reservation.objects.get()
     assert made.reference == "order-7"
     assert dict(made.lines.values_list("product__sku", "amount")) == LINES
-    hands.took(clicks=4, fields=11, keys=36)
+    hands.took(clicks=4, fields=11, keys=37)
 
 
 def test_receive_a_delivery_of_5_lines(page: Page, hands: Hands, products: list[Product]) -> None:
@@ -384,7 +384,7 @@ def test_receive_a_delivery_of_5_lines(page: Page, hands: Hands, products: list[
     assert [levels_of(product) for product in products] == [
         (10 + amount, 0) for amount in LINES.values()
     ]
-    hands.took(clicks=3, fields=10, keys=33)
+    hands.took(clicks=3, fields=10, keys=34)
 
 
 def test_count_20_products(page: Page, hands: Hands) -> None:
@@ -405,7 +405,7 @@ def test_count_20_products(page: Page, hands: Hands) -> None:
     expect(page.get_by_text("Counted 20 products.")).to_be_visible()
     found = Product.objects.order_by("sku").values_list("quantity", flat=True)
     assert list(found) == list(range(1, 21))
-    hands.took(clicks=4, fields=20, keys=56)
+    hands.took(clicks=4, fields=20, keys=57)
 
 
 # ---------------------------------------------------------------------------------------- access
@@ -437,4 +437,4 @@ def test_see_whether_a_key_is_still_used(page: Page, hands: Hands) -> None:
 
     expect(page.get_by_role("row", name="old-till")).to_contain_text("never")
     expect(page.get_by_role("row", name="webshop")).not_to_contain_text("never")
-    hands.took(clicks=1, fields=0, keys=6)
+    hands.took(clicks=1, fields=0, keys=7)
