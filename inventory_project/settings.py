@@ -295,6 +295,11 @@ CORS_ALLOW_HEADERS = [
 # The characters of SKUs, as in the brackets of a regular expression.
 SKU_CHARACTERS = environment.sku_characters("SKU_CHARACTERS")
 
+# --------------------------------------------------------------------------------------- metrics
+
+# Without a token, there is no /metrics.
+METRICS_TOKEN = environment.secret("METRICS_TOKEN")
+
 # ------------------------------------------------------------------------------------ publishing
 
 # Where events go besides webhooks: a broker such as amqp://host, log: or memory:.

@@ -12,6 +12,7 @@ from products.admin.account import own_page
 from products.admin.login import change_own_password
 from products.api import urls as api
 from products.api.docs import RedocView, SchemaView, SwaggerView
+from products.api.metrics import MetricsView
 from products.api.views import LiveView, ReadyView
 
 _READ_ONLY = ["get", "head"]
@@ -39,6 +40,7 @@ urlpatterns = [
     path("favicon.ico", csrf_exempt(FaviconView.as_view())),
     path("health", ReadyView.as_view()),
     path("health/live", LiveView.as_view()),
+    path("metrics", MetricsView.as_view()),
     path("openapi.json", SchemaView.as_view(), name="schema"),
     path("docs", SwaggerView.as_view(), name="docs"),
     path("redoc", RedocView.as_view()),

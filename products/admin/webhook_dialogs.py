@@ -4,7 +4,6 @@ Each changes the webhook at most once each time it is opened. A test and a redel
 nothing, and their request runs outside of every transaction. They can be sent again.
 """
 
-import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -22,14 +21,14 @@ from products.admin.dialogs import Dialog, NoteField, WholeNumberField, number
 from products.admin.wording import in_words
 from products.models import (
     OLD_SECRET_HOURS,
+    DeliveryAttempt,
     IdempotencyKey,
     StockEvent,
     Subscription,
     SubscriptionQuerySet,
 )
-from products.publishing import subscriptions
+from products.publishing import manual, subscriptions
 from products.publishing.choosing import has_publisher
-from products.publishing.publishers import DeliveryError, Receipt
 from products.publishing.subscriptions import SubscriptionError
 from products.validators import MAX_NOTE_LENGTH
 
@@ -208,18 +207,12 @@ class DeleteDialog(ChangeDialog):
 # -------------------------------------------------------------------------------- requests by hand
 
 
-def send(request: Callable[[], Receipt | DeliveryError]) -> str:
-    """Send a request to a receiver and return its answer in words.
-
-    Raises `SubscriptionError` if the receiver has not accepted it.
-    """
-    started = time.monotonic()
-    outcome = request()
-    milliseconds = int((time.monotonic() - started) * 1000)
-    if isinstance(outcome, DeliveryError):
-        answer = outcome.answer[:ANSWER_QUOTED]
-        raise SubscriptionError(f"{outcome.reason} Answer: {answer}" if answer else outcome.reason)
-    return f"The receiver answered {outcome.status} after {milliseconds:,} ms."
+def in_one_sentence(attempt: DeliveryAttempt) -> str:
+    """Return the outcome of a request in words. Raises `SubscriptionError` if it has failed."""
+    if attempt.error:
+        answer = attempt.answer[:ANSWER_QUOTED]
+        raise SubscriptionError(f"{attempt.error} Answer: {answer}" if answer else attempt.error)
+    return f"The receiver answered {attempt.status} after {attempt.milliseconds:,} ms."
 
 
 class SendTestDialog(WebhookDialog):
@@ -227,7 +220,7 @@ class SendTestDialog(WebhookDialog):
     explanation = "The receiver gets a signed event of the type inventory.test. No stock changes."
 
     def apply(self, by: stock.Actor) -> str:
-        return f"Test: {send(lambda: subscriptions.send_test(self.webhook))}"
+        return f"Test: {in_one_sentence(manual.send_test(self.webhook))}"
 
 
 class _EventDialog(WebhookDialog):
@@ -253,9 +246,8 @@ class RedeliverDialog(_EventDialog):
     explanation = "The event is sent again now, with the same id. The other events go on."
 
     def apply(self, by: stock.Actor) -> str:
-        event_id = self.stock_event.pk
-        answer = send(lambda: subscriptions.redeliver(self.webhook, event_id=event_id))
-        return f"Redelivered “{self.words}”. {answer}"
+        attempt = manual.redeliver(self.webhook, event_id=self.stock_event.pk)
+        return f"Redelivered “{self.words}”. {in_one_sentence(attempt)}"
 
 
 class SkipDialog(_EventDialog, ChangeDialog):

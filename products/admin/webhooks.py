@@ -1,7 +1,7 @@
 """Webhooks: their list, their pages, and the form that adds one. The secret is shown once."""
 
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -49,10 +49,9 @@ from products.admin.webhook_dialogs import (
 from products.admin.wording import linked_words
 from products.models import DeliveryAttempt, StockEvent, Subscription
 from products.publishing import guard, subscriptions
+from products.publishing.figures import Waiting, waiting
 from products.validators import is_possible_sku
 
-MAX_WAITING = 1_000
-"""Waiting events are counted up to this number."""
 ATTEMPTS_SHOWN = 50
 URL_QUOTED = 100
 QUIET_SECONDS = 60
@@ -78,31 +77,6 @@ def name_of(subscription: Subscription) -> str:
 def state_of(subscription: Subscription) -> str:
     """Return the state of a webhook: Active, Failing, Paused or Parked."""
     return "Failing" if subscription.is_failing else str(subscription.get_state_display())
-
-
-class Waiting(NamedTuple):
-    """The events that a receiver has not accepted yet."""
-
-    events: int
-    """Their number, up to `MAX_WAITING`."""
-    is_exact: bool
-    """Whether there are certainly no more."""
-    since: datetime | None
-    """The time of the oldest one."""
-
-
-def waiting(subscription: Subscription) -> Waiting:
-    """Count the events that wait for a receiver."""
-    events = StockEvent.objects.filter(pk__gt=feed.id_of(subscription.cursor))
-    events = events.exclude(pk__in=subscription.ahead)
-    if subscription.types:
-        events = events.filter(type__in=subscription.types)
-    if prefix := subscription.sku_prefix:
-        # SQLite ignores case in `__startswith`. SKUs are ASCII.
-        events = events.filter(sku__gte=prefix, sku__lt=f"{prefix}\x7f")
-    times = list(events.order_by("pk").values_list("occurred_at", flat=True)[: MAX_WAITING + 1])
-    since = times[0] if times else None
-    return Waiting(min(len(times), MAX_WAITING), len(times) <= MAX_WAITING, since)
 
 
 def count_in_words(found: Waiting) -> str:
@@ -508,7 +482,7 @@ def events_of(attempts: list[DeliveryAttempt]) -> dict[str, StockEvent]:
     ids = set()
     for attempt in attempts:
         try:
-            ids.add(feed.id_of(attempt.event_id))
+            ids.add(feed.id_in(attempt.event_id))
         except feed.UnknownCursor:
             continue  # A test, or the announcement of a restore.
     found = StockEvent.objects.with_name().filter(pk__in=ids)
@@ -540,7 +514,7 @@ def actions_cell(
     if event is None:
         return ""
     names = ["redeliver"] if subscription.url else []
-    is_accepted = event.pk <= feed.id_of(subscription.cursor) or event.pk in subscription.ahead
+    is_accepted = event.pk <= feed.id_in(subscription.cursor) or event.pk in subscription.ahead
     if not is_accepted:
         names.append("skip")
     links = [dialog_link(name, subscription, event) for name in names]

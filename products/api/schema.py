@@ -51,7 +51,8 @@ from products.api.serializers import (
     WebhookWithSecretSerializer,
 )
 from products.models import ATTEMPTS_KEPT, MAX_IDEMPOTENCY_KEY_LENGTH, OLD_SECRET_HOURS, Role
-from products.publishing.subscriptions import MAX_SUBSCRIPTIONS, TEST_SECONDS
+from products.publishing.manual import MAX_SECONDS
+from products.publishing.subscriptions import MAX_SUBSCRIPTIONS
 from products.validators import SKU_PATTERN
 
 View = TypeVar("View", bound=type[Any])
@@ -737,7 +738,7 @@ _NO_KEY = (
     "It takes no `Idempotency-Key`, because the service would have to store the secret with it."
 )
 _AT_ONCE = (
-    f"Waits up to {TEST_SECONDS} seconds for the receiver, and returns the outcome, also if it "
+    f"Waits up to {MAX_SECONDS} seconds for the receiver, and returns the outcome, also if it "
     "failed. The cursor and the state stay the same. Each process of the service sends one such "
     "request at a time: otherwise the response is 503 `busy`."
 )

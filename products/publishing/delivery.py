@@ -20,8 +20,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from products import feed
-from products.models import ATTEMPTS_KEPT, MAX_CURSOR_LENGTH, DeliveryAttempt, Subscription
-from products.publishing import envelopes, subscriptions
+from products.models import ATTEMPTS_KEPT, DeliveryAttempt, Subscription
+from products.publishing import attempts, envelopes, subscriptions
 from products.publishing.choosing import publisher_of
 from products.publishing.publishers import DeliveryError, Receipt
 from products.publishing.reading import Reader, database
@@ -183,6 +183,7 @@ class Delivery:
         try:
             page = self._reader.read(after=self._window.read_to, last_drawn=self._last_drawn)
         except feed.UnknownCursor:
+            self._reader.forget()
             with database():
                 subscriptions.note_restore(self.subscription.pk, lease=self.subscription.lease)
             raise LeaseLost from None
@@ -307,30 +308,18 @@ class Delivery:
             held = Subscription.objects.filter(pk=known.pk, lease=known.lease)
             if not held.update(**changes):
                 raise LeaseLost
-            self._save_attempts()
+            attempts.save(known, self._attempts)
         known.cursor, known.failing_since = cursor, failing_since
-        self._accepted = self._failed = 0
-
-    def _save_attempts(self) -> None:
-        if not self._attempts:
-            return
-        DeliveryAttempt.objects.bulk_create(self._attempts)
         self._attempts.clear()
-        kept = self.subscription.attempts.order_by("-pk").values_list("pk", flat=True)
-        oldest = kept[ATTEMPTS_KEPT - 1 : ATTEMPTS_KEPT].first()
-        if oldest is not None:
-            self.subscription.attempts.filter(pk__lt=oldest).delete()
+        self._accepted = self._failed = 0
 
 
 def _attempt_of(subscription: Subscription, outcome: Outcome) -> DeliveryAttempt:
-    result = outcome.result
-    return DeliveryAttempt(
-        subscription=subscription,
-        event_id=outcome.messages[0].envelope.id[:MAX_CURSOR_LENGTH],
-        event_count=len(outcome.messages),
+    return attempts.attempt_of(
+        subscription,
+        outcome.result,
+        event_id=outcome.messages[0].envelope.id,
+        events=len(outcome.messages),
         started_at=outcome.started_at,
-        milliseconds=int(outcome.seconds * 1000),
-        status=result.status,
-        error=result.reason[:MAX_NOTE_LENGTH] if isinstance(result, DeliveryError) else "",
-        answer=result.answer,
+        seconds=outcome.seconds,
     )

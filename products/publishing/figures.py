@@ -10,7 +10,7 @@ from products.models import StockEvent, Subscription
 
 MAX_WAITING = 1_000
 """Waiting events are counted up to this number."""
-SCANNED = 100_000
+SCANNED = 20_000
 """Ids after the cursor among which waiting events are counted. A subscription to rare types may
 have to look at many events to find a few."""
 
@@ -28,7 +28,7 @@ class Waiting(NamedTuple):
 
 def waiting(subscription: Subscription) -> Waiting:
     """Count the events that wait for a receiver, in at most two bounded statements."""
-    after = feed.id_of(subscription.cursor)
+    after = feed.id_in(subscription.cursor)
     last = feed.last_id_drawn()
     if after >= last:
         return Waiting(0, is_exact=True, since=None)

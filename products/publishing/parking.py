@@ -3,6 +3,7 @@
 import logging
 
 from django.db import Error
+from django.urls import reverse
 
 from products import alerts
 from products.models import Subscription
@@ -30,7 +31,7 @@ def report() -> None:
 def _tell(subscription: Subscription) -> None:
     about = {"subscription": subscription.pk}
     logger.error("a webhook is parked: %s", subscription.parked_because, extra=about)
-    page = alerts.link(f"/admin/products/subscription/{subscription.pk}/change/")
+    page = alerts.link(reverse("admin:products_subscription_change", args=[subscription.pk]))
     body = [
         f"{subscription} gets no events any more.",
         f"Reason: {subscription.parked_because}",

@@ -55,6 +55,11 @@ class Reader:
         self._lock = threading.Lock()
         self._pages: OrderedDict[tuple[str, int], Page] = OrderedDict()
 
+    def forget(self) -> None:
+        """Forget all pages, because the ledger was restored from a backup."""
+        with self._lock:
+            self._pages.clear()
+
     def read(self, *, after: str, last_drawn: int) -> Page:
         """Return the events that follow a cursor. Raises `feed.UnknownCursor`.
 

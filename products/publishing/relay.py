@@ -81,6 +81,7 @@ class Relay:
             last_drawn = feed.last_id_drawn()
             if last_drawn < self._last_drawn:
                 logger.warning("the ledger was restored from a backup")
+                self._reader.forget()
                 subscriptions.note_restore_for_all()
         if last_drawn != self._last_drawn:
             self._last_drawn, self._changed_at = last_drawn, time.monotonic()

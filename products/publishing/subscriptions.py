@@ -8,7 +8,6 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
@@ -21,15 +20,11 @@ from products.models import (
     Subscription,
     new_secret,
 )
-from products.publishing import envelopes, guard
-from products.publishing.publishers import DeliveryError, Receipt
-from products.publishing.webhooks import WebhookPublisher
+from products.publishing import guard
 from products.validators import MAX_NOTE_LENGTH, validate_sku_prefix
 
 MAX_SUBSCRIPTIONS = 100
 LATEST = "latest"
-TEST_SECONDS = 5
-"""The time for a request that a user waits for."""
 
 State = Subscription.State
 
@@ -152,7 +147,7 @@ def skip(subscription_id: int, *, event_id: int, reason: str) -> Subscription:
     """
     with transaction.atomic():
         subscription = _locked(subscription_id)
-        event = _event(event_id)
+        event = event_with(event_id)
         if event_id <= feed.id_in(subscription.cursor) or event_id in subscription.ahead:
             raise InvalidSubscription("event", f"Event {event_id} was delivered already.")
         if not subscription.wants(event):
@@ -167,30 +162,6 @@ def skip(subscription_id: int, *, event_id: int, reason: str) -> Subscription:
         is_paused = subscription.state == State.PAUSED
         state = _in_state(State.PAUSED if is_paused else State.ACTIVE)
         return _change(subscription_id, ahead=[*subscription.ahead, event_id], **state)
-
-
-def send_test(subscription: Subscription) -> Receipt | DeliveryError:
-    """Send `inventory.test` to a webhook now, and return the outcome."""
-    return _send_now(subscription, envelopes.of_test())
-
-
-def redeliver(subscription: Subscription, *, event_id: int) -> Receipt | DeliveryError:
-    """Send one event to a webhook again now, with the same id. The cursor stays.
-
-    Raises `EventNotFound`.
-    """
-    return _send_now(subscription, envelopes.of_event(_event(event_id)))
-
-
-def _send_now(subscription: Subscription, envelope: envelopes.Envelope) -> Receipt | DeliveryError:
-    seconds = min(TEST_SECONDS, settings.WEBHOOK_TIMEOUT_SECONDS)
-    publisher = WebhookPublisher(subscription, seconds=seconds)
-    try:
-        return publisher.publish([envelope])
-    except DeliveryError as error:
-        return error
-    finally:
-        publisher.close()
 
 
 # --------------------------------------------------------------------------------- checks of values
@@ -270,7 +241,8 @@ def _locked(subscription_id: int) -> Subscription:
     return found
 
 
-def _event(event_id: int) -> StockEvent:
+def event_with(event_id: int) -> StockEvent:
+    """Return the event with an id. Raises `EventNotFound`."""
     event = StockEvent.objects.filter(pk=event_id).first()
     if event is None:
         raise EventNotFound(event_id)

@@ -23,6 +23,7 @@ from products.models import (
 )
 from products.publishing import figures, subscriptions
 from products.publishing.relay import Relay
+from products.publishing.webhooks import WebhookPublisher
 from products.stock import Add
 from products.tests.checks import assert_problem
 from products.tests.factories import ACTOR, ProductFactory
@@ -552,13 +553,13 @@ def test_the_request_runs_in_no_transaction(
 ) -> None:
     webhook = create(api, url=receiver.url)
     in_transaction: list[bool] = []
-    send = subscriptions.send_test
+    publish = WebhookPublisher.publish
 
-    def noting(subscription: Subscription) -> Any:
+    def noting(publisher: WebhookPublisher, envelopes: Any) -> Any:
         in_transaction.append(connection.in_atomic_block)
-        return send(subscription)
+        return publish(publisher, envelopes)
 
-    monkeypatch.setattr(subscriptions, "send_test", noting)
+    monkeypatch.setattr(WebhookPublisher, "publish", noting)
 
     assert api.post(path_of(webhook, "/test")).json()["delivered"]
     assert in_transaction == [False]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import kombu
+from kombu.connection import Connection
 
 from products.tests.live import free_port
 
@@ -35,7 +35,7 @@ class Broker:
         end = time.monotonic() + START_SECONDS
         while True:
             try:
-                with kombu.Connection(self.url, connect_timeout=5) as connection:
+                with Connection(self.url, connect_timeout=5) as connection:
                     connection.connect()
                     connection.default_channel.close()
                     return

@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from queue import Empty
 from typing import Any
 
-import kombu
 import pytest
+from kombu.connection import Connection
+from kombu.entity import Queue
 
 from products import stock
 from products.models import StockEvent, Subscription
@@ -35,9 +36,9 @@ def broker(request: pytest.FixtureRequest, settings: Any) -> Any:
 
 def messages_of(broker: Broker) -> list[dict[str, Any]]:
     """Take all messages out of the queue."""
-    found = []
-    with kombu.Connection(broker.url) as connection:
-        queue = connection.SimpleQueue(kombu.Queue("inventory", durable=True, no_declare=True))
+    found: list[dict[str, Any]] = []
+    with Connection(broker.url) as connection:
+        queue = connection.SimpleQueue(Queue("inventory", durable=True, no_declare=True))
         while True:
             try:
                 message = queue.get(timeout=1)

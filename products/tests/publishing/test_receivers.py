@@ -18,7 +18,7 @@ from django.conf import settings
 
 from products import stock
 from products.models import Subscription
-from products.publishing import subscriptions
+from products.publishing import manual, subscriptions
 from products.stock import Add
 from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
 from products.tests.live import END_SECONDS, free_port, running_server
@@ -117,7 +117,7 @@ def test_the_receivers_of_the_guide_work(
         assert read_until(output, "stored CUP 4") == [*duplicates, "stored CUP 4"]
 
         # A test is accepted. A request of someone else is not.
-        subscriptions.send_test(Subscription.objects.get())
+        manual.send_test(Subscription.objects.get())
         for headers in (
             {},
             {"webhook-id": "1", "webhook-timestamp": "1", "webhook-signature": "v1,x"},
@@ -129,6 +129,6 @@ def test_the_receivers_of_the_guide_work(
         ProductFactory.create(sku="PLATE")
         publish_once()
         assert read_until(output, "stored PLATE 1") == ["stored PLATE 1"]
-        subscriptions.note_restore(Subscription.objects.get())
+        subscriptions.note_restore(webhook.pk)
         publish_once()
         assert read_until(output, "reconciled 1") == ["restored", "reconciled 1"]
