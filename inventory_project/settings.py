@@ -307,8 +307,8 @@ PUBLISHER_URL = environment.publisher("PUBLISHER_URL", default="webhook:")
 # Networks of the inside to which webhooks may be sent, also by plain HTTP.
 WEBHOOK_ALLOWED_NETWORKS = environment.networks("WEBHOOK_ALLOWED_NETWORKS")
 # The time for the whole of a request to a webhook, and the longest wait after its first failure.
-WEBHOOK_TIMEOUT_SECONDS = 15
-WEBHOOK_RETRY_SECONDS = 5
+WEBHOOK_TIMEOUT_SECONDS = 15.0
+WEBHOOK_RETRY_SECONDS = 5.0
 
 # --------------------------------------------------------------------------------- static files
 

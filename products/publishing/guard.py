@@ -31,7 +31,7 @@ class UnsafeUrl(Exception):
 def check_url(url: str) -> None:
     """Raise `UnsafeUrl` if no request may be sent to the URL, as far as its text tells.
 
-    The address of a host name is checked at each request.
+    `open_pool` checks the address of a host name.
     """
     try:
         parts = urlsplit(url)

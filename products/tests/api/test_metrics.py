@@ -14,12 +14,12 @@ from products.tests.factories import ACTOR, ProductFactory
 # Real commits, because the feed contains committed events only.
 pytestmark = pytest.mark.django_db(transaction=True)
 
-TOKEN = {"headers": {"Authorization": "Bearer secret"}}
+TOKEN = {"Authorization": "Bearer secret"}
 
 
 def scrape(client: Client) -> dict[str, dict[str, float]]:
     """Return the values of each figure by subscription."""
-    response = client.get("/metrics", **TOKEN)
+    response = client.get("/metrics", headers=TOKEN)
     assert response.status_code == 200
     return {
         family.name: {sample.labels["subscription"]: sample.value for sample in family.samples}
@@ -65,4 +65,4 @@ def test_without_a_token_there_are_no_metrics(client: Client) -> None:
 
 def test_metrics_can_only_be_read(client: Client, settings: Any) -> None:
     settings.METRICS_TOKEN = "secret"
-    assert_problem(client.post("/metrics", **TOKEN), 405, "method_not_allowed")
+    assert_problem(client.post("/metrics", headers=TOKEN), 405, "method_not_allowed")

@@ -2,5 +2,5 @@
 
 from inventory_project.settings import *  # noqa: F403
 
-WEBHOOK_TIMEOUT_SECONDS = 1
+WEBHOOK_TIMEOUT_SECONDS = 1.0
 WEBHOOK_RETRY_SECONDS = 0.2
