@@ -23,6 +23,7 @@ from products.api.pagination import MAX_PAGE_SIZE, PAGE_SIZE
 from products.api.problems import CONTENT_TYPE
 from products.api.serializers import (
     DeliveryAttemptSerializer,
+    DeliveryOutcomeSerializer,
     EventFeedSerializer,
     HealthSerializer,
     OperationResultsSerializer,
@@ -841,9 +842,9 @@ webhooks = described(
             "test",
             summary="Send a test",
             description=f"Sends an event of the type `inventory.test`. {_AT_ONCE}",
-            response=DeliveryAttemptSerializer,
+            response=DeliveryOutcomeSerializer,
             success="The outcome.",
-            example={**examples.ATTEMPT, "event": "test"},
+            example={**examples.ATTEMPT, "event": "test-1764490000000000"},
         )
     ],
     redeliver=[
@@ -854,7 +855,7 @@ webhooks = described(
             request=RedeliverSerializer,
             requests={"event": {"event": examples.EVENT["id"]}},
             mistake=examples.wrong_body(RedeliverSerializer, {"event": "1234"}),
-            response=DeliveryAttemptSerializer,
+            response=DeliveryOutcomeSerializer,
             success="The outcome of the attempt.",
             example=examples.FAILED_ATTEMPT,
             errors=[examples.EVENT_NOT_FOUND],
@@ -882,7 +883,7 @@ webhooks = described(
                 f"Returns the last {ATTEMPTS_KEPT} requests to the receiver in pages, newest first."
             ),
             response=DeliveryAttemptSerializer(many=True),
-            example=examples.ATTEMPT,
+            example={**examples.ATTEMPT, "answer": ""},
         )
     ],
 )

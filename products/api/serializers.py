@@ -37,6 +37,7 @@ from products.api.fields import (
 )
 from products.api.problems import ERROR_CODES, MAX_ERRORS
 from products.models import (
+    MAX_ANSWER_LENGTH,
     DeliveryAttempt,
     Product,
     Reservation,
@@ -707,8 +708,11 @@ class WebhookWithSecretSerializer(WebhookSerializer):
         return {**super().to_representation(instance), "secret": instance.secret}
 
 
-class DeliveryAttemptSerializer(serializers.Serializer):
-    """A request to a receiver, and its outcome."""
+class DeliveryOutcomeSerializer(serializers.Serializer):
+    """A request to a receiver that a client asked for, and its outcome.
+
+    It leaves out the answer of the receiver, which may be a server that only this service reaches.
+    """
 
     id = serializers.IntegerField(help_text="The id.")
     event = serializers.CharField(
@@ -724,7 +728,6 @@ class DeliveryAttemptSerializer(serializers.Serializer):
     error = serializers.CharField(help_text="Why the request failed. Empty if it did not.")
 
     def to_representation(self, instance: DeliveryAttempt) -> dict[str, Any]:
-        # Without the answer of the receiver: it may be a server that only this service can reach.
         return {
             "id": instance.pk,
             "event": instance.event_id,
@@ -735,6 +738,17 @@ class DeliveryAttemptSerializer(serializers.Serializer):
             "status": instance.status,
             "error": instance.error,
         }
+
+
+class DeliveryAttemptSerializer(DeliveryOutcomeSerializer):
+    """A request to a receiver, its outcome, and the start of the answer."""
+
+    answer = serializers.CharField(
+        help_text=f"The first {MAX_ANSWER_LENGTH} characters of the answer. Empty for a redirect."
+    )
+
+    def to_representation(self, instance: DeliveryAttempt) -> dict[str, Any]:
+        return {**super().to_representation(instance), "answer": instance.answer}
 
 
 class HealthSerializer(serializers.Serializer):

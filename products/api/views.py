@@ -32,6 +32,7 @@ from products.api.responses import JSONResponse
 from products.api.retries import from_stored, once_of, product_etag, to_stored, versions_of
 from products.api.serializers import (
     DeliveryAttemptSerializer,
+    DeliveryOutcomeSerializer,
     EventFeedSerializer,
     NoBodySerializer,
     OperationsSerializer,
@@ -537,7 +538,7 @@ class WebhookViewSet(InventoryViewSet):
         return webhook
 
     def _attempted(self, attempt: DeliveryAttempt) -> JSONResponse:
-        return JSONResponse(self.represent(DeliveryAttemptSerializer, attempt))
+        return JSONResponse(self.represent(DeliveryOutcomeSerializer, attempt))
 
 
 class LiveView(AllowMixin, APIView):
