@@ -11,7 +11,7 @@ from products.models import StockEvent, Subscription
 MAX_WAITING = 1_000
 """Waiting events are counted up to this number."""
 SCANNED = 20_000
-"""Ids after the cursor among which waiting events are counted. A subscription to rare types may
+"""Events after the cursor among which waiting events are counted. A subscription to rare types may
 have to look at many events to find a few."""
 
 
@@ -27,12 +27,14 @@ class Waiting(NamedTuple):
 
 
 def waiting(subscription: Subscription) -> Waiting:
-    """Count the events that wait for a receiver, in at most two bounded statements."""
+    """Count the events that wait for a receiver, in at most three bounded statements."""
     after = feed.id_in(subscription.cursor)
     last = feed.last_id_drawn()
     if after >= last:
         return Waiting(0, is_exact=True, since=None)
-    wanted = _wanted(subscription, after, min(last, after + SCANNED))
+    ids = StockEvent.objects.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)
+    end = ids[SCANNED - 1 : SCANNED].first()
+    wanted = _wanted(subscription, after, end or last)
     # Ordered by id, so that the database stops once it has found enough.
     found = (
         wanted.order_by("pk")
@@ -41,7 +43,7 @@ def waiting(subscription: Subscription) -> Waiting:
     )
     return Waiting(
         min(found["events"], MAX_WAITING),
-        is_exact=found["events"] <= MAX_WAITING and last <= after + SCANNED,
+        is_exact=found["events"] <= MAX_WAITING and end is None,
         since=found["since"],
     )
 
