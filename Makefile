@@ -74,7 +74,7 @@ test-browser: install  ## Test the back office in Chromium (CHROMIUM=path)
 	$(PYTEST) $(IN_PROCESSES) products/tests/browser
 
 test-brokers: install  ## Publish to RabbitMQ and Redis (needs rabbitmq-server and redis-server)
-	$(PYTEST) products/tests/brokers
+	$(PYTEST) products/tests/publishing/brokers
 
 test-clients: install $(CLIENTS_VENV)/installed  ## Place orders with a generated Python client
 	$(ON_SQLITE) $(PYTEST) products/tests/clients/test_python.py

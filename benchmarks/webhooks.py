@@ -37,7 +37,7 @@ from benchmarks import load, processes
 from benchmarks.services import PROJECT, Ours, running_ours
 from benchmarks.shop import CASES
 from products.tests.postgres import running_postgres
-from products.tests.publishing.receiver import Received, Receiver, Reply
+from products.tests.publishing.receiver import Answer, Received, Receiver, Reply, slow
 
 OPERATIONS, KILLS = 10_000, 10
 RATE = 200
@@ -264,12 +264,12 @@ def _receiver(kind: str) -> Iterator[_Remote]:
         process.wait()
 
 
-ANSWERS: dict[str, Callable[[], Reply]] = {
-    "ok": lambda: Reply(),
-    "fails": lambda: Reply(500),
-    "slow": lambda: time.sleep(2) or Reply(),  # type: ignore[func-returns-value]
-    "hangs": lambda: time.sleep(3600) or Reply(),  # type: ignore[func-returns-value]
-    "100ms": lambda: time.sleep(0.1) or Reply(),  # type: ignore[func-returns-value]
+ANSWERS: dict[str, Answer] = {
+    "ok": lambda request: Reply(),
+    "fails": lambda request: Reply(500),
+    "slow": slow(2),
+    "hangs": slow(3600),
+    "100ms": slow(0.1),
 }
 
 
@@ -279,7 +279,7 @@ def receive_here(kind: str) -> None:
     arrivals: list[float] = []
 
     def answer(request: Received) -> Reply:
-        reply = ANSWERS[kind]()
+        reply = ANSWERS[kind](request)
         now = datetime.now(UTC)
         if reply.status < 300:
             for event in request.events:

@@ -14,9 +14,8 @@ from kombu.entity import Queue
 from products import stock
 from products.models import StockEvent, Subscription
 from products.publishing.relay import Relay
-from products.tests.brokers.servers import BROKERS, MISSING, Broker
 from products.tests.factories import ACTOR, ProductFactory
-from products.tests.publishing.conftest import following, publish_once  # noqa: F401
+from products.tests.publishing.brokers.servers import BROKERS, MISSING, Broker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -51,8 +50,8 @@ def messages_of(broker: Broker) -> list[dict[str, Any]]:
 
 def test_no_event_is_lost_by_a_restart(
     broker: Broker,
-    publish_once: Callable[[], int],  # noqa: F811
-    following: Callable[[], AbstractContextManager[Relay]],  # noqa: F811
+    publish_once: Callable[[], int],
+    following: Callable[[], AbstractContextManager[Relay]],
 ) -> None:
     publish_once()  # The publisher starts with the next event.
     for sku in SKUS:
