@@ -14,15 +14,16 @@ time between a change and its arrival at a fourth one.
 `speed`: a backlog for one receiver that takes 100 ms for each answer, one by one and in batches.
 
 `writers`: the latency of 200 changes per second through the server, with and without a relay that
-has five receivers, in turn.
+has five receivers, in turn. These receivers do next to nothing: in real use, they run elsewhere.
 
-The relay has the low priority that the documentation recommends. The receivers have it, too: in
-real use, they run elsewhere. The time of an event is that of its statement. Its arrival is the end
-of its request.
+The relay has the low priority that the documentation recommends. The receivers have it, too. The
+time of an event is that of its statement. Its arrival is the end of its request.
 """
 
+import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -153,7 +154,7 @@ def speed() -> None:
 
 def writers() -> None:
     with _shop() as ours, ExitStack() as stack:
-        receivers = [stack.enter_context(_receiver("ok")) for _ in range(5)]
+        receivers = [stack.enter_context(_receiver("idle")) for _ in range(5)]
         for receiver in receivers:
             _subscribe(ours, receiver.url)
         _change(ours, seconds=5)
@@ -295,6 +296,33 @@ def receive_here(kind: str) -> None:
     os._exit(0)  # A thread may still hang.
 
 
+class _Idle(asyncio.Protocol):
+    """Answers each request without looking at it."""
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport, self._received = transport, b""
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while found := re.search(rb"\r\ncontent-length: *(\d+).*?\r\n\r\n", self._received, FLAGS):
+            end = found.end() + int(found[1])
+            if len(self._received) < end:
+                break
+            self._received = self._received[end:]
+            self._transport.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+
+FLAGS = re.IGNORECASE | re.DOTALL
+
+
+async def receive_idly() -> None:
+    """Receive until the standard input ends."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(_Idle, "127.0.0.1", 0)
+    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/events", flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+
+
 PARTS: dict[str, Callable[[], None]] = {
     "kills": kills,
     "lag": lag,
@@ -306,6 +334,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["--drill"]:
             drill_here()
+        case ["--receive", "idle"]:
+            asyncio.run(receive_idly())
         case ["--receive", kind]:
             receive_here(kind)
         case names:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import ssl
 import threading
 import time
 from collections import defaultdict
@@ -9,6 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self
+
+import trustme
 
 END_SECONDS = 60
 
@@ -62,6 +65,15 @@ class Receiver:
         self._server = _Server(("127.0.0.1", self.port), _Handler)
         self._server.receiver = self
         self.__enter__()
+
+    def use_tls(self, certificate: trustme.LeafCert) -> None:
+        """Speak HTTPS from now on."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        certificate.configure_cert(context)
+        # The handshake takes place in the thread of the request.
+        self._server.socket = context.wrap_socket(
+            self._server.socket, server_side=True, do_handshake_on_connect=False
+        )
 
     def take(self, request: Received) -> Reply:
         with self._changed:

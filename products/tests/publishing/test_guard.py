@@ -1,6 +1,7 @@
 """No request reaches an address of the inside, and the time and size of answers are bounded."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,9 +9,10 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
+import trustme
 
 from products.models import Subscription
-from products.publishing import guard, manual, subscriptions
+from products.publishing import client, guard, manual, subscriptions
 from products.tests.publishing.receiver import Receiver, Reply
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -179,6 +181,30 @@ def raw_server(talk: Callable[[socket.socket, threading.Event], None]) -> Iterat
         listener.close()
 
 
+@pytest.mark.parametrize(
+    ("name", "is_known", "error"),
+    [
+        ("localhost", True, ""),
+        ("127.0.0.1", True, ""),
+        ("localhost", False, "The certificate of the receiver is not valid, or TLS failed."),
+        ("other.test", True, "The certificate of the receiver is not valid, or TLS failed."),
+    ],
+)
+def test_the_certificate_must_be_valid_for_the_name(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, name: str, is_known: bool, error: str
+) -> None:
+    """The connection goes to a checked address, but the certificate is that of the name."""
+    authority, trusted = trustme.CA(), ssl.create_default_context()
+    receiver.use_tls(authority.issue_cert(name))
+    if is_known:
+        authority.configure_trust(trusted)
+    monkeypatch.setattr(client, "_tls", lambda: trusted)
+    host = "localhost" if name == "other.test" else name
+
+    assert manual.send_test(subscription_to(f"https://{host}:{receiver.port}/")).error == error
+    assert len(receiver.requests) == (not error)
+
+
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
@@ -188,7 +214,7 @@ def drip(start: bytes) -> Callable[[socket.socket, threading.Event], None]:
     def talk(connection: socket.socket, ended: threading.Event) -> None:
         connection.sendall(start)
         while not ended.wait(0.1):
-            connection.sendall(b"x")
+            connection.sendall(b"1")
 
     return talk
 
@@ -196,7 +222,7 @@ def drip(start: bytes) -> Callable[[socket.socket, threading.Event], None]:
 @pytest.mark.parametrize(
     "start",
     [
-        pytest.param(b"", id="status line"),
+        pytest.param(b"HTTP/1.1 200 ", id="status line"),
         pytest.param(HEAD + b"X-Endless: ", id="header"),
         pytest.param(HEAD + b"Content-Length: 1000\r\n\r\n", id="body"),
         pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", id="chunk"),
