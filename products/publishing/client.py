@@ -6,10 +6,11 @@ All requests of a process share an event loop, which runs in a thread of its own
 import asyncio
 import ssl
 import threading
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from aiohttp import (
@@ -27,6 +28,8 @@ from yarl import URL
 
 from products.models import MAX_ANSWER_LENGTH
 from products.publishing import guard
+
+T = TypeVar("T")
 
 CONNECT_SECONDS = 5
 LOOKUPS = 32
@@ -48,7 +51,10 @@ class Answer:
 
 
 class Client:
-    """Sends requests to one URL, from any thread. It follows no redirects and uses no proxy."""
+    """Sends requests to one URL. It follows no redirects and uses no proxy.
+
+    Run its coroutines by `in_background`.
+    """
 
     def __init__(self, url: str, *, connections: int) -> None:
         parts = urlsplit(url)
@@ -56,32 +62,28 @@ class Client:
         self._headers = {"Host": parts.netloc, "User-Agent": "inventory-service"}
         self._url = URL(url, encoded=True)
         self._connections = connections
-        # These belong to the event loop.
         self._address: str | None = None
         self._session: ClientSession | None = None
 
-    def post(self, body: bytes, headers: Mapping[str, str], *, seconds: float) -> Answer:
+    async def post(self, body: bytes, headers: Mapping[str, str], *, seconds: float) -> Answer:
         """Send a request, and return its answer.
 
         `seconds` is the time for all of it. Raises `RequestFailed`.
         """
-        return asyncio.run_coroutine_threadsafe(
-            self._post(body, {**self._headers, **headers}, seconds), _event_loop()
-        ).result()
-
-    def close(self) -> None:
-        """Close the connections."""
-        asyncio.run_coroutine_threadsafe(self._close(), _event_loop()).result()
-
-    async def _post(self, body: bytes, headers: dict[str, str], seconds: float) -> Answer:
         try:
             async with asyncio.timeout(seconds):
-                return await self._exchange(body, headers)
+                return await self._exchange(body, {**self._headers, **headers})
         except guard.UnsafeUrl as error:
             raise RequestFailed(str(error)) from None
         except (ClientError, OSError, ValueError) as error:
             self._address = None  # The next request looks it up again.
             raise RequestFailed(_reason(error, seconds)) from None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
     async def _exchange(self, body: bytes, headers: dict[str, str]) -> Answer:
         if self._address is None:
@@ -99,11 +101,6 @@ class Client:
         ) as response:
             text = await _start_of(response)
             return Answer(response.status, text, response.headers.get("Retry-After"))
-
-    async def _close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
 
 
 def _open_session(connections: int) -> ClientSession:
@@ -146,12 +143,12 @@ _starting = threading.Lock()
 _loops: list[asyncio.AbstractEventLoop] = []
 
 
-def _event_loop() -> asyncio.AbstractEventLoop:
-    """Return the event loop of this process. The first call starts its thread."""
+def in_background(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+    """Run a coroutine in the event loop of this process. The first call starts its thread."""
     with _starting:
         if not _loops:
             loop = asyncio.new_event_loop()
             loop.set_default_executor(ThreadPoolExecutor(LOOKUPS, "webhook look-up"))
             threading.Thread(target=loop.run_forever, name="webhook requests", daemon=True).start()
             _loops.append(loop)
-        return _loops[0]
+    return asyncio.run_coroutine_threadsafe(coroutine, _loops[0])

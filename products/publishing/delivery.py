@@ -7,8 +7,7 @@ receiver that hangs holds up no other. No request runs inside a database transac
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
@@ -34,6 +33,8 @@ FAILURES_IN_A_ROW = 4
 """Failures without a success in between, after which the receiver is taken to be down."""
 PARKED_AFTER_DAYS = 5
 SAVE_SECONDS = 1.0
+ATTEMPTS_SECONDS = 5.0
+"""The pause between two saves of the attempts, which are many rows."""
 POLL_SECONDS = 0.05
 """The pause before events that were not settled yet are read again."""
 
@@ -87,7 +88,7 @@ class Delivery:
         self._failures_in_a_row = 0
         self._is_stopping = False
         self._ends_at = time.monotonic() + hold_seconds()
-        self._saved_at = time.monotonic()
+        self._saved_at = self._attempts_saved_at = time.monotonic()
         # What the next `_save` adds to the row.
         self._accepted = self._failed = 0
         self._attempts: deque[DeliveryAttempt] = deque(maxlen=ATTEMPTS_KEPT)
@@ -110,7 +111,7 @@ class Delivery:
         about = {"subscription": self.subscription.pk}
         try:
             with ThreadPoolExecutor(self._publisher.parallel) as senders:
-                self._run(senders.submit)
+                self._run(senders)
         except LeaseLost:
             logger.info("another relay or a user has taken the subscription", extra=about)
         except Error as error:
@@ -123,15 +124,15 @@ class Delivery:
 
     # ------------------------------------------------------------------------------------ the loop
 
-    def _run(self, submit: Callable[..., object]) -> None:
+    def _run(self, senders: Executor) -> None:
         if self.subscription.restored_to:
-            self._announce_restore(self.subscription.restored_to)
+            self._announce_restore(self.subscription.restored_to, senders)
         while not self._is_ending:
             if self._can_read:
                 self._read()
             while self._in_flight < self._parallel and (messages := self._window.take()):
                 self._in_flight += 1
-                submit(self._send, messages)
+                self._send(messages, senders)
             if self._is_done:
                 self.is_finished = True
                 break
@@ -194,33 +195,31 @@ class Delivery:
 
     # -------------------------------------------------------------------------------------- sending
 
-    def _send(self, messages: list[Message]) -> None:
-        """Send messages. Runs in the threads for requests."""
-        self._mailbox.put(self._publish(messages))
-
-    def _publish(self, messages: list[Message]) -> Outcome:
+    def _send(self, messages: list[Message], senders: Executor) -> None:
+        """Send messages without waiting. Their outcome goes into the mailbox."""
         started_at, started = timezone.now(), time.monotonic()
-        result: Receipt | DeliveryError
-        try:
-            result = self._publisher.publish([message.envelope for message in messages])
-        except DeliveryError as error:
-            result = error
-        except Exception:
-            logger.exception("the publisher failed", extra={"subscription": self.subscription.pk})
-            result = DeliveryError("The request failed. See the log of the relay.")
-        return Outcome(messages, result, started_at, time.monotonic() - started)
 
-    def _announce_restore(self, restored_to: datetime) -> None:
+        def end(future: Future[Receipt]) -> None:
+            outcome = Outcome(messages, _result_of(future), started_at, time.monotonic() - started)
+            self._mailbox.put(outcome)
+
+        sent = [message.envelope for message in messages]
+        self._publisher.start(sent, senders).add_done_callback(end)
+
+    def _announce_restore(self, restored_to: datetime, senders: Executor) -> None:
         """Tell the receiver about a restore before anything else."""
         known = self.subscription
         envelope = envelopes.of_restore(restored_to, known.cursor)
-        outcome = self._publish([Message(envelope, 0, known.cursor)])
-        self._attempts.append(_attempt_of(known, outcome))
-        if isinstance(outcome.result, DeliveryError):
+        started_at, started = timezone.now(), time.monotonic()
+        result = _result_of(self._publisher.start([envelope], senders))
+        seconds = time.monotonic() - started
+        message = Message(envelope, 0, known.cursor)
+        self._attempts.append(_attempt_of(known, Outcome([message], result, started_at, seconds)))
+        if isinstance(result, DeliveryError):
             self._failed += 1
             self._changes["failures"] = known.failures + 1
             self._changes["failing_since"] = known.failing_since or timezone.now()
-            self._wait_after(outcome.result, known.failures + 1)
+            self._wait_after(result, known.failures + 1)
         else:
             self._accepted += 1
             self._changes["restored_to"] = None
@@ -287,10 +286,15 @@ class Delivery:
         self._save()
 
     def _save(self) -> None:
-        """Save the progress and the attempts, if the lease is still held. Raises `LeaseLost`."""
-        self._saved_at = time.monotonic()
+        """Save the progress, if the lease is still held. Raises `LeaseLost`.
+
+        The attempts are saved with a change of the state, or if they have waited.
+        """
+        self._saved_at = now = time.monotonic()
         known, cursor = self.subscription, self._window.cursor
-        if not (self._changes or self._attempts or cursor != known.cursor):
+        is_due = self._changes or now - self._attempts_saved_at > ATTEMPTS_SECONDS
+        finished = [*self._attempts] if is_due else []
+        if not (self._changes or finished or cursor != known.cursor):
             return
         failures = self._window.failures
         failing_since = (known.failing_since or timezone.now()) if failures else None
@@ -308,10 +312,22 @@ class Delivery:
             held = Subscription.objects.filter(pk=known.pk, lease=known.lease)
             if not held.update(**changes):
                 raise LeaseLost
-            attempts.save(known, self._attempts)
+            attempts.save(known, finished)
         known.cursor, known.failing_since = cursor, failing_since
-        self._attempts.clear()
+        if finished:
+            self._attempts.clear()
+            self._attempts_saved_at = now
         self._accepted = self._failed = 0
+
+
+def _result_of(future: Future[Receipt]) -> Receipt | DeliveryError:
+    try:
+        return future.result()
+    except DeliveryError as error:
+        return error
+    except Exception:
+        logger.exception("the publisher failed")
+        return DeliveryError("The request failed. See the log of the relay.")
 
 
 def _attempt_of(subscription: Subscription, outcome: Outcome) -> DeliveryAttempt:

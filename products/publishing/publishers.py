@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 
 from products.publishing.envelopes import Envelope
@@ -58,6 +59,10 @@ class Publisher:
         After an error, some events may have arrived. All are sent again.
         """
         raise NotImplementedError
+
+    def start(self, envelopes: Sequence[Envelope], executor: Executor) -> Future[Receipt]:
+        """Publish in a thread of the executor, or of the publisher's own."""
+        return executor.submit(self.publish, envelopes)
 
     def close(self) -> None:
         """Close the connections."""

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import Executor, Future
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -9,7 +10,7 @@ from django.conf import settings
 from standardwebhooks.webhooks import Webhook
 
 from products.models import Subscription
-from products.publishing.client import Client, RequestFailed
+from products.publishing.client import Client, RequestFailed, in_background
 from products.publishing.envelopes import BATCH_CONTENT_TYPE, CONTENT_TYPE, Envelope, batch_of
 from products.publishing.publishers import DeliveryError, Publisher, Receipt
 
@@ -35,23 +36,29 @@ class WebhookPublisher(Publisher):
         self._client = Client(subscription.url, connections=self.parallel)
 
     def publish(self, envelopes: Sequence[Envelope]) -> Receipt:
+        return in_background(self._publish(envelopes)).result()
+
+    def start(self, envelopes: Sequence[Envelope], executor: Executor) -> Future[Receipt]:
+        return in_background(self._publish(envelopes))
+
+    def close(self) -> None:
+        in_background(self._client.close()).result()
+
+    async def _publish(self, envelopes: Sequence[Envelope]) -> Receipt:
         if self.subscription.batch:
             ids = ",".join(envelope.id for envelope in envelopes)
             message_id = f"batch-{hashlib.sha256(ids.encode()).hexdigest()[:32]}"
-            return self._post(message_id, BATCH_CONTENT_TYPE, batch_of(list(envelopes)))
+            return await self._post(message_id, BATCH_CONTENT_TYPE, batch_of(list(envelopes)))
         [envelope] = envelopes
-        return self._post(envelope.id, CONTENT_TYPE, envelope.body)
+        return await self._post(envelope.id, CONTENT_TYPE, envelope.body)
 
-    def close(self) -> None:
-        self._client.close()
-
-    def _post(self, message_id: str, content_type: str, body: bytes) -> Receipt:
+    async def _post(self, message_id: str, content_type: str, body: bytes) -> Receipt:
         headers = {
             "Content-Type": content_type,
             **signature(self.subscription.secrets, message_id, body),
         }
         try:
-            answer = self._client.post(body, headers, seconds=self.seconds)
+            answer = await self._client.post(body, headers, seconds=self.seconds)
         except RequestFailed as error:
             raise DeliveryError(str(error)) from None
         status, text = answer.status, answer.text
