@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from io import StringIO
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, unquote
@@ -56,6 +57,12 @@ _POSTGRESQL_URL = re.compile(
     r"(?:[^/?]*@)?"  # User and password.
     r"[^/?#@\s]*/[^?#@\s]*(?:\?[^#@\s]*)?"  # Hosts, name and options.
 )
+# A name, an address or the folder of a socket.
+_DATABASE_HOST = re.compile(
+    r"(?:[^\[\]:,]+|\[[0-9a-fA-F:.]+\])(?::(?P<port>[0-9]{1,5}))?", re.ASCII
+)
+# Which servers are used, of several (libpq).
+_SESSION_ATTRIBUTES = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
 _SQLITE_URL = re.compile(r"sqlite:///[^?#]+(?:\?[^#]*)?")
 # Both user and password or none. `smtplib` sends them in ASCII.
 _SMTP_URL = re.compile(
@@ -253,6 +260,7 @@ def _several(
 def database(name: str, *, default: Path) -> dict[str, Any]:
     """Return Django's settings of the database at a URL, by default an SQLite file.
 
+    A URL with several hosts means the primary among them, unless it has `target_session_attrs`.
     Errors do not repeat the URL, which may contain a password.
     """
     url = _given(name)
@@ -273,7 +281,33 @@ def database(name: str, *, default: Path) -> dict[str, Any]:
     for option in found.get("OPTIONS", {}):
         if not is_known(option):
             raise ImproperlyConfigured(f"{name} has an unknown option: {option}.")
+    if found["HOST"].count(","):
+        _check_hosts(name, url)
+        found.setdefault("OPTIONS", {}).setdefault("target_session_attrs", "primary")
+    wanted = found.get("OPTIONS", {}).get("target_session_attrs", "any")
+    if wanted not in _SESSION_ATTRIBUTES:
+        raise ImproperlyConfigured(
+            f"{name} has a wrong target_session_attrs. It must be one of "
+            f"{', '.join(_SESSION_ATTRIBUTES)}."
+        )
     return _understood(name, found, shown=_without_password(found))
+
+
+def _check_hosts(name: str, url: str) -> None:
+    """Check that all hosts of a URL are valid, and that all have a port, or none.
+
+    libpq would connect to all hosts at the only port of `h1:5433,h2`.
+    """
+    address = url.partition("://")[2].partition("?")[0]
+    places = address.rpartition("@")[2].partition("/")[0].split(",")
+    matches = [_DATABASE_HOST.fullmatch(place) for place in places]
+    ports = [match and match["port"] for match in matches]
+    is_valid = all(matches) and all(1 <= int(port or 1) <= 65535 for port in ports)
+    if not is_valid or 0 < ports.count(None) < len(ports):
+        raise ImproperlyConfigured(
+            f"{name} has several hosts. Give each a port, or none, such as "
+            "postgres://user:password@host1:5432,host2:5432/name."
+        )
 
 
 def _parsed(url: str) -> dict[str, Any] | None:
@@ -293,13 +327,16 @@ def _without_password(database: dict[str, Any]) -> str:
     if database["ENGINE"].endswith("sqlite3"):
         return f"SQLite file {Path(database['NAME']).absolute()}"
     password = ":***" if database["PASSWORD"] else ""
-    port = f":{database['PORT']}" if database["PORT"] else ""
+    hosts, ports = database["HOST"].split(","), str(database["PORT"] or "").split(",")
+    places = [
+        f"{host}:{port}".rstrip(":") for host, port in zip_longest(hosts, ports, fillvalue="")
+    ]
     options = [
         f"{option}={'***' if 'password' in option else value}"
         for option, value in database.get("OPTIONS", {}).items()
     ]
     return (
-        f"postgres://{database['USER']}{password}@{database['HOST']}{port}/{database['NAME']}"
+        f"postgres://{database['USER']}{password}@{','.join(places)}/{database['NAME']}"
         + "?" * bool(options)
         + "&".join(options)
     )

@@ -76,6 +76,7 @@ HEALTH_PATHS = ("/health", "/health/live")
 MIDDLEWARE = [
     "products.api.middleware.RequestId",
     "products.api.middleware.ProblemResponses",
+    "products.api.middleware.Deadline",
     "django.middleware.security.SecurityMiddleware",
     "inventory_project.middleware.Cors",
     "products.api.middleware.BodyLimit",
@@ -123,15 +124,18 @@ BACK_OFFICE_TIME_ZONE = environment.time_zone("TIME_ZONE", default="UTC")
 
 # ------------------------------------------------------------------------------------- database
 
-# How long a request waits for a connection, for a lock on PostgreSQL and for other writers on
-# SQLite, and how long a transaction may be idle.
+# How long a request waits for a connection, for a server that is being connected to, for a lock on
+# PostgreSQL and for other writers on SQLite, and how long a transaction may be idle.
 CONNECTION_WAIT_SECONDS = 3
+CONNECT_SECONDS = 2  # The least that psycopg supports.
 LOCK_WAIT_SECONDS = 5
 SQLITE_BUSY_SECONDS = 20
 IDLE_IN_TRANSACTION_SECONDS = 30
 
 DATABASE_POOL_SIZE = environment.number("DATABASE_POOL_SIZE", default=2)
-DATABASE_STATEMENT_TIMEOUT = environment.number("DATABASE_STATEMENT_TIMEOUT", default=15)
+DATABASE_STATEMENT_TIMEOUT = environment.number("DATABASE_STATEMENT_TIMEOUT", default=6)
+# All waits of a request together, also if the server does not respond and cannot apply the above.
+REQUEST_SECONDS = DATABASE_STATEMENT_TIMEOUT and DATABASE_STATEMENT_TIMEOUT + 3
 
 
 def _database() -> dict[str, Any]:
@@ -146,7 +150,7 @@ def _database() -> dict[str, Any]:
         options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
     else:
         statement_seconds = 0 if environment.is_command else DATABASE_STATEMENT_TIMEOUT
-        options.setdefault("connect_timeout", CONNECTION_WAIT_SECONDS)
+        options.setdefault("connect_timeout", CONNECT_SECONDS)
         # Detects a server that disappeared without closing the connection.
         options.setdefault("tcp_user_timeout", CONNECTION_WAIT_SECONDS * 1000)
         options["options"] = (
@@ -156,20 +160,29 @@ def _database() -> dict[str, Any]:
             # Prepared statements find rows by their keys, so one plan fits all values.
             "-c plan_cache_mode=force_generic_plan "
             f"{options.get('options', '')}"
-        )
+        ).rstrip()  # PgBouncer refuses a blank at the end.
         if DATABASE_POOL_SIZE:
             options["pool"] = {
                 "min_size": 1,
                 "max_size": DATABASE_POOL_SIZE,
-                "timeout": CONNECTION_WAIT_SECONDS,
+                "timeout": _pool_wait(database["HOST"]),
                 # The longest backoff between attempts to reconnect.
-                "reconnect_timeout": CONNECTION_WAIT_SECONDS,
+                "reconnect_timeout": _pool_wait(database["HOST"]),
                 # A server that does not respond cannot apply its own timeout.
                 "connection_class": connection_with_timeout(
-                    statement_seconds and statement_seconds + CONNECTION_WAIT_SECONDS
+                    0 if environment.is_command else REQUEST_SECONDS
                 ),
             }
     return database
+
+
+def _pool_wait(hosts: str) -> int:
+    """Return for how many seconds to wait for a connection of the pool.
+
+    All hosts but the last may be dead. A request has other waits before and after this one.
+    """
+    seconds = max(CONNECTION_WAIT_SECONDS, CONNECT_SECONDS * hosts.count(",") + 1)
+    return seconds if environment.is_command else min(seconds, 2 * CONNECTION_WAIT_SECONDS)
 
 
 DATABASES = {"default": _database()}

@@ -23,6 +23,7 @@ from products.api.problems import (
     problem_of_status,
     request_too_large,
 )
+from products.db import deadline
 from products.models import MAX_REQUEST_ID_LENGTH
 from products.request_id import request_id
 
@@ -107,6 +108,20 @@ class ProblemResponses:
         # Django sends the signal only for exceptions without a response.
         got_request_exception.send(sender=None, request=request)
         return respond(request, known)
+
+
+class Deadline:
+    """End the waits of a request for the database after `REQUEST_SECONDS` (ADR 24).
+
+    A body that is streamed after the answer has begun has no deadline.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with deadline.within(settings.REQUEST_SECONDS):
+            return self.get_response(request)
 
 
 MAX_DISCARDED_BYTES = 8 * 1024 * 1024

@@ -19,7 +19,7 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
 from products.api.drf import JSONRenderer
-from products.db.errors import is_busy, is_unavailable
+from products.db.errors import is_busy, is_read_only, is_unavailable
 from products.publishing.subscriptions import (
     MAX_SUBSCRIPTIONS,
     InvalidSubscription,
@@ -175,6 +175,24 @@ def database_unavailable() -> Problem:
     )
 
 
+def read_only() -> Problem:
+    """Return the error for a database that refuses all changes."""
+    return Problem(
+        "database_unavailable",
+        "The database is read-only, as a standby is. Nothing has changed. Retry once there is a "
+        "primary.",
+    )
+
+
+def not_ready(error: Exception) -> Exception:
+    """Return the problem of a failed health check with its reason, or the error if it is a bug."""
+    if is_read_only(error):
+        return Problem("database_unavailable", f"Nothing can be changed: {error}.")
+    if is_unavailable(error):
+        return Problem("database_unavailable", "The database does not respond.")
+    return error
+
+
 def length_required() -> Problem:
     """Return the error for a request body whose length is unknown."""
     return Problem("length_required", "Send the body with a Content-Length header.")
@@ -200,6 +218,8 @@ def database_problem(error: Exception) -> Problem | None:
         return Problem("invalid", "The request contains a value that the database cannot store.")
     if is_busy(error):
         return busy()
+    if is_read_only(error):
+        return read_only()
     if is_unavailable(error):
         return database_unavailable()
     return None

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, ClassVar, cast
 from urllib.parse import quote
 
-from django.db import connection
+from django.db import DatabaseError, InterfaceError
 from django.db.models import QuerySet
 from django.http import HttpResponse, HttpResponseNotModified
 from django.urls import reverse
@@ -27,7 +27,7 @@ from products.api.access import require_role
 from products.api.drf import NO_ACTION, AllowMixin, LeanViewMixin, singleton
 from products.api.pagination import ReservationPagination, read_page_size
 from products.api.parsers import StrictJSONParser
-from products.api.problems import database_unavailable, invalid_field
+from products.api.problems import invalid_field, not_ready
 from products.api.responses import JSONResponse
 from products.api.retries import from_stored, once_of, product_etag, to_stored, versions_of
 from products.api.serializers import (
@@ -59,6 +59,8 @@ from products.api.serializers import (
     WebhookWithSecretSerializer,
 )
 from products.db.compiled import CompiledQuery
+from products.db.connection import STANDBY, check_writable, drain_pool_after
+from products.db.errors import read_only
 from products.db.prepared import array
 from products.models import (
     ApiKey,
@@ -558,16 +560,23 @@ class LiveView(AllowMixin, APIView):
 
 
 class ReadyView(LiveView):
-    """Checks that the database responds. Needs no API key."""
+    """Checks that the database responds and takes changes. Needs no API key."""
 
     @schema.health(
         "ready",
         summary="Check that the service is ready",
-        description="Responds with 200 while the database responds.",
+        description=(
+            "Responds with 200 while the database responds and takes changes. `detail` names the "
+            "reason for a 503."
+        ),
         path="/health",
-        errors=[database_unavailable()],
+        errors=[not_ready(read_only(STANDBY))],
     )
     def get(self, request: Request) -> Response:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
+        try:
+            check_writable()
+        except (DatabaseError, InterfaceError) as error:
+            # The error of the response is not that of the database.
+            drain_pool_after(error)
+            raise not_ready(error) from error
         return super().get(request)

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,14 +11,26 @@ from weakref import WeakValueDictionary
 
 import psycopg
 from django.conf import settings
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 from psycopg.abc import Buffer, PQGen
 from psycopg.adapt import Loader
-from psycopg.pq import TransactionStatus
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import PGconn, Ping, TransactionStatus
 
-from products.db.errors import busy, is_disconnect
+from products.db import deadline
+from products.db.errors import busy, is_busy, is_disconnect, read_only
+from products.db.sqlite import is_sqlite, sqlite_without_waiting
 
 Result = TypeVar("Result")
+
+
+STANDBY = "the database server is a standby"
+
+# After this silence, a command asks whether its server still takes connections. It gives up after
+# this number of questions without an answer.
+SILENCE_SECONDS = 10
+PING_SECONDS = 3
+MAX_FAILED_PINGS = 2
 
 
 class _TimeLoader(Loader):
@@ -33,8 +46,12 @@ class Connection(psycopg.Connection[Any]):
     """A connection of the pool, with a timeout for responses (ADR 10).
 
     A server that hangs cannot apply its own `statement_timeout`, and TCP notices nothing while the
-    host still acknowledges packets. After `response_timeout` seconds without a response, the
-    connection is closed and `OperationalError` is raised. The outcome of the statement is unknown.
+    host still acknowledges packets. After `response_timeout` seconds without a response, or at the
+    deadline of the request, the connection is closed and `OperationalError` is raised. The outcome
+    of the statement is unknown.
+
+    Without a `response_timeout`, as in commands, the same happens if the server does not respond
+    and takes no new connection either. A statement that runs for hours is left alone.
     """
 
     response_timeout: float | None = None
@@ -52,13 +69,41 @@ class Connection(psycopg.Connection[Any]):
     ) -> Result:
         if self.pending_response is not None:
             self.read_pending_response()
+        seconds = timeout or deadline.limit(self.response_timeout)
         try:
-            return super().wait(gen, interval, timeout or self.response_timeout)
+            return super().wait(gen if seconds else self._watched(gen), interval, seconds)
         except psycopg.OperationalError:
             # An error that the server sent would have ended the statement.
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.close()
             raise
+
+    def _watched(self, gen: PQGen[Result]) -> PQGen[Result]:
+        """Run `gen`. Raise `OperationalError` if the server has hung while it waits."""
+        heard_at, failures = time.monotonic(), 0
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if ready:
+                    heard_at, failures = time.monotonic(), 0
+                elif time.monotonic() - heard_at > SILENCE_SECONDS:
+                    failures = 0 if self._takes_connections() else failures + 1
+                    if failures == MAX_FAILED_PINGS:
+                        raise psycopg.OperationalError("the server does not respond")
+                    heard_at = time.monotonic()
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+    def _takes_connections(self) -> bool:
+        pgconn = self.pgconn
+        server = {"host": pgconn.host, "hostaddr": pgconn.hostaddr, "port": pgconn.port}
+        names = {"user": pgconn.user, "dbname": pgconn.db}
+        known = {name: value.decode() for name, value in (server | names).items() if value}
+        ping = PGconn.ping(make_conninfo("", **known, connect_timeout=PING_SECONDS).encode())
+        return ping != Ping.NO_RESPONSE
 
     def read_pending_response(self) -> None:
         """Wait for the pending response, if any, and raise its error."""
@@ -72,15 +117,42 @@ def connection_with_timeout(seconds: float) -> type[Connection]:
     return type("Connection", (Connection,), {"response_timeout": seconds or None})
 
 
-def drain_pool_on_disconnect(**_: Any) -> None:
-    """Replace all idle connections of the pool after a lost connection.
+def drain_pool_after(error: BaseException | None) -> None:
+    """Replace all connections of the pool if `error` means that they are lost.
 
-    Receives `got_request_exception`. A restart of the database breaks all connections, and each
-    would fail a request. A check before each use would cost every request a round trip.
+    A restart of the database breaks all connections, and each would fail a request. A check before
+    each use would cost every request a round trip.
     """
     pool = getattr(connection, "pool", None)
-    if pool is not None and is_disconnect(sys.exc_info()[1]):
+    if pool is not None and is_disconnect(error):
         pool.drain()
+
+
+def drain_pool_on_disconnect(**_: Any) -> None:
+    """Call `drain_pool_after` with the error of a request. Receives `got_request_exception`."""
+    drain_pool_after(sys.exc_info()[1])
+
+
+def check_writable() -> None:
+    """Raise a database error if the database does not respond, or takes no changes."""
+    if is_sqlite():
+        _check_sqlite_writable()
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('transaction_read_only'), pg_is_in_recovery()")
+        setting, is_standby = cursor.fetchone()
+    if setting == "on":
+        raise read_only(STANDBY if is_standby else "the database is set read-only")
+
+
+def _check_sqlite_writable() -> None:
+    try:
+        # In IMMEDIATE mode, BEGIN takes the lock for writing.
+        with sqlite_without_waiting(), transaction.atomic():
+            pass
+    except OperationalError as error:
+        if not is_busy(error):  # Another writer shows that the file can be written.
+            raise
 
 
 _queues: "WeakValueDictionary[str, threading.Lock]" = WeakValueDictionary()
@@ -101,7 +173,7 @@ def per_sku_queue(skus: Collection[str]) -> Iterator[None]:
         return
     (sku,) = skus
     queue = _queues.setdefault(sku, threading.Lock())
-    if not queue.acquire(timeout=settings.CONNECTION_WAIT_SECONDS):
+    if not queue.acquire(timeout=deadline.limit(settings.CONNECTION_WAIT_SECONDS) or 0):
         raise busy(f"other requests are changing {sku}")
     try:
         yield
@@ -110,7 +182,11 @@ def per_sku_queue(skus: Collection[str]) -> Iterator[None]:
 
 
 def wait_for_locks(seconds: int) -> None:
-    """Set the lock timeout and the planner options for the transaction of a file, on PostgreSQL."""
+    """Set the lock timeout and the planner options for the transaction of a file, on PostgreSQL.
+
+    A request that applies a file has no deadline: its statements have limits of their own.
+    """
+    deadline.lift()
     with connection.cursor() as cursor:
         cursor.execute(
             f"SET LOCAL lock_timeout = '{seconds}s'; "

@@ -3,7 +3,7 @@
 import sqlite3
 
 import psycopg
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 
 FORGOTTEN_STATEMENT = frozenset({"0A000", "26000"})
 """The server can no longer run a prepared statement: feature_not_supported (a table has changed) or
@@ -40,6 +40,13 @@ def busy(detail: str) -> OperationalError:
     return error
 
 
+def read_only(detail: str) -> InternalError:
+    """Return the error that PostgreSQL raises for a change on a standby or a read-only server."""
+    error = InternalError(detail)
+    error.__cause__ = psycopg.errors.ReadOnlySqlTransaction(detail)
+    return error
+
+
 def is_unique_violation(error: Exception) -> bool:
     """Return whether the error is a violation of a unique constraint."""
     cause = error.__cause__
@@ -57,11 +64,19 @@ def is_busy(error: Exception) -> bool:
     return sqlstate_of(error) in _BUSY
 
 
+def is_read_only(error: BaseException) -> bool:
+    """Return whether the database refuses all changes: a standby, or a read-only server or file."""
+    cause = error.__cause__
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY
+    return sqlstate_of(error) == _READ_ONLY
+
+
 def is_unavailable(error: Exception) -> bool:
     """Return whether the database is busy, away or broken, as opposed to a wrong statement."""
     return (
         isinstance(error, OperationalError | InterfaceError)
-        or sqlstate_of(error) == _READ_ONLY
+        or is_read_only(error)
         # SQLite's file is corrupt, or is not a database.
         or type(error.__cause__) is sqlite3.DatabaseError
     )
@@ -76,7 +91,12 @@ def lacks_migrations(error: Exception) -> bool:
 
 
 def is_disconnect(error: BaseException | None) -> bool:
-    """Return whether the connection to the server was lost."""
+    """Return whether the connection was lost, or leads to a server that takes no changes.
+
+    After a switchover, connections to the former primary may stay open.
+    """
+    if error is not None and is_read_only(error):
+        return True
     if not isinstance(error, OperationalError | InterfaceError):
         return False
     # Without a SQLSTATE, the client noticed the loss. A timeout of the pool says nothing about its

@@ -9,6 +9,7 @@ from types import FrameType
 from django.core.management.base import OutputWrapper
 from django.db import Error, connection
 
+from products.db.connection import drain_pool_after
 from products.management.base import ExitCode, database_failure
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -53,6 +54,7 @@ def repeat(work: Callable[[], None], *, every: int, stderr: OutputWrapper) -> No
                 failure = database_failure(error, retry="Trying again.")
                 if failure is None or failure.returncode != ExitCode.DATABASE:
                     raise
+                drain_pool_after(error)
                 stderr.write(str(failure))
             finally:
                 connection.close()

@@ -19,6 +19,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from products import feed
+from products.db.connection import drain_pool_after
 from products.models import ATTEMPTS_KEPT, DeliveryAttempt, Subscription
 from products.publishing import attempts, envelopes, subscriptions
 from products.publishing.choosing import publisher_of
@@ -115,6 +116,7 @@ class Delivery:
         except LeaseLost:
             logger.info("another relay or a user has taken the subscription", extra=about)
         except Error as error:
+            drain_pool_after(error)
             logger.warning("the database failed: %s", error, extra=about)
         except Exception:
             logger.exception("the delivery failed", extra=about)

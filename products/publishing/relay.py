@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import Error
 
 from products import feed
+from products.db.connection import drain_pool_after
 from products.publishing import parking, subscriptions
 from products.publishing.choosing import has_publisher
 from products.publishing.delivery import Delivery
@@ -56,6 +57,7 @@ class Relay:
             try:
                 self._look()
             except Error as error:
+                drain_pool_after(error)
                 logger.warning("the database failed: %s", error)
                 stopped.wait(1)
             is_busy = time.monotonic() - self._changed_at < QUIET_SECONDS

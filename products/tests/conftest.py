@@ -83,11 +83,13 @@ def django_db_modify_db_settings(
     """Adapt the database settings to tests.
 
     Keep an SQLite database in a file, which threads and other processes can share, and do not sync
-    it to disk. Let threads wait longer for a connection, because the machine may be busy.
+    it to disk. Let threads wait longer for a connection, and requests for the
+    database, because the machine may be busy.
     """
     database = settings.DATABASES["default"]
     if pool := database["OPTIONS"].get("pool"):
         pool["timeout"] = 60
+    settings.REQUEST_SECONDS = 600
     if database["ENGINE"].endswith("sqlite3"):
         path: Path = tmp_path_factory.mktemp("database") / "test.sqlite3"
         database.setdefault("TEST", {})["NAME"] = str(path)

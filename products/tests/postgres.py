@@ -69,15 +69,101 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 def running_postgres(*, fsync: bool = False) -> Iterator[str]:
     """Yield the URL of an empty database on a new server. With `fsync`, commits are durable."""
     _clean_up()
+    with _new_folder() as folder:
+        binaries = _runnable_binaries(folder)
+        password = _create_cluster(binaries, folder, SETTINGS | ({} if fsync else NOT_DURABLE))
+        port = _start_server(binaries, folder)
+        yield f"postgres://postgres:{password}@127.0.0.1:{port}/postgres"
+
+
+class Node:
+    """A server of a pair. Tests may kill it, freeze it, and let it change its role."""
+
+    def __init__(self, binaries: Path, folder: Path, password: str) -> None:
+        self._binaries, self._folder, self._password = binaries, folder, password
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"postgres://postgres:{self._password}@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        self.port = _start_server(self._binaries, self._folder, self.port)
+
+    def stop(self) -> None:
+        """Stop the server as a switchover does: a standby gets all changes first."""
+        self._control("stop", "-m", "fast")
+
+    def promote(self) -> None:
+        """Make a standby the primary, and wait for that."""
+        self._control("promote", "-w")
+
+    def follow(self, primary: "Node") -> None:
+        """Start the server as a standby."""
+        data = self._folder / "data"
+        (data / "standby.signal").touch()
+        with (data / "postgresql.auto.conf").open("a") as file:
+            file.write(f"primary_conninfo = '{primary.url}'\n")
+        self.start()
+
+    def copy_from(self, primary: "Node") -> None:
+        """Copy the data of a primary, and start the server as its standby."""
+        data = self._folder / "data"
+        data.mkdir(mode=0o700)
+        _give_to_server_user(data)
+        options = ("-D", data, "-d", primary.url, "-R", "-X", "stream", "-c", "fast", "--no-sync")
+        copied = _run(self._folder, self._binaries / "pg_basebackup", *options)
+        if copied.returncode:
+            raise pytest.UsageError(f"pg_basebackup failed:\n{copied.stdout}")
+        self.start()
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop all processes of the server by a signal. The kernel still accepts connections."""
+        postmaster = int((self._folder / "data/postmaster.pid").read_text().split()[0])
+        os.kill(postmaster, signal.SIGSTOP)  # First, so that it starts no other process
+        children = subprocess.run(
+            ("pgrep", "-P", str(postmaster)), check=True, capture_output=True, text=True
+        )
+        processes = [*map(int, children.stdout.split()), postmaster]
+        try:
+            for process in processes:
+                os.kill(process, signal.SIGSTOP)
+            yield
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
+
+    def _control(self, *words: str) -> None:
+        options = ("-D", self._folder / "data", "-t", "60")
+        ended = _run(self._folder, self._binaries / "pg_ctl", *words, *options)
+        if ended.returncode:
+            raise pytest.UsageError(f"pg_ctl {words[0]} failed:\n{ended.stdout}")
+
+
+@contextlib.contextmanager
+def running_pair() -> Iterator[tuple[Node, Node]]:
+    """Yield a primary and a standby that streams its changes. Both are empty."""
+    _clean_up()
+    with contextlib.ExitStack() as folders:
+        first, second = [folders.enter_context(_new_folder()) for _ in range(2)]
+        binaries = _runnable_binaries(first)
+        password = _create_cluster(binaries, first, SETTINGS | NOT_DURABLE)
+        primary, standby = (Node(binaries, folder, password) for folder in (first, second))
+        primary.start()
+        standby.copy_from(primary)
+        yield primary, standby
+
+
+@contextlib.contextmanager
+def _new_folder() -> Iterator[Path]:
+    """Yield a folder for a server of this process. Stop the server and remove it at the end."""
     owner = os.getpid()
     prefix = f"{PREFIX}{owner}-{_start_time(owner)}-"
     folder = Path(tempfile.mkdtemp(prefix=prefix))
     try:
         folder.chmod(0o711)  # The user of the server must reach its data
-        binaries = _runnable_binaries(folder)
-        password = _create_cluster(binaries, folder, SETTINGS | ({} if fsync else NOT_DURABLE))
-        port = _start_server(binaries, folder)
-        yield f"postgres://postgres:{password}@127.0.0.1:{port}/postgres"
+        yield folder
     finally:
         if os.getpid() == owner:  # A forked child must not stop the server
             _discard(folder)
@@ -132,7 +218,7 @@ def _copy_wheel(install: Path, target: Path) -> Path:
     """Copy the programs of the wheel. They find their libraries by the relative layout."""
     copy = target / WHEEL / install.name
     (copy / "bin").mkdir(parents=True)
-    for program in ("initdb", "pg_ctl", "postgres"):
+    for program in ("initdb", "pg_basebackup", "pg_ctl", "postgres"):
         shutil.copy2(install / "bin" / program, copy / "bin")
     for part in ("lib/postgresql", "share"):
         shutil.copytree(install / part, copy / part)
@@ -171,13 +257,14 @@ def _create_cluster(binaries: Path, folder: Path, settings: dict[str, str]) -> s
     return password
 
 
-def _start_server(binaries: Path, folder: Path) -> int:
+def _start_server(binaries: Path, folder: Path, port: int = 0) -> int:
     """Start the server and return its port. Retry if another program has taken the port."""
     data = folder / "data"
     for attempt in range(5):
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            port = probe.getsockname()[1]
         log = data / f"server-{attempt}.log"
         options = ("-D", data, "-l", log, "-w", "-t", "60", "-o", f"-p {port}")
         result = _run(folder, binaries / "pg_ctl", "start", *options)

@@ -294,6 +294,12 @@ BORROWED = [
         "enter_pipeline_mode pipeline_sync exit_pipeline_mode",
         "prepared statements use libpq directly",
     ),
+    Borrowed(
+        "products.db.connection",
+        "psycopg.pq.PGconn",
+        "ping host hostaddr port user db",
+        "a command asks whether a silent server still takes connections",
+    ),
     Borrowed("products.db.prepared", "psycopg.pq.abc.PGconn", "", "its type"),
     Borrowed("products.db.prepared", "psycopg.pq.abc.PGresult", "status ntuples", "its responses"),
     Borrowed(
@@ -507,7 +513,7 @@ DOCUMENTED = {
     *("psycopg", "psycopg.abc.Buffer", "psycopg.adapt.Loader", "psycopg.errors"),
     *("django.urls.Resolver404", "django.urls.resolve", "django.utils.encoding.escape_uri_path"),
     "psycopg.conninfo.make_conninfo",
-    *("psycopg.pq.ExecStatus", "psycopg.pq.TransactionStatus"),
+    *("psycopg.pq.ExecStatus", "psycopg.pq.Ping", "psycopg.pq.TransactionStatus"),
     *("rest_framework", "rest_framework.authentication", "rest_framework.decorators"),
     *("rest_framework.exceptions", "rest_framework.negotiation", "rest_framework.parsers"),
     *("rest_framework.permissions", "rest_framework.renderers", "rest_framework.request"),

@@ -25,6 +25,7 @@ from rest_framework.test import APIClient
 
 from products import stock
 from products.api.problems import database_problem
+from products.db import deadline
 from products.db.connection import connection_with_timeout, per_sku_queue
 from products.models import Product, Reservation
 from products.tests.checks import assert_problem
@@ -337,6 +338,44 @@ def test_a_connection_closes_after_its_timeout(
 
         with proxy.frozen(), pytest.raises(psycopg.OperationalError):
             act(ours)
+
+        assert ours.closed
+
+
+@on_postgresql
+def test_the_waits_of_a_request_share_a_deadline() -> None:
+    with connection_with_timeout(600).connect(database_url_of_test()) as ours:
+        with deadline.within(3600):
+            ours.execute("SELECT pg_sleep(0.1)")
+        with deadline.within(0.1), pytest.raises(psycopg.OperationalError):
+            ours.execute("SELECT pg_sleep(600)")
+
+        assert ours.closed
+
+
+@on_postgresql
+def test_the_deadline_does_not_end_a_request_that_makes_progress() -> None:
+    with connection_with_timeout(600).connect(database_url_of_test()) as ours:
+        ours.execute("SELECT pg_sleep(0.01)")
+        with deadline.within(0.01):
+            for _ in range(5):
+                ours.execute("SELECT pg_sleep(0.01)")
+
+        assert not ours.closed
+
+
+@pytest.mark.slow
+@on_postgresql
+def test_a_command_gives_up_a_server_that_hangs(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("products.db.connection.SILENCE_SECONDS", 0.2)
+    with connection_with_timeout(0).connect(proxy.url()) as ours:
+        # The server takes connections while it works on a statement.
+        ours.execute("SELECT pg_sleep(1)")
+
+        with proxy.frozen(), pytest.raises(psycopg.OperationalError, match="does not respond"):
+            ours.execute("SELECT 1")
 
         assert ours.closed
 

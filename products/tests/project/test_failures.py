@@ -33,6 +33,29 @@ WRONG_SETTINGS = [
     ("DATABASE_URL", "postgres://u:secret@h:port/name", "DATABASE_URL must look like postgres://"),
     ("DATABASE_URL", "postgres://u:secret@h", "DATABASE_URL must look like postgres://"),
     ("DATABASE_URL", "postgres://u:secret@h/name?tls=1", "DATABASE_URL has an unknown option: "),
+    *(
+        (
+            "DATABASE_URL",
+            f"postgres://u:secret@{hosts}/name",
+            "DATABASE_URL has several hosts. Give ",
+        )
+        for hosts in (
+            "a:1,b",
+            "a,b:1",
+            "a:1,b:x",
+            "a,,b",
+            ",",
+            "a:,b:",
+            "a:1:2,b",
+            "a,b:99999",
+            "a,b]",
+        )
+    ),
+    (
+        "DATABASE_URL",
+        "postgres://u:secret@a,b/name?target_session_attrs=master",
+        "DATABASE_URL has a wrong target_session_attrs. It must be one of any, read-write, ",
+    ),
     ("DATABASE_URL", "sqlite:///a.sqlite3?tls=1", "DATABASE_URL has an unknown option: tls."),
     ("DATABASE_URL", "sqlite://a.sqlite3", "DATABASE_URL must look like postgres://"),
     ("DATABASE_URL", "sqlite:///", "DATABASE_URL must look like postgres://"),

@@ -181,9 +181,53 @@ def test_statement_timeout_is_in_seconds_and_options_of_the_url_win() -> None:
     default = setting(name, DATABASE_URL=url)
     chosen = setting(name, DATABASE_URL=url, DATABASE_STATEMENT_TIMEOUT="40")
 
-    assert "-c statement_timeout=15s" in default
+    assert "-c statement_timeout=6s" in default
     assert "-c statement_timeout=40s" in chosen
     assert default.rindex("lock_timeout=9s") > default.rindex("lock_timeout=5s")
+
+
+def test_the_options_for_postgresql_have_no_blank_at_the_end() -> None:
+    """PgBouncer from 1.20 on refuses it."""
+    name = "DATABASES['default']['OPTIONS']['options'][-1]"
+
+    assert setting(name, DATABASE_URL="postgres://db/stock").strip()
+    assert setting(name, DATABASE_URL="postgres://db/stock?options=-c%20jit%3Doff%20").strip()
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgres://u:p@a,b/stock", "a,b  primary"),
+        ("postgres://u:p@a:1,b:2,c:3/stock", "a,b,c 1,2,3 primary"),
+        ("postgres://[::1]:1,[::2]:2/stock", "[::1],[::2] 1,2 primary"),
+        ("postgres://a,b/stock?target_session_attrs=read-write", "a,b  read-write"),
+        ("postgres://a/stock", "a  None"),
+    ],
+)
+def test_of_several_hosts_the_primary_is_used(url: str, expected: str) -> None:
+    parts = [
+        setting(f"DATABASES['default']{part}", DATABASE_URL=url)
+        for part in ("['HOST']", "['PORT']", "['OPTIONS'].get('target_session_attrs')")
+    ]
+
+    assert " ".join(parts) == expected
+
+
+@pytest.mark.parametrize(
+    ("hosts", "expected"), [("a", "3"), ("a,b", "3"), ("a,b,c", "5"), ("a,b,c,d,e", "6")]
+)
+def test_the_pool_waits_until_dead_hosts_are_passed_over(hosts: str, expected: str) -> None:
+    options = "DATABASES['default']['OPTIONS']"
+    url = f"postgres://{hosts}/stock"
+
+    assert setting(f"{options}['connect_timeout']", DATABASE_URL=url) == "2"
+    assert setting(f"{options}['pool']['timeout']", DATABASE_URL=url) == expected
+
+
+def test_the_deadline_of_a_request_follows_the_statement_timeout() -> None:
+    assert setting("REQUEST_SECONDS") == "9"
+    assert setting("REQUEST_SECONDS", DATABASE_STATEMENT_TIMEOUT="40") == "43"
+    assert setting("REQUEST_SECONDS", DATABASE_STATEMENT_TIMEOUT="0") == "0"
 
 
 def test_trusted_proxy_header_is_read_by_its_wsgi_name() -> None:
