@@ -49,17 +49,30 @@ _INSTALL = {
         BEFORE UPDATE OR DELETE OR TRUNCATE ON products_stockevent
         FOR EACH STATEMENT EXECUTE FUNCTION products_refuse_ledger_change()
         """,
-        # For `products.feed`. Runs before the statement draws its first id.
+        # For `products.feed`. Runs before the statement draws its first id. The lock of the first
+        # statement covers all later ids of its transaction. A rollback to a savepoint ends both
+        # the lock and the setting. pg_restore needs the name of the schema: its search path is
+        # empty.
         f"""
-        CREATE OR REPLACE FUNCTION products_announce_events() RETURNS trigger
-        LANGUAGE plpgsql AS $$
-        BEGIN
-            PERFORM pg_advisory_xact_lock_shared(
-                ({ANNOUNCEMENT_TAG}::bigint << 48) | (last_value + is_called::int)
-            ) FROM products_stockevent_id_seq;
-            RETURN NULL;
-        END $$
-        """,
+        DO $install$ BEGIN
+            EXECUTE format($create$
+                CREATE OR REPLACE FUNCTION products_announce_events() RETURNS trigger
+                LANGUAGE plpgsql AS $$
+                BEGIN
+                    IF current_setting('inventory.announced', true) IS DISTINCT FROM 'on' THEN
+                        PERFORM pg_advisory_xact_lock_shared(
+                            ({ANNOUNCEMENT_TAG}::bigint << 48) | (last_value + is_called::int)
+                        ) FROM %s.products_stockevent_id_seq;
+                        PERFORM set_config('inventory.announced', 'on', true);
+                    END IF;
+                    RETURN NULL;
+                END $$
+            $create$, (
+                SELECT relnamespace::regnamespace FROM pg_class
+                WHERE oid = 'products_stockevent'::regclass
+            ));
+        END $install$
+        """,  # noqa: S608 (a constant)
         """
         CREATE OR REPLACE TRIGGER products_ledger_announce
         BEFORE INSERT ON products_stockevent

@@ -178,9 +178,12 @@ def manage(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return _run("manage.py", *words, **options)
 
 
-def run_python(program: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the source of a program that sets Django up, on the test database."""
-    return _run("-c", program, *words)
+def run_python(program: str, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the source of a program that sets Django up, by default on the test database.
+
+    `options` are those of `subprocess.run`.
+    """
+    return _run("-c", program, *words, **options)
 
 
 def _run(

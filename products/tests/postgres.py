@@ -192,6 +192,11 @@ def _runnable_binaries(folder: Path) -> Path:
     return binaries
 
 
+def client_program(name: str) -> Path:
+    """Return a client program, such as pg_dump, of the version that `running_postgres` starts."""
+    return next(path / name for path in _possible_binaries() if os.access(path / name, os.X_OK))
+
+
 def _possible_binaries() -> Iterator[Path]:
     """Yield folders of binaries. The wheel comes first: its version is the same everywhere."""
     spec = importlib.util.find_spec(WHEEL)  # Does not import the package

@@ -3,6 +3,7 @@
 import threading
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import combinations_with_replacement
 from typing import Any
@@ -255,6 +256,32 @@ def test_a_reader_misses_nothing_at_any_interleaving(
 
     assert step == len(STEPS)
     assert [event.product.sku for event in [*first.events, *second.events]] == ["LATE", "EARLY"]
+
+
+class RollBack(Exception):
+    pass
+
+
+def test_an_event_after_a_rollback_to_a_savepoint_is_not_missed(api: APIClient) -> None:
+    """The rollback ends the lock of the first event. The second one needs a lock of its own."""
+    skip_on_sqlite()
+    for sku in ("EARLY", "LATE"):
+        ProductFactory.create(sku=sku)
+    start = read(api, after="latest")["cursor"]
+
+    def change() -> None:
+        with suppress(RollBack), transaction.atomic():
+            stock.add(sku="LATE", amount=1, by=ACTOR)
+            raise RollBack
+        stock.add(sku="LATE", amount=2, by=ACTOR)
+
+    late = OpenChange(change)
+    stock.add(sku="EARLY", amount=1, by=ACTOR)
+    before = read(api, after=start)
+    late.end()
+
+    assert before["results"] == []
+    assert seen(read(api, after=start)) == [("LATE", 2), ("EARLY", 2)]
 
 
 def test_an_unrelated_advisory_lock_does_not_hold_the_feed_back(api: APIClient) -> None:

@@ -1,0 +1,1 @@
+"""Backups, restores, moving to another database, and upgrades."""
