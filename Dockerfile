@@ -1,5 +1,5 @@
 # ---- build: install the runtime packages, and collect the static files
-FROM python:3.11-slim-bookworm AS build
+FROM python:3.13-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /app
 RUN python -m venv /venv
@@ -13,7 +13,7 @@ RUN rm -rf products/tests \
     && SECRET_KEY=unused-while-building /venv/bin/python manage.py collectstatic --no-input
 
 # ---- run: Python, the packages and the code, with an unprivileged user
-FROM python:3.11-slim-bookworm
+FROM python:3.13-slim-bookworm
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOST=0.0.0.0 PORT=8000
 RUN useradd --system --no-create-home --uid 10001 inventory
 COPY --from=build /venv /venv

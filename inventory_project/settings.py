@@ -539,6 +539,8 @@ LOGGING = {
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",
+            # Commands print their result on standard output.
+            "stream": f"ext://sys.{'stderr' if environment.is_command else 'stdout'}",
             "formatter": LOG_FORMAT,
             "filters": ["request_id", "short_refusals"],
         }

@@ -80,6 +80,17 @@ class Server:
             else:
                 return
 
+    def wait_until_it_refuses(self) -> None:
+        """Wait until the server takes no more connections."""
+        end = time.monotonic() + END_SECONDS
+        while time.monotonic() < end:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=END_SECONDS).close()
+            except ConnectionRefusedError:
+                return
+            time.sleep(0.05)
+        raise AssertionError("The server still takes connections.")
+
     def request(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> Reply:

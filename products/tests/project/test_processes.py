@@ -5,13 +5,18 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.client import HTTPConnection
 
 import pytest
 from django.conf import settings
+from django.db import connection
 
-from products.tests.concurrency import at_once
+from inventory_project.workers import SECONDS_TO_FINISH
+from products.models import Product
+from products.tests.concurrency import OpenChange, at_once, wait_for_a_lock
+from products.tests.factories import ApiKeyFactory, ProductFactory
 from products.tests.live import END_SECONDS, environment_of_test, free_port, running_server
 from products.tests.project.test_settings import PRODUCTION, run
 
@@ -42,6 +47,25 @@ def test_a_server_that_was_killed_leaves_no_worker_and_can_start_again_at_once()
         waiting.close()
 
     assert statuses == {200}
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite does not show who waits")
+def test_a_server_that_is_stopped_finishes_its_requests() -> None:
+    product = ProductFactory.create(quantity=20)
+    key = {"Authorization": f"Api-Key {ApiKeyFactory.create().text}"}
+    path = f"/v1/products/{product.sku}/remove"
+    with running_server(workers=1) as server, ThreadPoolExecutor() as clients:
+        server.wait_for_workers()
+        change = OpenChange(lambda: Product.objects.select_for_update().get(pk=product.pk))
+        running = clients.submit(server.request, "POST", path, {"amount": 1}, key)
+        wait_for_a_lock()
+        stopping = clients.submit(server.stop)
+        server.wait_until_it_refuses()
+        change.end()
+        stopping.result(SECONDS_TO_FINISH)
+
+    assert running.result().status == 200
+    assert Product.objects.get(pk=product.pk).quantity == 19
 
 
 @pytest.mark.parametrize("first", ["127.0.0.1", "0.0.0.0"])
