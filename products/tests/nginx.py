@@ -26,7 +26,6 @@ def running_nginx(folder: Path, server_port: int) -> Iterator[int]:
 
     `folder` takes its files. Those of uploads and downloads are in `folder/temporary`.
     """
-    assert NGINX
     port = free_port()
     text = CONFIGURATION.read_text()
     for shipped, own in {
@@ -35,6 +34,14 @@ def running_nginx(folder: Path, server_port: int) -> Iterator[int]:
     }.items():
         assert text.count(shipped) == 1
         text = text.replace(shipped, own)
+    with running_configuration(folder, text, port):
+        yield port
+
+
+@contextmanager
+def running_configuration(folder: Path, text: str, port: int) -> Iterator[None]:
+    """Run nginx with a configuration that listens on a port."""
+    assert NGINX
     (folder / "inventory.conf").write_text(text)
     temporary = folder / "temporary"
     temporary.mkdir()
@@ -43,7 +50,7 @@ def running_nginx(folder: Path, server_port: int) -> Iterator[int]:
     process = subprocess.Popen([NGINX, "-p", folder, "-c", main], stderr=subprocess.DEVNULL)
     try:
         _wait_until_it_listens(process, port, folder / "error.log")
-        yield port
+        yield
     finally:
         process.terminate()
         process.wait(END_SECONDS)

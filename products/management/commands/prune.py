@@ -1,5 +1,6 @@
 import time
 from argparse import ArgumentParser
+from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -8,6 +9,7 @@ from django.template.defaultfilters import pluralize
 
 from products.db.clock import SecondsFromNow
 from products.management.base import ExitCode, InventoryCommand, whole_number
+from products.management.repeating import repeat
 from products.models import MIN_CLAIM_HOURS, IdempotencyKey, StockEvent, ThrottleBucket
 
 BACK_OFFICE_DAYS = 30
@@ -16,7 +18,8 @@ BACK_OFFICE_DAYS = 30
 
 class Command(InventoryCommand):
     help = (
-        "Delete old idempotency keys and unused throttle buckets. Run it daily.\n\n"
+        "Delete old idempotency keys and unused throttle buckets.\n\n"
+        "Run it every day, or once with --every 86400.\n\n"
         f"Keys of back-office forms are deleted after {BACK_OFFICE_DAYS} days."
     )
 
@@ -30,12 +33,25 @@ class Command(InventoryCommand):
             f"{MIN_CLAIM_HOURS} (default: {MIN_CLAIM_HOURS})",
         )
 
-    def handle(self, *args: Any, hours: int, **options: Any) -> None:
+        parser.add_argument(
+            "--every",
+            type=whole_number,
+            metavar="SECONDS",
+            help="repeat after this many seconds, until Ctrl-C or SIGTERM (default: run once)",
+        )
+
+    def handle(self, *args: Any, hours: int, every: int | None, **options: Any) -> None:
         if hours < MIN_CLAIM_HOURS:
             raise CommandError(
                 f"--hours must be at least {MIN_CLAIM_HOURS}.",
                 returncode=ExitCode.BAD_INPUT,
             )
+        if every is None:
+            self._prune(hours)
+        else:
+            repeat(partial(self._prune, hours), every=every, stderr=self.stderr)
+
+    def _prune(self, hours: int) -> None:
         of_admin = Q(source=StockEvent.Source.ADMIN)
         before, long_before = (
             Q(created_at__lt=SecondsFromNow(-3600 * age)) for age in (hours, 24 * BACK_OFFICE_DAYS)
