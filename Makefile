@@ -132,4 +132,4 @@ requirements: install  ## Pin the newest packages in requirements/*.txt
 			--custom-compile-command "make requirements" $$list.in -o $$list.txt; done
 
 clean:  ## Remove .venv and caches. The database and .env stay
-	rm -rf $(VENV) $(BENCH_VENV) $(CLIENTS_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage staticfiles
+	rm -rf $(VENV) .venv-3.13 $(BENCH_VENV) $(CLIENTS_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage staticfiles
