@@ -267,6 +267,25 @@ def database(name: str, *, default: Path) -> dict[str, Any]:
     if not url:
         file = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(default)}
         return _understood(name, file, shown=_without_password(file))
+    return _database_at(name, url, wanted="primary")
+
+
+def replica(name: str) -> dict[str, Any] | None:
+    """Return Django's settings of a copy of the database, if there is one.
+
+    A URL with several hosts means a standby among them, or the primary if there is none.
+    """
+    url = _given(name)
+    if not url:
+        return _understood(name, None)
+    found = _database_at(name, url, wanted="prefer-standby")
+    if found["ENGINE"].endswith("sqlite3"):
+        raise ImproperlyConfigured(f"{name} must be a copy of a PostgreSQL database.")
+    return found
+
+
+def _database_at(name: str, url: str, *, wanted: str) -> dict[str, Any]:
+    """Read a URL. `wanted` says which of several hosts are used."""
     expected = f"{name} must look like postgres://user:password@host:5432/name or sqlite:///file"
     if not _POSTGRESQL_URL.fullmatch(url) and not _SQLITE_URL.fullmatch(url):
         raise ImproperlyConfigured(
@@ -283,9 +302,8 @@ def database(name: str, *, default: Path) -> dict[str, Any]:
             raise ImproperlyConfigured(f"{name} has an unknown option: {option}.")
     if found["HOST"].count(","):
         _check_hosts(name, url)
-        found.setdefault("OPTIONS", {}).setdefault("target_session_attrs", "primary")
-    wanted = found.get("OPTIONS", {}).get("target_session_attrs", "any")
-    if wanted not in _SESSION_ATTRIBUTES:
+        found.setdefault("OPTIONS", {}).setdefault("target_session_attrs", wanted)
+    if found.get("OPTIONS", {}).get("target_session_attrs", "any") not in _SESSION_ATTRIBUTES:
         raise ImproperlyConfigured(
             f"{name} has a wrong target_session_attrs. It must be one of "
             f"{', '.join(_SESSION_ATTRIBUTES)}."

@@ -14,6 +14,7 @@ from django.urls import reverse_lazy
 
 from inventory_project import environment
 from products.db.connection import connection_with_timeout
+from products.db.replica import REPLICA
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -149,31 +150,48 @@ def _database() -> dict[str, Any]:
         options.setdefault("timeout", SQLITE_BUSY_SECONDS)
         options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
     else:
-        statement_seconds = 0 if environment.is_command else DATABASE_STATEMENT_TIMEOUT
-        options.setdefault("connect_timeout", CONNECT_SECONDS)
-        # Detects a server that disappeared without closing the connection.
-        options.setdefault("tcp_user_timeout", CONNECTION_WAIT_SECONDS * 1000)
-        options["options"] = (
-            f"-c lock_timeout={LOCK_WAIT_SECONDS}s "
-            f"-c statement_timeout={statement_seconds}s "
-            f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s "
-            # Prepared statements find rows by their keys, so one plan fits all values.
-            "-c plan_cache_mode=force_generic_plan "
-            f"{options.get('options', '')}"
-        ).rstrip()  # PgBouncer refuses a blank at the end.
-        if DATABASE_POOL_SIZE:
-            options["pool"] = {
-                "min_size": 1,
-                "max_size": DATABASE_POOL_SIZE,
-                "timeout": _pool_wait(database["HOST"]),
-                # The longest backoff between attempts to reconnect.
-                "reconnect_timeout": _pool_wait(database["HOST"]),
-                # A server that does not respond cannot apply its own timeout.
-                "connection_class": connection_with_timeout(
-                    0 if environment.is_command else REQUEST_SECONDS
-                ),
-            }
+        _set_server_options(database)
     return database
+
+
+def _set_server_options(database: dict[str, Any]) -> None:
+    """Set the limits of waits, and the pool, for a PostgreSQL server."""
+    options: dict[str, Any] = database.setdefault("OPTIONS", {})
+    statement_seconds = 0 if environment.is_command else DATABASE_STATEMENT_TIMEOUT
+    options.setdefault("connect_timeout", CONNECT_SECONDS)
+    # Detects a server that disappeared without closing the connection.
+    options.setdefault("tcp_user_timeout", CONNECTION_WAIT_SECONDS * 1000)
+    options["options"] = (
+        f"-c lock_timeout={LOCK_WAIT_SECONDS}s "
+        f"-c statement_timeout={statement_seconds}s "
+        f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s "
+        # Prepared statements find rows by their keys, so one plan fits all values.
+        "-c plan_cache_mode=force_generic_plan "
+        f"{options.get('options', '')}"
+    ).rstrip()  # PgBouncer refuses a blank at the end.
+    if DATABASE_POOL_SIZE:
+        options["pool"] = {
+            "min_size": 1,
+            "max_size": DATABASE_POOL_SIZE,
+            "timeout": _pool_wait(database["HOST"]),
+            # The longest backoff between attempts to reconnect.
+            "reconnect_timeout": _pool_wait(database["HOST"]),
+            # A server that does not respond cannot apply its own timeout.
+            "connection_class": connection_with_timeout(
+                0 if environment.is_command else REQUEST_SECONDS
+            ),
+        }
+
+
+def _databases() -> dict[str, dict[str, Any]]:
+    """Return the database, and the copy that some reads go to, if there is one."""
+    database, replica = _database(), environment.replica("DATABASE_REPLICA_URL")
+    if replica is None:
+        return {"default": database}
+    if database["ENGINE"].endswith("sqlite3"):
+        raise ImproperlyConfigured("DATABASE_REPLICA_URL needs a DATABASE_URL of PostgreSQL.")
+    _set_server_options(replica)
+    return {"default": database, REPLICA: replica}
 
 
 def _pool_wait(hosts: str) -> int:
@@ -185,7 +203,7 @@ def _pool_wait(hosts: str) -> int:
     return seconds if environment.is_command else min(seconds, 2 * CONNECTION_WAIT_SECONDS)
 
 
-DATABASES = {"default": _database()}
+DATABASES = _databases()
 # Off behind a transaction-mode pooler that does not support prepared statements.
 PREPARED_STATEMENTS = environment.switch("DATABASE_PREPARED_STATEMENTS", default=True)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

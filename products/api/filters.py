@@ -1,5 +1,6 @@
 """The query parameters of lists. All others are refused."""
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -53,6 +54,13 @@ def parse_time(name: str, text: str) -> datetime:
         return validators.parse_time(text)
     except ValueRefused as error:
         raise invalid_field(name, error.messages[0]) from error
+
+
+def parse_version(name: str, text: str) -> int:
+    """Return the version of a product in a query parameter."""
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise invalid_field(name, "Send the `version` of a product.")
+    return int(text)
 
 
 def _describe(described: Filter, schema: dict[str, Any], help_text: str) -> None:

@@ -154,4 +154,5 @@ class ReservationPagination(StrictCursorPagination):
 
 
 def _lines_of(page: list[Reservation]) -> ReservationLineQuerySet:
-    return ReservationLine.objects.filter(reservation__in=page)
+    database = page[0]._state.db if page else None
+    return ReservationLine.objects.using(database).filter(reservation__in=page)

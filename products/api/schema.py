@@ -98,6 +98,15 @@ _AS_OF = OpenApiParameter(
         "and the version at that time."
     ),
 )
+_MIN_VERSION = OpenApiParameter(
+    "min_version",
+    {"type": "integer", "minimum": 0},
+    OpenApiParameter.QUERY,
+    description=(
+        "A `version` of the product that the client has seen. The response is not older. Matters "
+        "only if reads go to a copy of the database."
+    ),
+)
 _SKU = OpenApiParameter(
     "sku",
     {"type": "string", "pattern": f"^{SKU_PATTERN}$"},
@@ -370,7 +379,7 @@ products = described(
             example=examples.product(),
             mistake=examples.refusal_of(parse_time, "as_of", "yesterday"),
             errors=[examples.PRODUCT_NOT_FOUND],
-            parameters=[_SKU, _ETAG, _AS_OF],
+            parameters=[_SKU, _ETAG, _AS_OF, _MIN_VERSION],
             is_conditional=True,
         )
     ],

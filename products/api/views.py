@@ -62,6 +62,7 @@ from products.db.compiled import CompiledQuery
 from products.db.connection import STANDBY, check_writable, drain_pool_after
 from products.db.errors import read_only
 from products.db.prepared import array
+from products.db.replica import read_from_replica
 from products.models import (
     ApiKey,
     DeliveryAttempt,
@@ -182,6 +183,12 @@ class InventoryViewSet(LeanViewMixin, GenericViewSet[Any]):
         rows = self.paginate_queryset(self.filter_queryset(queryset)) or []
         return self.get_paginated_response([self.represent(serializer, row) for row in rows])
 
+    def recent_page(
+        self, queryset: QuerySet[Any], serializer: type[BaseSerializer[Any]]
+    ) -> Response:
+        """Return a page that may be a moment old."""
+        return read_from_replica(lambda database: self.page(queryset.using(database), serializer))
+
     def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         started = time.perf_counter()
         response = super().dispatch(request, *args, **kwargs)
@@ -248,7 +255,7 @@ class ProductViewSet(InventoryViewSet):
     }
 
     def query_names(self) -> set[str]:
-        return {"as_of"} if self.action == "retrieve" else set()
+        return {"as_of", "min_version"} if self.action == "retrieve" else set()
 
     @property
     def page_order(self) -> str:
@@ -257,22 +264,21 @@ class ProductViewSet(InventoryViewSet):
         return filters.PRODUCT_ORDERS[self.request.query_params.get("ordering", "sku")]
 
     def list(self, request: Request) -> Response:
-        return self.page(Product.objects.all(), ProductSerializer)
+        return self.recent_page(Product.objects.all(), ProductSerializer)
 
     @action(detail=False, url_path="low-stock")
     def low_stock(self, request: Request) -> Response:
-        return self.page(Product.objects.active().low_stock(), ProductSerializer)
+        return self.recent_page(Product.objects.active().low_stock(), ProductSerializer)
 
     def create(self, request: Request) -> HttpResponse:
         return self.change(stock.create, self._created, **self.read(ProductCreateSerializer))
 
     def retrieve(self, request: Request, sku: str) -> HttpResponse:
-        product = self._get(sku)
         as_of = request.query_params.get("as_of")
         if as_of is None:
-            return self._read(product)
+            return self._read(sku)
         at = filters.parse_time("as_of", as_of)
-        event = product.events.as_of(at)
+        event = self._get(sku).events.as_of(at)
         if event is None:
             raise stock.ProductNotFound(sku)
         return JSONResponse(ProductLevelsSerializer({"as_of": at, "event": event}).data)
@@ -306,7 +312,7 @@ class ProductViewSet(InventoryViewSet):
     @action(detail=True)
     def events(self, request: Request, sku: str) -> Response:
         events = StockEvent.objects.filter(product=self._get(sku))
-        return self.page(events, StockEventSerializer)
+        return self.recent_page(events, StockEventSerializer)
 
     def _get(self, sku: str) -> Product:
         found = _BY_SKU.fetch(array([sku]))
@@ -336,9 +342,24 @@ class ProductViewSet(InventoryViewSet):
         data = self.represent(ProductSerializer, product)
         return JSONResponse(data, headers={"ETag": product_etag(product)})
 
-    def _read(self, product: Product) -> HttpResponse:
-        """Return the product, or 304 if `If-None-Match` names its version."""
+    def _read(self, sku: str) -> HttpResponse:
+        """Return the product, or 304 if `If-None-Match` names its version.
+
+        It is not older than a version that the client knows.
+        """
         known = versions_of(self.request.META.get("HTTP_IF_NONE_MATCH"))
+        least = filters.parse_version(
+            "min_version", self.request.query_params.get("min_version", "0")
+        )
+        if isinstance(known, set):
+            least = max(least, *known, 0)
+        found = read_from_replica(
+            lambda database: _BY_SKU.fetch(array([sku]), using=database),
+            is_recent=lambda found: bool(found) and found[0].version >= least,
+        )
+        if not found:
+            raise stock.ProductNotFound(sku)
+        [product] = found
         if known is not None and product.version in known:
             response: HttpResponse = HttpResponseNotModified(
                 headers={"ETag": product_etag(product)}
@@ -385,7 +406,7 @@ class ReservationViewSet(InventoryViewSet):
         return "-line_order" if "sku" in self.request.query_params else "-id"
 
     def list(self, request: Request) -> Response:
-        return self.page(Reservation.objects.all(), ReservationSerializer)
+        return self.recent_page(Reservation.objects.all(), ReservationSerializer)
 
     def create(self, request: Request) -> HttpResponse:
         arguments = self.read(ReservationCreateSerializer)

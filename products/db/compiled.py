@@ -28,17 +28,17 @@ class CompiledQuery(Generic[Found]):
         """Take a function that returns the query, with any value for the parameter."""
         self._query = query
 
-    def fetch(self, parameter: str) -> list[Found]:
-        """Return the instances that match the parameter."""
+    def fetch(self, parameter: str, *, using: str = DEFAULT_DB_ALIAS) -> list[Found]:
+        """Return the instances that match the parameter, from a database."""
         compiled, model = self._compiled, self._model
-        found = execute_prepared(compiled.sql, [parameter])
+        found = execute_prepared(compiled.sql, [parameter], using=using)
         instances = []
         for row in compiled.compiler.apply_converters(found, compiled.converters):
             # `from_db` is slower: it also visits the columns that are not loaded.
             instance = model.__new__(model)
             instance.__dict__.update(zip(compiled.columns, row, strict=True))
             instance._state = ModelState()
-            instance._state.adding, instance._state.db = False, DEFAULT_DB_ALIAS
+            instance._state.adding, instance._state.db = False, using
             instances.append(instance)
         return instances
 

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 import psycopg
 from django.conf import settings
-from django.db import OperationalError, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections, transaction
 from psycopg.abc import Buffer, PQGen
 from psycopg.adapt import Loader
 from psycopg.conninfo import make_conninfo
@@ -117,13 +117,13 @@ def connection_with_timeout(seconds: float) -> type[Connection]:
     return type("Connection", (Connection,), {"response_timeout": seconds or None})
 
 
-def drain_pool_after(error: BaseException | None) -> None:
+def drain_pool_after(error: BaseException | None, *, database: str = DEFAULT_DB_ALIAS) -> None:
     """Replace all connections of the pool if `error` means that they are lost.
 
     A restart of the database breaks all connections, and each would fail a request. A check before
     each use would cost every request a round trip.
     """
-    pool = getattr(connection, "pool", None)
+    pool = getattr(connections[database], "pool", None)
     if pool is not None and is_disconnect(error):
         pool.drain()
 

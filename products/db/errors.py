@@ -17,8 +17,10 @@ a forgotten statement."""
 
 # Nothing has changed, and a retry may succeed. PostgreSQL: lock_not_available, query_canceled,
 # serialization_failure, deadlock_detected, and a transaction that was idle or open for too long.
+STATEMENT_TIMEOUT = "57014"
+
 _BUSY: frozenset[str | int] = frozenset(
-    {LOCK_NOT_AVAILABLE, "57014", "40001", "40P01", "25P03", "25P04"}
+    {LOCK_NOT_AVAILABLE, STATEMENT_TIMEOUT, "40001", "40P01", "25P03", "25P04"}
     | {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 )
 

@@ -38,7 +38,12 @@ _Values = Sequence[bytes | None]
 
 
 def execute_prepared(
-    sql: str, values: Sequence[Any], *, commits: bool = False, waits: bool = True
+    sql: str,
+    values: Sequence[Any],
+    *,
+    commits: bool = False,
+    waits: bool = True,
+    using: str = DEFAULT_DB_ALIAS,
 ) -> list[tuple[Any, ...]]:
     """Run a statement and return its rows.
 
@@ -51,7 +56,7 @@ def execute_prepared(
 
     On SQLite, both options have no effect.
     """
-    database: Any = connections[DEFAULT_DB_ALIAS]
+    database: Any = connections[using]
     if is_sqlite():
         with database.cursor() as sqlite_cursor:
             sqlite_cursor.execute(sql, values)
