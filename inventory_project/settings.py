@@ -156,6 +156,7 @@ def _database() -> dict[str, Any]:
 
 def _set_server_options(database: dict[str, Any]) -> None:
     """Set the limits of waits, and the pool, for a PostgreSQL server."""
+    database["ENGINE"] = "products.db.backend"
     options: dict[str, Any] = database.setdefault("OPTIONS", {})
     statement_seconds = 0 if environment.is_command else DATABASE_STATEMENT_TIMEOUT
     options.setdefault("connect_timeout", CONNECT_SECONDS)

@@ -70,10 +70,16 @@ BORROWED = [
         "SQLite takes more parameters than Django assumes",
     ),
     Borrowed(
+        "products.db.backend",
+        "django.db.backends.postgresql.base",
+        "",
+        "documented as the way to change a backend, but not its methods",
+    ),
+    Borrowed(
         "products.db",
         "django.db.backends.postgresql.base.DatabaseWrapper",
-        "pool",
-        "the pool is drained after a lost connection",
+        "pool get_new_connection",
+        "the pool is drained after a lost connection, and keeps the deadline of a request",
     ),
     Borrowed(
         "products.apps",
@@ -631,7 +637,7 @@ def own_names(tree: ast.Module) -> Iterator[str]:
     """Yield the names that a module defines, including attributes of `self`."""
     for node in ast.walk(tree):
         match node:
-            case ast.FunctionDef() | ast.ClassDef():
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 yield node.name
             case ast.Name(ctx=ast.Store()):
                 yield node.id

@@ -31,7 +31,7 @@ from products.models import Product, Reservation
 from products.tests.checks import assert_problem
 from products.tests.concurrency import at_once
 from products.tests.factories import ACTOR, ApiKeyFactory, ProductFactory
-from products.tests.live import Reply, database_url_of_test, running_server
+from products.tests.live import Reply, database_url_of_test, run_python, running_server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -348,9 +348,32 @@ def test_the_waits_of_a_request_share_a_deadline() -> None:
         with deadline.within(3600):
             ours.execute("SELECT pg_sleep(0.1)")
         with deadline.within(0.1), pytest.raises(psycopg.OperationalError):
-            ours.execute("SELECT pg_sleep(600)")
+            # The server notices the closed connection when it responds.
+            ours.execute("SELECT pg_sleep(4)")
 
         assert ours.closed
+
+
+POOL_IN_USE = """
+import django; django.setup()
+from django.db import OperationalError, connection
+from products.db import deadline
+
+connection.pool.open()
+connection.pool.getconn()
+with deadline.within(0.01):
+    try:
+        connection.cursor()
+    except OperationalError as error:
+        print(error)
+"""
+
+
+@on_postgresql
+def test_the_deadline_limits_the_wait_for_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_POOL_SIZE", "1")
+
+    assert run_python(POOL_IN_USE).stdout == "couldn't get a connection after 0.50 sec\n"
 
 
 @on_postgresql
