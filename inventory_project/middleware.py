@@ -31,10 +31,10 @@ class StaticFiles(SkipForApi, WhiteNoiseMiddleware):
 
 
 class Common(CommonMiddleware):
-    """Does not check the host name of health checks."""
+    """Does not check the host name of health checks and scrapes."""
 
     def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
-        if request.path_info in settings.HEALTH_PATHS:
+        if request.path_info in settings.ANY_HOST_PATHS:
             return None
         return super().process_request(request)
 

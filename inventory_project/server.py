@@ -23,6 +23,7 @@ def main() -> None:
     from granian.constants import HTTPModes, Interfaces
 
     from inventory_project.workers import SECONDS_TO_FINISH, Server
+    from products import shared_metrics
 
     # Wrong settings fail here, before any worker starts.
     host, *others = program.ip_addresses(settings.HOST)
@@ -35,7 +36,7 @@ def main() -> None:
     )
     # Workers that outlive this process do not block the port.
     os.register_at_fork(after_in_child=claim.close)
-    Server(
+    server = Server(
         "inventory_project.workers:application",
         factory=True,
         interface=Interfaces.WSGI,
@@ -53,7 +54,13 @@ def main() -> None:
         # WSGI cannot distinguish an HTTP/2 body without a length from an empty body.
         http=HTTPModes.http1,
         websockets=False,
-    ).serve()
+    )
+    if settings.METRICS_TOKEN:
+        with shared_metrics.shared_folder():
+            server.serve()
+    else:
+        os.environ.pop(shared_metrics.VARIABLE, None)
+        server.serve()
 
 
 if __name__ == "__main__":

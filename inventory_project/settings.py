@@ -71,10 +71,11 @@ INSTALLED_APPS = [
     "inventory_project",
 ]
 
-# Served for any host name: an orchestrator may only know an IP address.
-HEALTH_PATHS = ("/health", "/health/live")
+# Served for any host name: an orchestrator or Prometheus may only know an IP address.
+ANY_HOST_PATHS = ("/health", "/health/live", "/metrics")
 
 MIDDLEWARE = [
+    "products.api.middleware.CountRequests",
     "products.api.middleware.RequestId",
     "products.api.middleware.ProblemResponses",
     "products.api.middleware.Deadline",
@@ -361,8 +362,8 @@ STORAGES = {
 # ------------------------------------------------------------------------------------- security
 
 SECURE_SSL_REDIRECT = environment.switch("SECURE_SSL_REDIRECT", default=not DEBUG)
-# Load balancers and container health checks use plain HTTP.
-SECURE_REDIRECT_EXEMPT = [rf"^{f'{PATH_PREFIX}/'.removeprefix('/')}health(/live)?$"]
+# Load balancers, container health checks and Prometheus use plain HTTP.
+SECURE_REDIRECT_EXEMPT = [rf"^{f'{PATH_PREFIX}/'.removeprefix('/')}(health(/live)?|metrics)$"]
 SESSION_COOKIE_SECURE = environment.switch("SESSION_COOKIE_SECURE", default=not DEBUG)
 CSRF_COOKIE_SECURE = environment.switch("CSRF_COOKIE_SECURE", default=not DEBUG)
 SECURE_HSTS_SECONDS = environment.number("SECURE_HSTS_SECONDS", default=0)

@@ -10,6 +10,8 @@ from typing import Any
 
 from granian.server import MPServer
 
+from products import shared_metrics
+
 SECONDS_TO_FINISH = 15
 """How long a worker that has to stop may work on its last requests."""
 # Workers that crash again and again do not keep the processors busy.
@@ -39,8 +41,14 @@ def application() -> Any:
     server = multiprocessing.parent_process()
     if server is not None:
         threading.Thread(target=_end_without, args=[server.pid], daemon=True).start()
+    # Before anything imports the metrics.
+    is_replacement = shared_metrics.share()
     from inventory_project.wsgi import application
+    from products import metrics
+    from products.db.pool_metrics import watch_pool
 
+    metrics.worker_restarts.inc(is_replacement)
+    watch_pool()
     return application
 
 

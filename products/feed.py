@@ -37,6 +37,15 @@ _CURSOR = re.compile("([1-9][0-9]{0,17})-([1-9][0-9]{0,17})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+# An unfinished transaction with events holds up the feed.
+_OLDEST_WRITER = """
+    SELECT extract(epoch FROM clock_timestamp() - min(xact_start))
+    FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND objsubid = 1 AND classid::bigint >> 16 = %s
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
 class UnknownCursor(Exception):
     """The ledger has no event with the id and the time of the cursor."""
 
@@ -135,6 +144,16 @@ def last_id_drawn() -> int:
         cursor.execute(_LAST_ID_DRAWN)
         (last,) = cursor.fetchone()
     return int(last)
+
+
+def seconds_held_up() -> float:
+    """Return the age of the oldest transaction that holds up the feed, or 0."""
+    if is_sqlite():
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute(_OLDEST_WRITER, [ANNOUNCEMENT_TAG])
+        (seconds,) = cursor.fetchone()
+    return float(seconds or 0)
 
 
 def last_settled_id() -> int:

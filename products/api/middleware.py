@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
 from uuid import uuid4
 
@@ -14,9 +15,12 @@ from django.template.loader import render_to_string
 from django.urls import Resolver404, resolve
 from django.utils.encoding import escape_uri_path
 
+from products import metrics
 from products.api.problems import (
     CONTENT_TYPE,
+    ERROR_CODES,
     Problem,
+    code_of_status,
     database_problem,
     length_required,
     problem,
@@ -30,6 +34,51 @@ from products.request_id import request_id
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 _SAFE_REQUEST_ID = re.compile(rf"[A-Za-z0-9._:/+=@-]{{1,{MAX_REQUEST_ID_LENGTH}}}")
+
+
+for _code in ERROR_CODES:
+    # Counters start at 0, so that Prometheus sees the first error as an increase.
+    metrics.errors.labels(_code)
+
+
+class CountRequests:
+    """Count each request, and measure its time."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        started = time.perf_counter()
+        response = self.get_response(request)
+        series = metrics.request_series(_operation_of(request), _outcome_of(response))
+        series.observe(time.perf_counter() - started)
+        if response.status_code >= 400:
+            metrics.errors.labels(_code_of(response)).inc()
+        return response
+
+
+def _operation_of(request: HttpRequest) -> str:
+    """Return the name of the operation, as in the log. A request can add no name of its own."""
+    view = request.resolver_match and request.resolver_match.func
+    action = getattr(view, "actions", {}).get(str(request.method).lower())
+    if action:
+        return f"{view.initkwargs['basename']}.{action}"  # type: ignore[union-attr]
+    return "back_office" if request.path_info.startswith("/admin/") else "other"
+
+
+def _outcome_of(response: HttpResponse) -> str:
+    status = response.status_code
+    if status < 400:
+        return "replayed" if response.has_header("Idempotent-Replayed") else "ok"
+    if status < 500:
+        return "refused"
+    return "unavailable" if status == 503 else "failed"
+
+
+def _code_of(response: HttpResponse) -> str:
+    """Return the code of an error. Some pages of the back office have a status only."""
+    data = getattr(response, "data", None)
+    return data["code"] if data and "code" in data else code_of_status(response.status_code)
 
 
 class RequestId:
@@ -180,6 +229,7 @@ def respond(request: HttpRequest, error: Problem) -> HttpResponse:
         response = HttpResponse(page, status=error.status_code)
     else:
         response = JsonResponse(body, status=error.status_code, content_type=CONTENT_TYPE)
+    response.data = body  # type: ignore[attr-defined] # Like the responses of the views.
     response["Content-Length"] = str(len(response.content))
     if error.wait:
         response["Retry-After"] = str(error.wait)

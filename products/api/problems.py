@@ -140,9 +140,14 @@ def _title(code: str) -> str:
     return words.replace("json", "JSON").replace("sku", "SKU")
 
 
+def code_of_status(status: int) -> str:
+    """Return the code of an error for which only the HTTP status is known."""
+    return _CODE_OF_STATUS.get(status, "invalid" if status < 500 else "internal_error")
+
+
 def problem_of_status(status: int, *, instance: str) -> dict[str, Any]:
     """Return the body of an error for which only the HTTP status is known."""
-    code = _CODE_OF_STATUS.get(status, "invalid" if status < 500 else "internal_error")
+    code = code_of_status(status)
     detail = HTTPStatus(status).description or HTTPStatus(status).phrase
     detail = f"{detail.rstrip('.')}."
     if status == HTTPStatus.NOT_FOUND:

@@ -25,7 +25,7 @@ _BUSY: frozenset[str | int] = frozenset(
 )
 
 _READ_ONLY = "25006"
-_UNIQUE_VIOLATION = "23505"
+UNIQUE_VIOLATION = "23505"
 _UNDEFINED = frozenset({"42P01", "42703"})  # A table, a column.
 _DISCONNECTED = ("08", "57P")  # Classes: connection exceptions, and the server's shutdown.
 
@@ -54,7 +54,7 @@ def is_unique_violation(error: Exception) -> bool:
     cause = error.__cause__
     if isinstance(cause, sqlite3.Error):
         return getattr(cause, "sqlite_errorcode", 0) == sqlite3.SQLITE_CONSTRAINT_UNIQUE
-    return sqlstate_of(error) == _UNIQUE_VIOLATION
+    return sqlstate_of(error) == UNIQUE_VIOLATION
 
 
 def is_busy(error: Exception) -> bool:

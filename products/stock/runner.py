@@ -15,8 +15,9 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import QuerySet
 from psycopg.pq import TransactionStatus
 
+from products import metrics
 from products.db.connection import per_sku_queue, wait_for_locks
-from products.db.errors import RETRYABLE, busy, sqlstate_of
+from products.db.errors import RETRYABLE, UNIQUE_VIOLATION, busy, sqlstate_of
 from products.db.sqlite import is_sqlite, sqlite_writer_lock
 from products.ledger.locking import Locked, Wants, lock_next, lock_rows
 from products.ledger.posting import Actor, Posting, SkuTaken
@@ -29,6 +30,10 @@ logger = logging.getLogger(__name__)
 
 MAX_RETRIES = 3
 RETRY_PAUSE_SECONDS = 0.05
+
+# Counters start at 0, so that Prometheus sees the first retry as an increase.
+for _sqlstate in (*RETRYABLE, UNIQUE_VIOLATION):
+    metrics.retries.labels(_sqlstate)
 
 L = TypeVar("L", bound=Locked)
 R = TypeVar("R")
@@ -62,16 +67,22 @@ def run(
     A transaction that the database aborts, for example to end a deadlock, is retried. Inside
     another transaction, as in most tests, nothing is retried or committed.
     """
-    return _in_transaction(partial(_attempt, verb, by, once, if_match), verb.wants.skus or ())
+    attempt = partial(_attempt, verb, by, once, if_match, started=time.perf_counter())
+    return _in_transaction(attempt, verb.wants.skus or ())
 
 
 def _attempt(
-    verb: Verb[L, R], by: Actor, once: Once[S] | None, if_match: Collection[int] | None
+    verb: Verb[L, R],
+    by: Actor,
+    once: Once[S] | None,
+    if_match: Collection[int] | None,
+    started: float,
 ) -> R | S:
     claimed = claim(once) if once else None
     if isinstance(claimed, StoredResponse):
         return cast(S, claimed)
     locked = verb.wants.lock()
+    metrics.lock_wait.observe(time.perf_counter() - started)
     if if_match is not None:
         _check_versions(verb.wants.skus or locked.products, locked, if_match)
     posting = Posting(by=by)
@@ -126,11 +137,13 @@ def _in_transaction(attempt: Callable[[], R], skus: Collection[str] = ()) -> R:
         except SkuTaken as error:
             if retries == 0:
                 raise busy("other requests are creating the same products") from error
+            metrics.retries.labels(UNIQUE_VIOLATION).inc()
             logger.info("retrying: another request created the product")
         except DatabaseError as error:
             sqlstate = sqlstate_of(error)
             if retries == 0 or sqlstate not in RETRYABLE:
                 raise
+            metrics.retries.labels(sqlstate).inc()
             logger.warning("retrying the transaction", extra={"sqlstate": sqlstate})
             time.sleep(RETRY_PAUSE_SECONDS * random.random())
         retries -= 1

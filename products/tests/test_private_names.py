@@ -49,6 +49,13 @@ BORROWED = [
         "_respawn_workers wrks respawned_wrks interrupt_children signal_handler_interrupt",
         "workers are replaced however often they are killed",
     ),
+    # prometheus_client
+    Borrowed(
+        "products.shared_metrics",
+        "prometheus_client.values",
+        "ValueClass MultiProcessValue",
+        "a replaced worker goes on with the counters of the one before",
+    ),
     # python-dotenv
     Borrowed(
         "inventory_project.environment",
