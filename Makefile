@@ -127,7 +127,7 @@ format: install  ## Format the code
 
 requirements: install  ## Pin the newest packages in requirements/*.txt
 	$(BIN)/python -m pip install --quiet uv
-	cd requirements && for list in runtime brokers dev bench clients; do \
+	cd requirements && for list in runtime brokers tracing dev bench clients; do \
 		../$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url \
 			--custom-compile-command "make requirements" $$list.in -o $$list.txt; done
 

@@ -8,6 +8,7 @@ it must be. An empty variable counts as missing. Quotes around a value are dropp
 import os
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from io import StringIO
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import zip_longest
@@ -72,6 +73,7 @@ _SMTP_URL = re.compile(
     re.ASCII,
 )
 _SMTP_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
+_COLLECTOR_URL = re.compile(r"https?://[^/?#\s]+[^?#\s]*")
 _CONSOLE_URL = "consolemail://"
 _SENDER = re.compile(r"(?:[^<>@,;:\"\\]*<([^<>\s]+)>|([^<>\s]+))")
 _SKU_CHARACTERS = re.compile(r"(?:A-Z|a-z|0-9|[_. -])*")
@@ -216,6 +218,20 @@ def _has_transport(scheme: str) -> bool:
     except ImportError:
         return False
     return scheme in TRANSPORT_ALIASES
+
+
+def collector(name: str) -> str:
+    """Return the URL of a collector of OpenTelemetry, or an empty text. It needs packages.
+
+    Errors do not repeat the URL, which may contain a password.
+    """
+    url = _given(name)
+    if url and not _COLLECTOR_URL.fullmatch(url):
+        raise ImproperlyConfigured(f"{name} must look like http://localhost:4318.")
+    if url and find_spec("opentelemetry") is None:
+        raise ImproperlyConfigured(f"{name} needs the packages in requirements/tracing.txt.")
+    _, at, place = url.rpartition("@")
+    return _understood(name, url, shown=f"***@{place}" if at else url or "none")
 
 
 def sku_characters(name: str) -> str:

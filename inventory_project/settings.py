@@ -328,10 +328,12 @@ CORS_ALLOW_HEADERS = [
 # The characters of SKUs, as in the brackets of a regular expression.
 SKU_CHARACTERS = environment.sku_characters("SKU_CHARACTERS")
 
-# --------------------------------------------------------------------------------------- metrics
+# ------------------------------------------------------------------------------ metrics and traces
 
 # Without a token, there is no /metrics.
 METRICS_TOKEN = environment.secret("METRICS_TOKEN")
+# Where traces go. The SDK of OpenTelemetry reads this variable, too, and other OTEL_* variables.
+OTEL_EXPORTER_OTLP_ENDPOINT = environment.collector("OTEL_EXPORTER_OTLP_ENDPOINT")
 
 # ------------------------------------------------------------------------------------ publishing
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from granian.server import MPServer
 
+from inventory_project import tracing
 from products import shared_metrics
 
 SECONDS_TO_FINISH = 15
@@ -43,6 +44,7 @@ def application() -> Any:
         threading.Thread(target=_end_without, args=[server.pid], daemon=True).start()
     # Before anything imports the metrics.
     is_replacement = shared_metrics.share()
+    tracing.start()
     from inventory_project.wsgi import application
     from products import metrics
     from products.db.pool_metrics import watch_pool

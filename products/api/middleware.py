@@ -50,14 +50,14 @@ class CountRequests:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         started = time.perf_counter()
         response = self.get_response(request)
-        series = metrics.request_series(_operation_of(request), _outcome_of(response))
+        series = metrics.request_series(operation_of(request), _outcome_of(response))
         series.observe(time.perf_counter() - started)
         if response.status_code >= 400:
             metrics.errors.labels(_code_of(response)).inc()
         return response
 
 
-def _operation_of(request: HttpRequest) -> str:
+def operation_of(request: HttpRequest) -> str:
     """Return the name of the operation, as in the log. A request can add no name of its own."""
     view = request.resolver_match and request.resolver_match.func
     action = getattr(view, "actions", {}).get(str(request.method).lower())

@@ -56,6 +56,13 @@ BORROWED = [
         "ValueClass MultiProcessValue",
         "a replaced worker goes on with the counters of the one before",
     ),
+    # Django: tracing
+    Borrowed(
+        "inventory_project.tracing",
+        "django.db.backends.base.base.BaseDatabaseWrapper",
+        "execute_wrappers",
+        "statements of connections that Django creates later get spans",
+    ),
     # python-dotenv
     Borrowed(
         "inventory_project.environment",

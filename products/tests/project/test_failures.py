@@ -124,6 +124,7 @@ WRONG_SETTINGS = [
     ("DEFAULT_FROM_EMAIL", "Inventory", "DEFAULT_FROM_EMAIL must be an e-mail address, or "),
     ("DEFAULT_FROM_EMAIL", "a@b.example, c@d.example", "DEFAULT_FROM_EMAIL must be an e-mail "),
     ("DEFAULT_FROM_EMAIL", "A\nBcc: <a@b.example>", "DEFAULT_FROM_EMAIL must be an e-mail "),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "u:secret@h:4318", "OTEL_EXPORTER_OTLP_ENDPOINT must look "),
     ("LOG_LEVEL", "loud", "LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
     ("LOG_FORMAT", "xml", "LOG_FORMAT must be one of json, plain, not 'xml'."),
 ]
