@@ -38,7 +38,7 @@ class Shop(NamedTuple):
 
 def sql(node: Node, statement: str) -> Any:
     with psycopg.connect(node.url, autocommit=True) as database:
-        cursor = database.execute(statement)  # type: ignore[call-overload]  # Not a literal.
+        cursor = database.execute(statement)
         return cursor.fetchone() if cursor.description else None
 
 
