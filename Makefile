@@ -1,6 +1,6 @@
 # The commands of this project, for people and for CI. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install run serve test test-fast test-browser test-brokers test-clients test-clients-node screenshots fuzz planted bench abuse lint format requirements clean
+.PHONY: help install run serve test test-fast test-browser test-brokers test-clients test-clients-node screenshots fuzz planted bench abuse drill lint format requirements clean
 
 # The first Python on the path that is new enough. PYTHON=... chooses another.
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14; do \
@@ -101,6 +101,10 @@ bench: install $(BENCH_VENV)/installed  ## Measure the speed of the service (BEN
 abuse: install  ## Check that orders succeed while others abuse the service (ABUSE="--seconds 60")
 	$(BIN)/python -m benchmarks.abuse $(ABUSE)
 
+drill: $(VENV)/runtime  ## Break a database cluster under load, and count lost changes (FAULT="switchover read-only")
+	@deploy/drill/install
+	@$(BIN)/python -m deploy.drill $(FAULT)
+
 $(BENCH_VENV)/installed: requirements/bench.txt
 	$(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install --quiet --quiet --disable-pip-version-check -r requirements/bench.txt
@@ -127,9 +131,9 @@ format: install  ## Format the code
 
 requirements: install  ## Pin the newest packages in requirements/*.txt
 	$(BIN)/python -m pip install --quiet uv
-	cd requirements && for list in runtime brokers tracing dev bench clients; do \
+	cd requirements && for list in runtime brokers tracing dev bench clients drill; do \
 		../$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url \
 			--custom-compile-command "make requirements" $$list.in -o $$list.txt; done
 
 clean:  ## Remove .venv and caches. The database and .env stay
-	rm -rf $(VENV) .venv-3.13 $(BENCH_VENV) $(CLIENTS_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage staticfiles
+	rm -rf $(VENV) .venv-3.13 $(BENCH_VENV) $(CLIENTS_VENV) .venv-drill .drill .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage staticfiles

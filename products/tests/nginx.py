@@ -21,8 +21,8 @@ _TEMPORARY_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
 @contextmanager
-def running_nginx(folder: Path, server_port: int) -> Iterator[int]:
-    """Run nginx before the server on a port, and yield the port of nginx.
+def running_nginx(folder: Path, *server_ports: int) -> Iterator[int]:
+    """Run nginx before the servers on these ports, and yield the port of nginx.
 
     `folder` takes its files. Those of uploads and downloads are in `folder/temporary`.
     """
@@ -30,7 +30,7 @@ def running_nginx(folder: Path, server_port: int) -> Iterator[int]:
     text = CONFIGURATION.read_text()
     for shipped, own in {
         "listen 80;": f"listen 127.0.0.1:{port};",
-        "server 127.0.0.1:8000;": f"server 127.0.0.1:{server_port};",
+        "server 127.0.0.1:8000;": " ".join(f"server 127.0.0.1:{each};" for each in server_ports),
     }.items():
         assert text.count(shipped) == 1
         text = text.replace(shipped, own)

@@ -1,0 +1,1 @@
+"""Break a database cluster under load, and count the lost and doubled changes: `make drill`."""
