@@ -74,18 +74,21 @@ class Clients:
         return time.monotonic() - self._started
 
     def create_products(self) -> None:
-        """Create the products that do not exist yet."""
+        """Create the products that do not exist yet. Raises `RuntimeError` after a minute."""
         session = requests.Session()
         for number in range(PRODUCTS):
             product = {"sku": f"DRILL-{number}", "name": f"Drill {number}"}
-            answer = session.post(
-                f"{self._address}/v1/products",
-                json={**product, "quantity": OPENING_QUANTITY, "minimum_stock_level": 0},
-                headers=self._headers,
-                timeout=TIMEOUT_SECONDS,
-            )
-            if answer.status_code not in (201, 409):
-                raise RuntimeError(f"A product could not be created: {answer.text}")
+            product |= {"quantity": OPENING_QUANTITY, "minimum_stock_level": 0}
+            outcome = "503"
+            while outcome.startswith("503"):
+                if self.now() > SECONDS_TO_ACKNOWLEDGE:
+                    raise RuntimeError("The service is not available to create the products.")
+                path = "/v1/products"
+                answer, _ = self._send(session, path, "", "POST", path, json=product)
+                outcome = answer.outcome
+            if not outcome.startswith(("201", "409")):
+                raise RuntimeError(f"A product could not be created: {outcome}")
+        self.answers.clear()
 
     def start(self) -> None:
         """Start all clients. The follower knows its cursor before the first change."""
