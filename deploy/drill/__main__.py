@@ -52,7 +52,7 @@ def main(options: argparse.Namespace) -> None:
         signal.signal(number, lambda *_: sys.exit("Interrupted."))  # The stack cleans up.
     signal.signal(signal.SIGALRM, lambda *_: sys.exit("The drill takes too long."))
     options.output.mkdir(exist_ok=True)
-    results = []
+    results, has_failed = [], False
     with ExitStack() as stack:
         signal.alarm(SECONDS_TO_START)
         cluster = _running_cluster(stack, options.output)
@@ -63,14 +63,19 @@ def main(options: argparse.Namespace) -> None:
                 continue
             signal.alarm(SECONDS_OF_A_FAULT)
             _say(f"{datetime.now():%H:%M:%S} {fault.name}")
-            result = _run(fault, cluster, key, stack).as_json()
+            try:
+                result = _run(fault, cluster, key, stack).as_json()
+            except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+                _say(f"  failed: {error}")
+                has_failed = True
+                continue
             results.append(result)
             with (options.output / "results.jsonl").open("a") as file:
                 file.write(json.dumps(result) + "\n")
             _say(*(f"  missed: {miss}" for miss in result["misses"]))
         signal.alarm(0)
     print(figures.table(results))
-    sys.exit(any(result["misses"] for result in results))
+    sys.exit(has_failed or any(result["misses"] for result in results))
 
 
 def _say(*lines: str) -> None:

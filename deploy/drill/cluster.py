@@ -179,10 +179,10 @@ class Cluster:
     def end_etcd(self) -> None:
         self._etcd.end()
 
-    def url(self, hosts: str = "", options: str = "?target_session_attrs=primary") -> str:
+    def url(self, hosts: str = "") -> str:
         """Return the `DATABASE_URL` with all nodes, or with other hosts."""
         hosts = hosts or ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
-        return f"postgres://{USER}:{self.password}@{hosts}/{DATABASE}{options}"
+        return f"postgres://{USER}:{self.password}@{hosts}/{DATABASE}"
 
     def leader(self) -> Node:
         return self._node("leader")

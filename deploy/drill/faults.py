@@ -85,7 +85,7 @@ def _behind_pgbouncer(lab: Lab) -> Iterator[None]:
         service.running_pgbouncer(lab.cluster, lab.folder, haproxy) as pgbouncer,
         _server(
             lab,
-            lab.cluster.url(f"127.0.0.1:{pgbouncer}", options=""),
+            lab.cluster.url(f"127.0.0.1:{pgbouncer}"),
             DATABASE_PREPARED_STATEMENTS="off",
         ),
     ):
