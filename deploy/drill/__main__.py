@@ -93,7 +93,9 @@ def _check_programs(faults: list[Fault]) -> None:
         sys.exit(f"Run `make drill`, which installs {', '.join(missing) or 'Patroni'}.")
     command = [*AS_SERVER_USER, PATRONI, "--version"]
     if subprocess.run(command, check=False, capture_output=True).returncode:
-        sys.exit(f"The user nobody cannot run {PATRONI}. Move the checkout to a public folder.")
+        sys.exit(
+            f"{PATRONI} must be readable for every user. Move the checkout to a public folder."
+        )
 
 
 def _running_cluster(stack: ExitStack, output: Path) -> Cluster:

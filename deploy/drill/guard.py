@@ -2,10 +2,11 @@
 
     python guard.py COMMAND [ARGUMENT ...]
 
-- Reap orphans at once, as an init does. The first process of a container may reap them late, and
-  Patroni would believe that a killed PostgreSQL still runs.
-- On SIGUSR1, ask the program to end.
-- On SIGTERM, and when the drill dies, kill the program and all its descendants.
+It reaps orphans at once, as an init does. The first process of a container may reap them late, and
+Patroni would believe that a killed PostgreSQL still runs.
+
+On SIGUSR1, it asks the program to end. On SIGTERM, and when the drill dies, it kills the program
+and all its descendants.
 
 Ends when no process is left. It needs Linux.
 """

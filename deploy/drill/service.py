@@ -20,38 +20,6 @@ WORKERS = 2
 SECONDS_FOR_A_COMMAND = 120
 SECRET_KEY = secrets.token_urlsafe(50)
 
-# HAProxy asks each Patroni which node is the primary, and ends the connections to another one.
-HAPROXY = """
-global
-    log stderr format raw local0
-defaults
-    mode tcp
-    log global
-    timeout connect 2s
-    timeout client 1h
-    timeout server 1h
-listen primary
-    bind 127.0.0.1:{port}
-    option httpchk GET /primary
-    http-check expect status 200
-    default-server inter 1s fall 2 rise 1 on-marked-down shutdown-sessions
-{servers}
-"""
-# PgBouncer does not know the startup parameter `options`, in which the service sends its timeouts.
-PGBOUNCER = """
-[databases]
-{database} = host=127.0.0.1 port={server_port} dbname={database}
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-pool_mode = transaction
-auth_type = scram-sha-256
-auth_file = {users}
-ignore_startup_parameters = options
-unix_socket_dir =
-default_pool_size = 20
-"""
-
 
 class Server:
     """The production server on a port, with a database."""
@@ -138,7 +106,7 @@ def running_haproxy(cluster: Cluster, folder: Path) -> Iterator[int]:
         for node in cluster.nodes
     )
     configuration = folder / "haproxy.cfg"
-    configuration.write_text(HAPROXY.format(port=HAPROXY_PORT, servers=servers))
+    configuration.write_text(_template("haproxy.cfg").format(port=HAPROXY_PORT, servers=servers))
     haproxy = Program("haproxy", ["haproxy", "-f", configuration], logs=cluster.logs)
     try:
         yield HAPROXY_PORT
@@ -153,7 +121,7 @@ def running_pgbouncer(cluster: Cluster, folder: Path, server_port: int) -> Itera
     users.write_text(f'"{USER}" "{cluster.password}"\n')
     configuration = folder / "pgbouncer.ini"
     configuration.write_text(
-        PGBOUNCER.format(
+        _template("pgbouncer.ini").format(
             database=DATABASE, server_port=server_port, port=PGBOUNCER_PORT, users=users
         )
     )
@@ -172,3 +140,7 @@ def running_proxy(servers: list[Server], folder: Path) -> Iterator[str]:
     ports = [int(server.address.rpartition(":")[2]) for server in servers]
     with running_nginx(folder, *ports) as port:
         yield f"http://127.0.0.1:{port}"
+
+
+def _template(name: str) -> str:
+    return Path(__file__).with_name(name).read_text()

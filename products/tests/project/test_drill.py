@@ -1,15 +1,24 @@
-"""The figures of `make drill`. The drill itself needs a cluster."""
+"""The figures of `make drill`, and the end of its programs. The drill itself needs a cluster."""
 
 import json
+import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from django.conf import settings
 
+from benchmarks.processes import descendants
 from deploy.drill import figures
 from deploy.drill.clients import Answer
+from deploy.drill.programs import Program
+
+END_SECONDS = 20
+# A program with an orphan that ignores the signal to end.
+WITH_ORPHAN = ["sh", "-c", "(trap '' TERM; sleep 600 & sleep 600) & exec sleep 600"]
 
 
 def write(change: str, started: float, ended: float, outcome: str = "200") -> Answer:
@@ -107,3 +116,55 @@ def test_an_unknown_fault_ends_with_the_list_of_faults() -> None:
     assert ended.returncode == 1
     assert ended.stderr.startswith("Unknown fault: earthquake. Known: switchover, ")
     assert ended.stderr.count("\n") == 1
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    end = time.monotonic() + END_SECONDS
+    while not is_true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    # A container may reap orphans late.
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="The drill runs on Linux alone.")
+@pytest.mark.parametrize("end", [Program.kill, Program.end], ids=["kill", "end"])
+def test_a_program_ends_with_its_orphans(
+    end: Callable[[Program], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.drill.programs.SECONDS_TO_END", 2)
+    program = Program("orphans", WITH_ORPHAN, logs=tmp_path)
+    try:
+        wait_until(lambda: len(program.pids()) == 3)
+        pids = program.pids()
+        end(program)
+    finally:
+        program.kill()
+
+    assert not program.is_running
+    assert all(map(is_gone, pids))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="The drill runs on Linux alone.")
+def test_a_program_ends_when_the_drill_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import pathlib, signal; from deploy.drill.programs import Program; "
+        f"Program('orphans', {WITH_ORPHAN!r}, logs=pathlib.Path({str(tmp_path)!r})); "
+        "signal.pause()"
+    )
+    drill = subprocess.Popen([sys.executable, "-c", script], cwd=settings.BASE_DIR)
+    try:
+        wait_until(lambda: len(descendants(drill.pid)) == 4)
+        pids = descendants(drill.pid)
+    finally:
+        drill.kill()
+        drill.wait()
+
+    wait_until(lambda: all(map(is_gone, pids)))
