@@ -30,7 +30,9 @@ def running_nginx(folder: Path, *server_ports: int) -> Iterator[int]:
     text = CONFIGURATION.read_text()
     for shipped, own in {
         "listen 80;": f"listen 127.0.0.1:{port};",
-        "server 127.0.0.1:8000;": " ".join(f"server 127.0.0.1:{each};" for each in server_ports),
+        "server 127.0.0.1:8000 max_fails=0;": " ".join(
+            f"server 127.0.0.1:{each} max_fails=0;" for each in server_ports
+        ),
     }.items():
         assert text.count(shipped) == 1
         text = text.replace(shipped, own)
