@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from django.conf import settings
 from benchmarks.processes import descendants
 from deploy.drill import figures
 from deploy.drill.clients import Answer
+from deploy.drill.faults import FAULTS
 from deploy.drill.programs import Program
 
 END_SECONDS = 20
@@ -108,6 +110,15 @@ def test_the_table_of_recorded_figures_is_printed(tmp_path: Path) -> None:
     *_, row = ended.stdout.splitlines()
     assert row.startswith("| switchover | 1 | 1 | 0 |")
     assert row.endswith("| lost 1; away 6 s |")
+
+
+def test_the_page_about_failover_explains_every_fault() -> None:
+    page = (settings.BASE_DIR / "docs/explanation/failover.md").read_text(encoding="utf-8")
+    explained = page.partition("## The faults")[2].partition("\n## ")[0]
+
+    assert re.findall(r"^\| `([a-z-]+)` \|", explained, re.MULTILINE) == [
+        fault.name for fault in FAULTS
+    ]
 
 
 def test_an_unknown_fault_ends_with_the_list_of_faults() -> None:
