@@ -77,7 +77,7 @@ class Clients:
         """Create the products that do not exist yet. Raises `RuntimeError` after a minute."""
         session = requests.Session()
         for number in range(PRODUCTS):
-            product = {"sku": f"DRILL-{number}", "name": f"Drill {number}"}
+            product: dict[str, Any] = {"sku": f"DRILL-{number}", "name": f"Drill {number}"}
             product |= {"quantity": OPENING_QUANTITY, "minimum_stock_level": 0}
             outcome = "503"
             while outcome.startswith("503"):
