@@ -293,7 +293,7 @@ def replica(name: str) -> dict[str, Any] | None:
     """
     url = _given(name)
     if not url:
-        return _understood(name, None)
+        return _understood(name, None, shown="none")
     found = _database_at(name, url, wanted="prefer-standby")
     if found["ENGINE"].endswith("sqlite3"):
         raise ImproperlyConfigured(f"{name} must be a copy of a PostgreSQL database.")
