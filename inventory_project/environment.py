@@ -273,13 +273,15 @@ def _several(
     return _understood(name, values or default or [])
 
 
-def database(name: str, *, default: Path) -> dict[str, Any]:
+def database(name: str, *, default: Path, url: str | None = None) -> dict[str, Any]:
     """Return Django's settings of the database at a URL, by default an SQLite file.
 
-    A URL with several hosts means the primary among them, unless it has `target_session_attrs`.
+    The URL is that of the variable, unless it is given. Several hosts mean the primary among them,
+    unless it has `target_session_attrs`.
+
     Errors do not repeat the URL, which may contain a password.
     """
-    url = _given(name)
+    url = _given(name) if url is None else url
     if not url:
         file = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(default)}
         return _understood(name, file, shown=_without_password(file))

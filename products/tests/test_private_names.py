@@ -120,6 +120,30 @@ BORROWED = [
         "COPY bypasses Django's cursor, and a broken connection has no table to drop",
     ),
     Borrowed(
+        "products.copying",
+        "django.db.backends.base.base.BaseDatabaseWrapper",
+        "wrap_database_errors",
+        "COPY bypasses Django's cursor",
+    ),
+    Borrowed(
+        "products.copying",
+        "django.db.utils.ConnectionHandler",
+        "configure_settings settings",
+        "the URL of the target is known only when the command runs",
+    ),
+    Borrowed(
+        "products.copying",
+        "django.db.migrations.executor.MigrationExecutor",
+        "migration_plan",
+        "both databases must have the migrations of this release",
+    ),
+    Borrowed(
+        "products.copying",
+        "django.db.migrations.recorder.MigrationRecorder",
+        "Migration",
+        "the table of migrations belongs to the target",
+    ),
+    Borrowed(
         "products.triggers",
         "django.db.backends.base.introspection.BaseDatabaseIntrospection",
         "table_names",

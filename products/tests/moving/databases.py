@@ -82,7 +82,7 @@ def rows() -> dict[str, list[str]]:
     return {
         model._meta.label: sorted(
             json.dumps([row[name] for name in sorted(row)], default=str, sort_keys=True)
-            for row in model._base_manager.values()
+            for row in model._default_manager.values()
         )
         for model in apps.get_models(include_auto_created=True)
     }

@@ -40,7 +40,7 @@ def fill(*, products: int = 30) -> None:
     """Fill all tables by the functions of stock where there is one, else directly."""
     _fill_stock(products)
     _fill_others()
-    empty = [model._meta.label for model in _models() if not model._base_manager.exists()]
+    empty = [model._meta.label for model in _models() if not model._default_manager.exists()]
     assert not empty, f"No rows in {empty}."
 
 
@@ -60,7 +60,7 @@ def _fill_stock(number: int) -> None:
     stock.edit(sku="TEE-00001", name="\u00c9t\u00e9", by=ACTOR)
     stock.edit(sku="TEE-00002", archived=True, by=ACTOR)
     stock.adjust(sku="TEE-00003", quantity=7, reason=HARD_TEXT[:20], by=ACTOR)
-    stock.apply([Add(sku="TEE-00004", amount=1)] * 50, by=ACTOR)
+    stock.apply([Add(sku="TEE-00004", amount=1)] * 1_200, by=ACTOR)
     held = stock.reserve_lines(
         lines=[Line("TEE-00004", 3), Line("TEE-00003", 2)],
         reference="order-1",
