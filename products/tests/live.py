@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -152,9 +153,10 @@ def running_server(
     *,
     workers: int = WORKERS,
     port: int | None = None,
+    folder: Path = settings.BASE_DIR,
     **variables: str,
 ) -> Iterator[Server]:
-    """Run the production server, by default on the test database.
+    """Run the production server, by default on the test database and from this checkout.
 
     `variables` are added to its environment.
     """
@@ -169,7 +171,7 @@ def running_server(
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "inventory_project.server"],
-        cwd=settings.BASE_DIR,
+        cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
