@@ -140,6 +140,14 @@ DATABASE_STATEMENT_TIMEOUT = environment.number("DATABASE_STATEMENT_TIMEOUT", de
 REQUEST_SECONDS = DATABASE_STATEMENT_TIMEOUT and DATABASE_STATEMENT_TIMEOUT + 3
 
 
+DATABASE_TIMEOUTS = {
+    "lock_timeout": LOCK_WAIT_SECONDS,
+    "statement_timeout": 0 if environment.is_command else DATABASE_STATEMENT_TIMEOUT,
+    "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_SECONDS,
+}
+"""The timeouts that PostgreSQL applies, in seconds; 0 for no limit."""
+
+
 def _database() -> dict[str, Any]:
     database = environment.database("DATABASE_URL", default=BASE_DIR / "db.sqlite3")
     options: dict[str, Any] = database.setdefault("OPTIONS", {})
@@ -159,17 +167,14 @@ def _set_server_options(database: dict[str, Any]) -> None:
     """Set the limits of waits, and the pool, for a PostgreSQL server."""
     database["ENGINE"] = "products.db.backend"
     options: dict[str, Any] = database.setdefault("OPTIONS", {})
-    statement_seconds = 0 if environment.is_command else DATABASE_STATEMENT_TIMEOUT
     options.setdefault("connect_timeout", CONNECT_SECONDS)
     # Detects a server that disappeared without closing the connection.
     options.setdefault("tcp_user_timeout", CONNECTION_WAIT_SECONDS * 1000)
-    options["options"] = (
-        f"-c lock_timeout={LOCK_WAIT_SECONDS}s "
-        f"-c statement_timeout={statement_seconds}s "
-        f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s "
-        # Prepared statements find rows by their keys, so one plan fits all values.
-        "-c plan_cache_mode=force_generic_plan "
-        f"{options.get('options', '')}"
+    timeouts = [f"-c {name}={seconds}s" for name, seconds in DATABASE_TIMEOUTS.items()]
+    # Prepared statements find rows by their keys, so one plan fits all values.
+    plans = "-c plan_cache_mode=force_generic_plan"
+    options["options"] = " ".join(
+        [*timeouts, plans, options.get("options", "")]
     ).rstrip()  # PgBouncer refuses a blank at the end.
     if DATABASE_POOL_SIZE:
         options["pool"] = {

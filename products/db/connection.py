@@ -19,6 +19,7 @@ from psycopg.pq import PGconn, Ping, TransactionStatus
 
 from products.db import deadline
 from products.db.errors import busy, is_busy, is_disconnect, read_only
+from products.db.pooler import Route, find_route
 from products.db.sqlite import is_sqlite, sqlite_without_waiting
 
 Result = TypeVar("Result")
@@ -54,6 +55,7 @@ class Connection(psycopg.Connection[Any]):
     and takes no new connection either. A statement that runs for hours is left alone.
     """
 
+    route: Route
     response_timeout: float | None = None
     pending_response: Callable[[], object] | None = None
     """Read the response to a prepared statement that was sent without waiting."""
@@ -62,6 +64,7 @@ class Connection(psycopg.Connection[Any]):
     def connect(cls, *args: Any, **kwargs: Any) -> Self:
         connection = super().connect(*args, **kwargs)
         connection.adapters.register_loader("timestamptz", _TimeLoader)
+        connection.route = find_route(connection)
         return connection
 
     def wait(
@@ -76,7 +79,16 @@ class Connection(psycopg.Connection[Any]):
             # An error that the server sent would have ended the statement.
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.close()
+                self._leave_transaction()
             raise
+
+    def _leave_transaction(self) -> None:
+        """Give a closed connection back while Django knows that it is in a transaction.
+
+        At the end of the transaction, Django would otherwise wait for a new connection.
+        """
+        if connection.connection is self and connection.in_atomic_block:
+            connection.close()
 
     def _watched(self, gen: PQGen[Result]) -> PQGen[Result]:
         """Run `gen`. Raise `OperationalError` if the server has hung while it waits."""

@@ -30,6 +30,7 @@ from psycopg.pq.abc import PGconn, PGresult
 
 from products.db.connection import Connection
 from products.db.errors import FORGOTTEN_STATEMENT, sqlstate_of
+from products.db.pooler import Route
 from products.db.sqlite import is_sqlite
 
 _NUL = "PostgreSQL text cannot contain NUL characters."
@@ -93,6 +94,10 @@ class _PreparedCursor:
         self._names: dict[str, bytes] = {}
         # Unique, because a pooler may lend a connection with the names of another process.
         self._prefix = secrets.token_hex(4)
+        # A connection without a pool serves one request. Preparing would cost more than it saves.
+        self._route = getattr(connection, "route", Route(prepares=False))
+        # Makes the text of statements unlike that of earlier ones.
+        self._mark = b""
         self._numbers = count()
         # Without a connection, the transformer reads times in UTC.
         self._transformer = Transformer()
@@ -111,7 +116,7 @@ class _PreparedCursor:
         index = len(statements) - 1
         if self.commits:
             statements.append(("COMMIT", ()))
-        if settings.PREPARED_STATEMENTS:
+        if self._prepares:
             for statement, _ in statements:
                 if statement not in self._names:
                     self._prepare(statement)
@@ -129,12 +134,16 @@ class _PreparedCursor:
         self._transformer.set_pgresult(result)
         self.rows = self._transformer.load_rows(0, result.ntuples, tuple)
 
+    @property
+    def _prepares(self) -> bool:
+        return bool(settings.PREPARED_STATEMENTS) and self._route.prepares
+
     def _enqueue(self, statements: Sequence[tuple[str, _Values]]) -> None:
         """Enqueue statements in one packet. The server skips those after a failed one."""
         pgconn = self._connection.pgconn
         pgconn.enter_pipeline_mode()
         for sql, values in statements:
-            if settings.PREPARED_STATEMENTS:
+            if self._prepares:
                 pgconn.send_query_prepared(self._names[sql], values)
             else:
                 pgconn.send_query_params(_numbered(sql), values)
@@ -148,10 +157,12 @@ class _PreparedCursor:
         """
         pgconn = self._connection.pgconn
         name = f"inventory_{self._prefix}_{next(self._numbers)}".encode()
-        pgconn.send_prepare(name, _numbered(sql))
+        pgconn.send_prepare(name, _numbered(sql) + self._mark)
         self._results(generators.execute(pgconn))
         self._names[sql] = name
-        if parameters := sql.count("%s"):
+        # Behind a pooler, the statement has another name, and other connections plan it as well.
+        parameters = 0 if self._route.is_pooled else sql.count("%s")
+        if parameters:
             nulls = b", ".join([b"NULL"] * parameters)
             pgconn.send_query(
                 b"SET enable_seqscan = off; EXPLAIN EXECUTE %b (%b); RESET enable_seqscan"
@@ -170,9 +181,18 @@ class _PreparedCursor:
             if result.status == ExecStatus.FATAL_ERROR:
                 error = psycopg.errors.error_from_result(result)
                 if error.sqlstate in FORGOTTEN_STATEMENT:
-                    self._names.clear()
+                    self._forget()
                 raise error
         return results
+
+    def _forget(self) -> None:
+        """Prepare all statements again at their next use.
+
+        A pooler recognizes a statement by its text, and would run its old plan again.
+        """
+        self._names.clear()
+        if self._route.is_pooled:
+            self._mark = f" /* {secrets.token_hex(4)} */".encode()
 
 
 _cursors: "WeakKeyDictionary[psycopg.Connection[Any], _PreparedCursor]" = WeakKeyDictionary()

@@ -1,11 +1,12 @@
 """The columns of each export, and its rows."""
 
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from django.db.models import F, QuerySet, Value
 from django.db.models.expressions import Combinable
 
+from products.db.pooler import one_server_connection
 from products.models import AVAILABLE, TO_ORDER
 
 ExportColumns = Mapping[str, str | Combinable]
@@ -108,8 +109,8 @@ def read_rows(queryset: QuerySet[Any], columns: ExportColumns) -> Generator[Row,
     """Yield a row for each object, as of the time when the first row is read.
 
     Do not call it in a transaction. On PostgreSQL the rows come from a cursor that outlives its
-    transaction, so a slow reader blocks no writer. On SQLite, a transaction would block all
-    writers.
+    transaction, so a slow reader blocks no writer. Through a pooler, it needs its transaction. On
+    SQLite, a transaction would block all writers.
     """
-    rows = queryset.values_list(*columns.values()).iterator(chunk_size=ROWS_AT_ONCE)
-    return cast("Generator[Row, None, None]", rows)
+    with one_server_connection():
+        yield from queryset.values_list(*columns.values()).iterator(chunk_size=ROWS_AT_ONCE)

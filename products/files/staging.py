@@ -3,8 +3,7 @@
 The table keeps memory use constant. The order is by SKU, so that a product created during the run
 does not change it. SKUs that differ by case alone are adjacent.
 
-The table belongs to the database connection, so connect directly: a transaction-mode pooler would
-lose the table.
+The table belongs to the database connection, so a connection through a pooler is refused.
 """
 
 import json
@@ -17,6 +16,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
+from products.db.pooler import refuse_pooler
 from products.db.prepared import array
 from products.files.adjustments import counted_before, incomplete_sum
 from products.files.lines import describe
@@ -115,7 +115,8 @@ class Staging:
         self._codec = codec
 
     def fill(self, lines: Iterable[NewLine]) -> None:
-        """Store the lines of a file and sort them."""
+        """Store the lines of a file and sort them. Raises `ImproperlyConfigured` for a pooler."""
+        refuse_pooler()
         encoded = self._encoded(lines)
         with connection.cursor() as cursor:
             _drop()

@@ -128,6 +128,10 @@ class Server:
                     answer += received
             return answer
 
+    def logged(self) -> list[str]:
+        """Return the lines that the server has written since the last call."""
+        return [self._output.get_nowait() for _ in range(self._output.qsize())]
+
     def kill(self) -> None:
         """Kill the main process. Its workers are left alone."""
         self._process.kill()

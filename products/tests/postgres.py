@@ -181,10 +181,10 @@ def _runnable_binaries(folder: Path) -> Path:
             "No PostgreSQL was found for the tests. Install the development requirements, which "
             "contain one, or set DATABASE_URL to a database."
         )
-    if not _is_runnable(binaries, folder) and _server_user() and WHEEL in binaries.parts:
+    if not _is_runnable(binaries, folder) and server_user() and WHEEL in binaries.parts:
         binaries = _copy_wheel(binaries.parent, folder / "programs")
     if not _is_runnable(binaries, folder):
-        user = _server_user() or pwd.getpwuid(os.geteuid())
+        user = server_user() or pwd.getpwuid(os.geteuid())
         raise pytest.UsageError(
             f"The user {user.pw_name} cannot run {binaries / 'postgres'} in {folder}. Set TMPDIR "
             "to a folder where programs can run, or set DATABASE_URL to a database."
@@ -285,7 +285,7 @@ def _run(
     folder: Path, *command: str | Path, pass_fds: tuple[int, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
     """Run a program as the user of the server, with a suitable folder and environment."""
-    user = _server_user()
+    user = server_user()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return subprocess.run(
         command,
@@ -305,13 +305,13 @@ def _run(
     )
 
 
-def _server_user() -> pwd.struct_passwd | None:
+def server_user() -> pwd.struct_passwd | None:
     """Return the user that runs the server under root, as PostgreSQL refuses root. Else None."""
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 
 
 def _give_to_server_user(path: Path) -> None:
-    if user := _server_user():
+    if user := server_user():
         os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
 
 

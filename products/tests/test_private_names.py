@@ -329,6 +329,29 @@ BORROWED = [
         "send execute fetch_many",
         "prepared statements are sent and read in one round trip",
     ),
+    Borrowed(
+        "products.db.pooler",
+        "psycopg.generators",
+        "send fetch_many",
+        "a statement is prepared and run on one server connection",
+    ),
+    Borrowed(
+        "products.db.pooler",
+        "psycopg.pq.PGconn",
+        "backend_pid send_prepare send_query_prepared enter_pipeline_mode pipeline_sync "
+        "exit_pipeline_mode",
+        "a statement is prepared and run on one server connection",
+    ),
+    Borrowed("products.db.pooler", "psycopg.pq.abc.PGconn", "", "its type"),
+    Borrowed(
+        "products.db.pooler", "psycopg.pq.abc.PGresult", "status nfields get_value", "its responses"
+    ),
+    Borrowed(
+        "products.db.pooler",
+        "psycopg.errors",
+        "error_from_result",
+        "errors of libpq are raised as psycopg's",
+    ),
     Borrowed("products.db", "psycopg.abc.PQGen", "", "the type of such a generator"),
     Borrowed("products.db", "psycopg.Connection", "wait pgconn", "it runs such a generator"),
     Borrowed(

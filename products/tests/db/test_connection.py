@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import ConnectionHandler
 from django.test import override_settings
@@ -343,13 +343,12 @@ def test_a_connection_closes_after_its_timeout(
 
 
 @on_postgresql
-def test_the_waits_of_a_request_share_a_deadline() -> None:
-    with connection_with_timeout(600).connect(database_url_of_test()) as ours:
+def test_the_waits_of_a_request_share_a_deadline(proxy: Proxy) -> None:
+    with connection_with_timeout(600).connect(proxy.url()) as ours:
         with deadline.within(3600):
             ours.execute("SELECT pg_sleep(0.1)")
-        with deadline.within(0.1), pytest.raises(psycopg.OperationalError):
-            # The server notices the closed connection when it responds.
-            ours.execute("SELECT pg_sleep(4)")
+        with proxy.frozen(), deadline.within(0.1), pytest.raises(psycopg.OperationalError):
+            ours.execute("SELECT 1")
 
         assert ours.closed
 
@@ -374,6 +373,20 @@ def test_the_deadline_limits_the_wait_for_the_pool(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("DATABASE_POOL_SIZE", "1")
 
     assert run_python(POOL_IN_USE).stdout == "couldn't get a connection after 0.50 sec\n"
+
+
+@on_postgresql
+def test_a_transaction_that_hangs_takes_no_other_connection() -> None:
+    """There may be none, and the request would wait for the pool after its deadline."""
+    with (
+        deadline.within(0.1),
+        pytest.raises(OperationalError),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SELECT pg_sleep(2)")
+
+    assert connection.connection is None
 
 
 @on_postgresql
