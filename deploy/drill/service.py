@@ -31,7 +31,7 @@ class Server:
         self._variables = environment(database_url, PORT=str(port), **variables)
         self._logs = logs
         self._port = port
-        self._program: Program
+        self._program: Program | None = None
 
     def start(self) -> None:
         command = [sys.executable, "-m", "inventory_project.server"]
@@ -41,7 +41,8 @@ class Server:
         self._program.wait_until(self._is_live)
 
     def end(self) -> None:
-        self._program.end()
+        if self._program is not None:
+            self._program.end()
 
     def _is_live(self) -> bool:
         with suppress(requests.RequestException):
@@ -53,8 +54,8 @@ class Server:
 def running(*servers: Server) -> Iterator[None]:
     with ExitStack() as stack:
         for server in servers:
+            stack.callback(server.end)  # Also if it is interrupted while it starts.
             server.start()
-            stack.callback(server.end)
         yield
 
 
