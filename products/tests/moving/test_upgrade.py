@@ -34,7 +34,7 @@ def previous(tmp_path: Path) -> Path:
         timeout=60,
     )
     if archived.returncode:
-        pytest.skip(f"The history lacks {PREVIOUS_RELEASE[:7]}, as in a shallow clone.")
+        pytest.skip(f"The history lacks {PREVIOUS_RELEASE[:7]}. Fetch all commits.")
     folder = tmp_path / "previous"
     with tarfile.open(fileobj=io.BytesIO(archived.stdout)) as archive:
         archive.extractall(folder, filter="data")
