@@ -23,7 +23,8 @@ from rest_framework.views import APIView
 
 from products import feed, metrics, shared_metrics
 from products.api.drf import AllowMixin
-from products.db.connection import drain_pool_on_disconnect
+from products.db import deadline
+from products.db.connection import drain_pool_after
 from products.db.pool_metrics import record_pool
 from products.db.sqlite import is_sqlite
 from products.models import Reservation, Subscription
@@ -35,6 +36,8 @@ MAX_OVERDUE = 1_000
 """Overdue reservations are counted up to this number."""
 STATEMENT_SECONDS = 2
 """The longest time of a statement on PostgreSQL."""
+READ_SECONDS = 5
+"""All waits for the database together. Prometheus waits 10 seconds for a scrape."""
 SUBSCRIPTIONS_SECONDS = 3
 """After this time, the next subscription is not read."""
 
@@ -58,9 +61,10 @@ class DatabaseCollector(Collector):
             "inventory_database_up", "1 if the database has answered this scrape in time, else 0."
         )
         try:
-            self._read(found)
+            with deadline.within(READ_SECONDS):
+                self._read(found)
         except (DatabaseError, InterfaceError) as error:
-            drain_pool_on_disconnect()
+            drain_pool_after(error)
             logger.warning("metrics without the database: %s", error)
             up.add_metric([], 0)
         else:
