@@ -139,7 +139,10 @@ def _interruptions(writes: Iterable[Answer]) -> Iterator[tuple[float, float]]:
 
 
 def _false_health(writes: Iterable[Answer], health: Iterable[Answer]) -> float:
-    """Return the longest row of answers of 200 within an interruption, in seconds."""
+    """Return the seconds from the first to the last of consecutive answers of 200.
+
+    Only answers that arrive while no change is acknowledged count.
+    """
     longest = 0.0
     for begin, end in _interruptions(writes):
         since: float | None = None
@@ -149,7 +152,7 @@ def _false_health(writes: Iterable[Answer], health: Iterable[Answer]) -> float:
             if not answer.is_ok:
                 since = None
                 continue
-            since = max(begin, answer.started) if since is None else since
+            since = answer.ended if since is None else since
             longest = max(longest, answer.ended - since)
     return longest
 
