@@ -157,7 +157,7 @@ def running_server(
     *,
     workers: int = WORKERS,
     port: int | None = None,
-    folder: Path = settings.BASE_DIR,
+    folder: Path | None = None,
     **variables: str,
 ) -> Iterator[Server]:
     """Run the production server, by default on the test database and from this checkout.
@@ -175,7 +175,7 @@ def running_server(
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "inventory_project.server"],
-        cwd=folder,
+        cwd=folder or settings.BASE_DIR,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
