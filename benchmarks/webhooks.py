@@ -14,7 +14,8 @@ time between a change and its arrival at a fourth one.
 `speed`: a backlog for one receiver that takes 100 ms for each answer, one by one and in batches.
 
 `writers`: the latency of 200 changes per second through the server, with and without a relay that
-has five receivers, in turn. These receivers do next to nothing: in real use, they run elsewhere.
+has five receivers, in turn: first one by one, then in batches. These receivers do next to nothing:
+in real use, they run elsewhere.
 
 The relay has the low priority that the documentation recommends. The receivers have it, too. The
 time of an event is that of its statement. Its arrival is the end of its request.
@@ -153,10 +154,16 @@ def speed() -> None:
 
 
 def writers() -> None:
+    for batch in (False, True):
+        print("batches" if batch else "one by one")
+        _compare_writers(batch=batch)
+
+
+def _compare_writers(*, batch: bool) -> None:
     with _shop() as ours, ExitStack() as stack:
         receivers = [stack.enter_context(_receiver("idle")) for _ in range(5)]
         for receiver in receivers:
-            _subscribe(ours, receiver.url)
+            _subscribe(ours, receiver.url, batch=batch)
         _change(ours, seconds=5)
         ratios = []
         for _ in range(ROUNDS):

@@ -83,11 +83,7 @@ def _behind_pgbouncer(lab: Lab) -> Iterator[None]:
     with (
         service.running_haproxy(lab.cluster, lab.folder) as haproxy,
         service.running_pgbouncer(lab.cluster, lab.folder, haproxy) as pgbouncer,
-        _server(
-            lab,
-            lab.cluster.url(f"127.0.0.1:{pgbouncer}"),
-            DATABASE_PREPARED_STATEMENTS="off",
-        ),
+        _server(lab, lab.cluster.url(f"127.0.0.1:{pgbouncer}")),
     ):
         yield
 

@@ -79,6 +79,7 @@ class Command(InventoryCommand):
                     "Both ledgers match all stock levels.",
                     f"The change feed goes on after {cursor}.",
                     "Set DATABASE_URL to the target before you start the service.",
+                    "Later changes of the old database are not in the target.",
                 ]
             )
         )
