@@ -1,7 +1,7 @@
 """Deliver the events of one claimed subscription.
 
-The thread of a `Delivery` reads pages of the feed, and hands requests to threads of its own. So a
-receiver that hangs holds up no other. No request runs inside a database transaction.
+The thread of a `Delivery` reads pages of the feed, and starts requests without waiting for them. So
+a receiver that hangs holds up no other. No request runs inside a database transaction.
 """
 
 import logging

@@ -61,7 +61,7 @@ class Publisher:
         raise NotImplementedError
 
     def start(self, envelopes: Sequence[Envelope], executor: Executor) -> Future[Receipt]:
-        """Publish in a thread of the executor, or of the publisher's own."""
+        """Publish without waiting, in a thread of the executor or of the publisher."""
         return executor.submit(self.publish, envelopes)
 
     def close(self) -> None:
