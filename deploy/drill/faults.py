@@ -12,8 +12,9 @@ from typing import NamedTuple
 from deploy.drill import service
 from deploy.drill.cluster import Cluster, stopped
 from deploy.drill.network import lost_packets
-from deploy.drill.programs import POSTGRESQL, send
+from deploy.drill.programs import POSTGRESQL, PROJECT, send
 from deploy.drill.service import PORTS, Server
+from products.tests.moving.previous import NoHistory, migrations_of, unpack_previous_release
 
 # Seconds without a change, as the targets of the drill.
 SWITCHOVER, KILLED_POSTGRES, LOST_MACHINE = 5.0, 8.0, 25.0
@@ -89,16 +90,35 @@ def _behind_pgbouncer(lab: Lab) -> Iterator[None]:
 
 
 @contextmanager
-def _two_servers(lab: Lab) -> Iterator[None]:
+def _two_servers(lab: Lab, folder: Path = PROJECT) -> Iterator[None]:
     """Run two servers behind nginx."""
     url = lab.cluster.url()
     lab.servers = [Server(url, lab.cluster.logs, port) for port in PORTS]
+    for server in lab.servers:
+        server.folder = folder
     lab.database_url = url
     with (
         service.running(*lab.servers),
         service.running_proxy(lab.servers, lab.folder / "nginx") as lab.address,
     ):
         yield
+
+
+@contextmanager
+def _two_previous_servers(lab: Lab) -> Iterator[None]:
+    """Run two servers of the previous release behind nginx, without the migrations after it."""
+    previous = lab.folder / "previous"
+    try:
+        unpack_previous_release(previous)
+    except NoHistory as reason:
+        raise RuntimeError(str(reason)) from None
+    last = migrations_of(previous)[-1]
+    service.manage(lab.cluster.url(), "migrate", "products", last, "--verbosity", "0")
+    try:
+        with _two_servers(lab, folder=previous):
+            yield
+    finally:
+        service.manage(lab.cluster.url(), "migrate", "--verbosity", "0")
 
 
 @contextmanager
@@ -188,6 +208,17 @@ def _restart_servers(lab: Lab) -> Iterator[None]:
 
 
 @contextmanager
+def _upgrade(lab: Lab) -> Iterator[None]:
+    """Migrate under load, and then replace one server after the other by this release."""
+    service.manage(lab.database_url, "migrate", "--verbosity", "0")
+    for server in lab.servers:
+        server.end()
+        server.folder = PROJECT
+        server.start()
+    yield
+
+
+@contextmanager
 def _dump_and_restore(lab: Lab) -> Iterator[None]:
     """Dump the database under load, restore it, and check the copy."""
     node, dump, copy = lab.cluster.leader(), lab.folder / "dump", "restored"
@@ -228,5 +259,6 @@ FAULTS = [
     Fault(
         "rolling-restart", _restart_servers, SWITCHOVER, _two_servers, ("nginx",), may_fail=False
     ),
+    Fault("upgrade", _upgrade, SWITCHOVER, _two_previous_servers, ("nginx",), may_fail=False),
     Fault("dump-and-restore", _dump_and_restore, SWITCHOVER, _plain),
 ]

@@ -35,15 +35,16 @@ class Program:
         *,
         logs: Path,
         variables: Mapping[str, str] | None = None,
+        folder: Path = PROJECT,
     ) -> None:
-        """Write the output to `name.log` in the folder `logs`."""
+        """Start a program in a folder. Its output goes to `name.log` in the folder `logs`."""
         self.name = name
         self.log = logs / f"{name}.log"
         base = {"PATH": PATH, "HOME": tempfile.gettempdir(), "LANG": "C.UTF-8"}
         with self.log.open("ab") as output:
             self._guard = subprocess.Popen(
                 [sys.executable, Path(__file__).with_name("guard.py"), *command],
-                cwd=PROJECT,
+                cwd=folder,
                 env={**base, **(variables or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -32,11 +32,16 @@ class Server:
         self._logs = logs
         self._port = port
         self._program: Program | None = None
+        self.folder = PROJECT
+        """The checkout that the server runs from, at its next start."""
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "inventory_project.server"]
         self._program = Program(
-            f"server-{self._port}", command, logs=self._logs, variables=self._variables
+            f"server-{self._port}",
+            [sys.executable, "-m", "inventory_project.server"],
+            logs=self._logs,
+            variables=self._variables,
+            folder=self.folder,
         )
         self._program.wait_until(self._is_live)
 

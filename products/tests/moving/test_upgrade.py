@@ -1,9 +1,5 @@
 """Run the server of the previous release beside this one, on the schema of this one."""
 
-import io
-import shutil
-import subprocess
-import tarfile
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -14,37 +10,24 @@ from django.conf import settings
 from products.models import ApiKey, Role, StockEvent
 from products.tests.live import database_url_of_test, running_server
 from products.tests.moving.databases import assert_verified
+from products.tests.moving.previous import NoHistory, migrations_of, unpack_previous_release
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
-
-PREVIOUS_RELEASE = "58b24a3aee6eec0f8e8b3c9a58edfb32efa363b6"
-"""The last commit before migration 0034. Set it to the commit of each release."""
 
 
 @pytest.fixture
 def previous(tmp_path: Path) -> Path:
     """The folder of the previous release's files."""
-    if shutil.which("git") is None:
-        pytest.skip("The previous release comes from the history, which needs git.")
-    archived = subprocess.run(
-        ["git", "archive", PREVIOUS_RELEASE],
-        cwd=settings.BASE_DIR,
-        check=False,
-        capture_output=True,
-        timeout=60,
-    )
-    if archived.returncode:
-        pytest.skip(f"The history lacks {PREVIOUS_RELEASE[:7]}. Fetch all commits.")
-    folder = tmp_path / "previous"
-    with tarfile.open(fileobj=io.BytesIO(archived.stdout)) as archive:
-        archive.extractall(folder, filter="data")
-    return folder
+    try:
+        unpack_previous_release(tmp_path / "previous")
+    except NoHistory as reason:
+        pytest.skip(str(reason))
+    return tmp_path / "previous"
 
 
 def test_the_previous_release_works_on_the_new_schema_beside_this_one(previous: Path) -> None:
-    migrations = {path.name for path in (previous / "products/migrations").glob("0*.py")}
-    ours = {path.name for path in (settings.BASE_DIR / "products/migrations").glob("0*.py")}
-    assert migrations < ours, "The previous release must lack a migration."
+    missing = set(migrations_of(settings.BASE_DIR)) - set(migrations_of(previous))
+    assert missing, "The previous release must lack a migration."
     key = ApiKey.issue(name="shop", role=Role.MANAGE).text
     headers = {"Authorization": f"Api-Key {key}"}
 
