@@ -141,7 +141,9 @@ with psycopg.connect(sys.argv[1], autocommit=True) as direct:
         timeout=60,
     )
 
-    assert (ended.returncode, ended.stdout) == (0, "True\nTrue\nTrue\n"), ended.stderr
+    assert ended.returncode == 0, ended.stderr
+    # The log says before that the pooler drops the timeouts.
+    assert ended.stdout.splitlines()[-3:] == ["True"] * 3
 
 
 def test_exports_are_complete_and_files_need_a_direct_connection(url: str, tmp_path: Path) -> None:
