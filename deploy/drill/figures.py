@@ -11,6 +11,7 @@ from deploy.drill.clients import Answer
 # A pause in which no change is acknowledged counts as an interruption after this many seconds.
 INTERRUPTION_SECONDS = 1.0
 LONGEST_ANSWER_SECONDS = 10
+SLOW_POLL_SECONDS = 1.0
 LONGEST_FALSE_HEALTH_SECONDS = 2
 
 
@@ -141,7 +142,8 @@ def _interruptions(writes: Iterable[Answer]) -> Iterator[tuple[float, float]]:
 def _false_health(writes: Iterable[Answer], health: Iterable[Answer]) -> float:
     """Return the seconds from the first to the last of consecutive answers of 200.
 
-    Only answers that arrive while no change is acknowledged count.
+    Only answers that arrive while no change is acknowledged count. An answer that took long says
+    nothing about the time before it.
     """
     longest = 0.0
     for begin, end in _interruptions(writes):
@@ -152,7 +154,8 @@ def _false_health(writes: Iterable[Answer], health: Iterable[Answer]) -> float:
             if not answer.is_ok:
                 since = None
                 continue
-            since = answer.ended if since is None else since
+            if since is None or answer.seconds > SLOW_POLL_SECONDS:
+                since = answer.ended
             longest = max(longest, answer.ended - since)
     return longest
 
