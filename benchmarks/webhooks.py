@@ -303,6 +303,9 @@ def receive_here(kind: str) -> None:
     os._exit(0)  # A thread may still hang.
 
 
+_HEAD = re.compile(rb"\r\ncontent-length: *(\d+).*?\r\n\r\n", re.IGNORECASE | re.DOTALL)
+
+
 class _Idle(asyncio.Protocol):
     """Answers each request without looking at it."""
 
@@ -311,15 +314,12 @@ class _Idle(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        while found := re.search(rb"\r\ncontent-length: *(\d+).*?\r\n\r\n", self._received, FLAGS):
+        while found := _HEAD.search(self._received):
             end = found.end() + int(found[1])
             if len(self._received) < end:
                 break
             self._received = self._received[end:]
             self._transport.write(b"HTTP/1.1 204 No Content\r\n\r\n")
-
-
-FLAGS = re.IGNORECASE | re.DOTALL
 
 
 async def receive_idly() -> None:
